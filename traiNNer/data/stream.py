@@ -1,0 +1,64 @@
+"""The training data as an endless sequence addressed by position.
+
+Position p always means the same image, the same crop and the same flips, on any machine, with any number of
+workers, processes and any batch size. Resuming is continuing to count, and a change of batch or patch size
+changes how many positions a step takes, never what they hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SHUFFLE, _DRAW = 0, 1  # purposes: separate random sequences under one seed
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one position of the stream holds."""
+
+    index: int
+    """Which image of the data set."""
+    row: float
+    """Top edge of the crop as a fraction of the room the crop leaves, 0 to 1."""
+    column: float
+    """Left edge of the crop, likewise."""
+    flip_rows: bool
+    flip_columns: bool
+    transpose: bool
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Draws by position: `stream[p]` for any p >= 0, a pure function of `length` and `seed`."""
+
+    length: int
+    """Images in the data set."""
+    seed: int
+
+    def __getitem__(self, position: int) -> Draw:
+        epoch, offset = divmod(position, self.length)
+        bits = np.random.Philox(key=(self.seed, _DRAW), counter=(0, 0, 0, position)).random_raw(3)
+        row, column, coins = (int(word) for word in bits)
+        return Draw(
+            index=int(_order(self.length, self.seed, epoch)[offset]),
+            row=row / 2**64,
+            column=column / 2**64,
+            flip_rows=bool(coins & 1),
+            flip_columns=bool(coins & 2),
+            transpose=bool(coins & 4),
+        )
+
+
+@lru_cache(maxsize=2)
+def _order(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of one epoch.
+
+    Sorting raw bits rather than calling a shuffle keeps the order independent of the numpy version: only the
+    bit stream is guaranteed stable.
+    """
+    bits = np.random.Philox(key=(seed, _SHUFFLE), counter=(0, 0, 0, epoch))
+    return np.argsort(bits.random_raw(length), kind="stable")

@@ -1,0 +1,1 @@
+"""What a step computes: networks, losses and the update, without knowing about files or options."""

@@ -1,0 +1,1 @@
+"""Optimizers, learning-rate schedules and the running average of the weights."""

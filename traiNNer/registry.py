@@ -1,0 +1,215 @@
+"""Finding parts by the name a configuration gives, and checking their parameters.
+
+A part's signature is its schema: names, types and defaults are read from the constructor or function, so
+there is no second description that could disagree with the code. Names ignore case and underscores.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+T = TypeVar("T")
+
+_ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with a configuration."""
+
+    path: tuple[str | int, ...]
+    """Keys and list indices from the top of the configuration (or of the part) to the value."""
+    message: str
+    """What is wrong and, where known, what would be right."""
+
+    def below(self, *prefix: str | int) -> Problem:
+        """The same problem, seen from a place further up."""
+        return Problem((*prefix, *self.path), self.message)
+
+
+class ConfigError(ValueError):
+    """The configuration asks for something that does not exist or does not fit.
+
+    `problems` holds every problem that was found, each a finished line of text.
+    """
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a part, as its signature declares it."""
+
+    name: str
+    hint: Any
+    required: bool
+    default: Any
+
+
+def normalise(name: str) -> str:
+    """The form in which names are compared: lower case, without underscores."""
+    return name.lower().replace("_", "")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the nearest known name, or nothing."""
+    by_key = {normalise(candidate): candidate for candidate in known}
+    close = difflib.get_close_matches(normalise(name), by_key, n=1)
+    return f"; did you mean {by_key[close[0]]!r}?" if close else ""
+
+
+class Registry(Generic[T]):
+    """Names of one kind of part, filled by importing every module of one package."""
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._parts: dict[str, Callable[..., T]] = {}
+        self._names: dict[str, str] = {}
+        self._loaded = False
+
+    def register(self, *names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+        """A decorator: make a class or function available under `names`; the first is its own name."""
+
+        def add(part: Callable[..., T]) -> Callable[..., T]:
+            for name in names:
+                if self._parts.setdefault(normalise(name), part) is not part:
+                    raise ValueError(f"two {self.kind}s are named {name!r}")
+                self._names.setdefault(normalise(name), names[0])
+            return part
+
+        return add
+
+    def names(self) -> list[str]:
+        """The own names of all parts, without aliases."""
+        self._load()
+        return sorted(set(self._names.values()))
+
+    def find(self, name: str) -> Callable[..., T] | None:
+        """The part of that name, or None."""
+        self._load()
+        return self._parts.get(normalise(name))
+
+    def own_name(self, name: str) -> str:
+        """The name under which a part was registered first, for any of its names."""
+        self._load()
+        return self._names[normalise(name)]
+
+    def parameters(self, name: str, given: Iterable[str] = ()) -> dict[str, Parameter]:
+        """The parameters that a configuration may set; those in `given` come from the program."""
+        self._load()
+        return _parameters(self._parts[normalise(name)], frozenset(given))
+
+    def check(self, spec: Mapping[str, Any], given: Iterable[str] = ()) -> list[Problem]:
+        """Everything that is wrong with `spec`; paths are relative to it."""
+        return self._read(spec, frozenset(given))[1]
+
+    def build(self, spec: Mapping[str, Any], /, **given: Any) -> T:
+        """Construct what `spec` describes; `given` are arguments only the program knows.
+
+        Raises:
+            ConfigError: With every problem of the spec.
+        """
+        params, problems = self._read(spec, frozenset(given))
+        if problems:
+            where = f"{self.kind} {spec.get('type')!r}"
+            lines = (
+                f"{where}: {'.'.join(map(str, p.path)) + ': ' if p.path != ('type',) else ''}{p.message}"
+                for p in problems
+            )
+            raise ConfigError(list(lines))
+        return self._parts[normalise(spec["type"])](**params, **given)
+
+    def _read(
+        self, spec: Mapping[str, Any], given: frozenset[str]
+    ) -> tuple[dict[str, Any], list[Problem]]:
+        self._load()
+        name = spec.get("type")
+        if not isinstance(name, str):
+            return {}, [Problem((), f"needs a 'type', the name of a {self.kind}")]
+        part = self._parts.get(normalise(name))
+        if part is None:
+            hint = did_you_mean(name, self._names.values()) or f"; known: {', '.join(self.names())}"
+            return {}, [Problem(("type",), f"no {self.kind} named {name!r}{hint}")]
+        known = _parameters(part, given)
+        params: dict[str, Any] = {}
+        problems: list[Problem] = []
+        for key, value in spec.items():
+            if key == "type":
+                continue
+            if key not in known:
+                hint = did_you_mean(key, known) or f"; it takes: {', '.join(known) or 'nothing'}"
+                problems.append(Problem((key,), f"unknown parameter of {self.kind} {name!r}{hint}"))
+                continue
+            try:
+                params[key] = _adapter(known[key].hint).validate_python(value)
+            except ValidationError as error:
+                problems += [p.below(key) for p in problems_of(error)]
+        missing = [p.name for p in known.values() if p.required and p.name not in spec]
+        problems += [Problem((), f"{self.kind} {name!r} needs {key!r}") for key in missing]
+        return params, problems
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self._package}.{module.name}")
+
+
+def _parameters(part: Callable[..., Any], given: frozenset[str]) -> dict[str, Parameter]:
+    hints = get_type_hints(part.__init__ if inspect.isclass(part) else part)
+    empty = inspect.Parameter.empty
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {
+        name: Parameter(name, hints.get(name, Any), p.default is empty, None if p.default is empty else p.default)
+        for name, p in inspect.signature(part).parameters.items()
+        if name not in given and p.kind not in variadic
+    }
+
+
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(hint, config=_ANY_TYPE)
+    except PydanticUserError:  # the type brings a configuration of its own
+        return TypeAdapter(hint)
+    except PydanticSchemaGenerationError:  # nothing to check a foreign annotation by
+        return TypeAdapter(Any)
+
+
+_EXPECTED = {
+    "int_parsing": "should be a whole number",
+    "int_type": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_parsing": "should be a number",
+    "float_type": "should be a number",
+    "bool_parsing": "should be true or false",
+    "bool_type": "should be true or false",
+    "string_type": "should be text",
+    "list_type": "should be a list",
+    "tuple_type": "should be a list",
+    "dict_type": "should be a mapping (key: value)",
+    "model_type": "should be a mapping (key: value)",
+    "missing": "is required",
+}
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """pydantic's findings in our words: what was expected and what was written."""
+    found: list[Problem] = []
+    for item in error.errors(include_url=False):
+        text = _EXPECTED.get(item["type"]) or item["msg"][0].lower() + item["msg"][1:]
+        got = "" if item["type"] == "missing" else f" (got {item['input']!r})"
+        found.append(Problem(tuple(item["loc"]), text + got))
+    return found
