@@ -23,7 +23,7 @@ class Draw:
     index: int
     """Which image of the data set."""
     row: float
-    """Top edge of the crop as a fraction of the room the crop leaves, 0 to 1."""
+    """Top edge of the crop as a fraction of the room the crop leaves, 0 to below 1."""
     column: float
     """Left edge of the crop, likewise."""
     flip_rows: bool
@@ -45,8 +45,8 @@ class Stream:
         row, column, coins = (int(word) for word in bits)
         return Draw(
             index=int(_order(self.length, self.seed, epoch)[offset]),
-            row=row / 2**64,
-            column=column / 2**64,
+            row=(row >> 11) / 2**53,
+            column=(column >> 11) / 2**53,
             flip_rows=bool(coins & 1),
             flip_columns=bool(coins & 2),
             transpose=bool(coins & 4),

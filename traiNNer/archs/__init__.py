@@ -1,0 +1,46 @@
+"""Networks. Each module holds one architecture or family; the registry imports them all.
+
+A generator takes `(n, 3, h, w)` RGB in 0..1 and returns `(n, 3, h * scale, w * scale)`, not clamped; a
+discriminator returns logits. Every network carries `facts`, what others must know to run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+
+from traiNNer.registry import Registry
+
+NETWORKS: Registry[nn.Module] = Registry("network", package=__name__)
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What a caller must know about a network; an instance is the attribute `facts` of each network."""
+
+    kind: Literal["generator", "discriminator"]
+    scale: int = 1
+    """Height and width of the output over those of the input."""
+    min_size: int = 1
+    """Smallest height and width of an input, in pixels."""
+    multiple_of: int = 1
+    """Height and width of an input must be multiples of this (the caller pads by reflection)."""
+    tile_margin: int | None = 0
+    """Pixels of context around a tile after which tiling changes nothing; None: it always changes the result."""
+
+
+def build_network(spec: Mapping[str, Any]) -> nn.Module:
+    """The network that `spec` describes: `{"type": name, "scale": int, **parameters}`; names ignore case.
+
+    Raises:
+        ConfigError: For an unknown type or parameter, with the nearest name.
+    """
+    return NETWORKS.build(spec)
+
+
+def list_networks() -> list[str]:
+    """The names of all networks, generators and discriminators."""
+    return NETWORKS.names()

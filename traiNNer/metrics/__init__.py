@@ -1,0 +1,1 @@
+"""Metrics of image quality. Each module holds one metric or family; the registry imports them all."""
