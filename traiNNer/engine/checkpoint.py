@@ -1,0 +1,130 @@
+"""Saving everything a run needs to go on, and the weights that others load.
+
+A training state is torch's zip format holding tensors and plain values only; reading it executes nothing. The
+CRC of every record is checked before anything is restored.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from traiNNer.engine.run_folder import RunFolder, written_beside
+from traiNNer.registry import ConfigError
+
+FORMAT = 1
+_log = logging.getLogger(__name__)
+
+
+class DamagedState(ValueError):
+    """A training state is not whole, or not one of ours."""
+
+
+class Checkpointer:
+    """Writes training states and weights of one run, and removes the oldest.
+
+    Args:
+        folder: Of the run.
+        keep_states: Newest training states that stay.
+        keep_models: Newest weights that stay, or "all"; the best and the last always do.
+        suffix: `safetensors` or `pth`, for weights.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        keep_states: int = 3,
+        keep_models: int | Literal["all"] = "all",
+        suffix: Literal["safetensors", "pth"] = "safetensors",
+    ) -> None:
+        self._folder = folder
+        self._keep_states, self._keep_models, self._suffix = keep_states, keep_models, suffix
+
+    def save_state(self, step: int, parts: Mapping[str, Any]) -> Path:
+        """Write `training_states/<step>.state`; older ones beyond the number to keep go afterwards."""
+        path = self._folder.training_states / f"{step}.state"
+        write_state(path, parts)
+        for old in self.states()[self._keep_states :]:
+            old.unlink()
+        return path
+
+    def save_weights(self, name: str, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Path:
+        """Write `models/<name>.safetensors` (or `.pth`)."""
+        path = self._folder.models / f"{name}.{self._suffix}"
+        write_weights(path, weights, metadata)
+        return path
+
+    def drop_old_weights(self, prefixes: tuple[str, ...]) -> None:
+        """Remove numbered weights of each prefix beyond the number to keep."""
+        if self._keep_models == "all":
+            return
+        for prefix in prefixes:
+            numbered = [
+                (int(number), path)
+                for path in self._folder.models.glob(f"{prefix}_*.{self._suffix}")
+                if (number := path.stem.removeprefix(f"{prefix}_")).isdigit()
+            ]
+            for _, path in sorted(numbered, reverse=True)[self._keep_models :]:
+                path.unlink()
+
+    def states(self) -> list[Path]:
+        """The training states of the run, newest first."""
+        found = (p for p in self._folder.training_states.glob("*.state") if p.stem.isdigit())
+        return sorted(found, key=lambda path: int(path.stem), reverse=True)
+
+    def newest_whole_state(self) -> tuple[Path, dict[str, Any]] | None:
+        """The newest state that passes its checks; those passed over are named in the log."""
+        for path in self.states():
+            try:
+                return path, read_state(path)
+            except DamagedState as error:
+                _log.warning("passing over a damaged training state: %s", error)
+        return None
+
+
+def write_state(path: Path, parts: Mapping[str, Any]) -> None:
+    """Write named parts (tensors and plain values) to one file, all or nothing."""
+    with written_beside(path) as partial:
+        torch.save({"format": FORMAT, "parts": dict(parts)}, partial)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The named parts of a training state, tensors on the CPU.
+
+    Raises:
+        DamagedState: If the file is cut short, altered, of another kind, or holds more than plain values.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise DamagedState(f"{path}: checksum of {damaged!r} is wrong")
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except DamagedState:
+        raise
+    except Exception as error:  # noqa: BLE001 - a damaged zip or pickle may raise anything
+        raise DamagedState(f"{path}: {type(error).__name__}: {error}".split("\n")[0]) from error
+    if not isinstance(saved, dict) or "parts" not in saved:
+        raise DamagedState(f"{path}: not a training state of this program")
+    if saved["format"] != FORMAT:
+        raise ConfigError(f"{path}: training state of format {saved['format']}, this program reads {FORMAT}")
+    return saved["parts"]
+
+
+def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write plain module weights as safetensors with metadata, or as `.pth` under `params`, all or nothing."""
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
+    with written_beside(path) as partial:
+        if path.suffix == ".safetensors":
+            save_file(plain, partial, metadata=dict(metadata))
+        else:
+            torch.save({"params": plain, "metadata": json.dumps(dict(metadata))}, partial)

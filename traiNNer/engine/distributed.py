@@ -1,0 +1,83 @@
+"""The processes of a run: one, or as many as torchrun starts.
+
+Flags and scalars travel over gloo on the host, so that asking the others costs no wait for the device;
+gradients travel over the device's own backend, flattened into one message.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+_TIMEOUT = timedelta(minutes=30)  # a validation on one process may keep the others waiting
+
+
+class Processes:
+    """This process among `world_size`. With one process every method is the identity."""
+
+    def __init__(self, *, rank: int = 0, world_size: int = 1, local_rank: int = 0) -> None:
+        self.rank, self.world_size, self.local_rank = rank, world_size, local_rank
+        self._host = dist.new_group(backend="gloo", timeout=_TIMEOUT) if world_size > 1 else None
+
+    @classmethod
+    def start(cls, launcher: str | None, *, cpu: bool) -> Processes:
+        """Join the processes that torchrun started (`launcher: pytorch`), or be the only one."""
+        if launcher in (None, "none") or "WORLD_SIZE" not in os.environ:
+            return cls()
+        if not dist.is_initialized():
+            dist.init_process_group("gloo" if cpu else "nccl", timeout=_TIMEOUT)
+        return cls(
+            rank=dist.get_rank(),
+            world_size=dist.get_world_size(),
+            local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+        )
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on at least one process."""
+        return self.maximum([float(flag)])[0] > 0 if self._host else flag
+
+    def maximum(self, values: Sequence[float]) -> list[float]:
+        """The largest of each value over the processes."""
+        if not self._host:
+            return list(values)
+        numbers = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(numbers, dist.ReduceOp.MAX, group=self._host)
+        return numbers.tolist()
+
+    def sum(self, table: Tensor) -> Tensor:
+        """The sum of a host tensor over the processes."""
+        if self._host:
+            dist.all_reduce(table, dist.ReduceOp.SUM, group=self._host)
+        return table
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its mean over the processes, in place and in one message per dtype."""
+        if not self._host:
+            return
+        for dtype in sorted({tensor.dtype for tensor in tensors}, key=str):
+            group = [tensor for tensor in tensors if tensor.dtype == dtype]
+            flat = torch.cat([tensor.reshape(-1) for tensor in group])
+            dist.all_reduce(flat)
+            flat /= self.world_size
+            for tensor, part in zip(group, flat.split([t.numel() for t in group]), strict=True):
+                tensor.copy_(part.view(tensor.shape))
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self._host:
+            dist.barrier(group=self._host)
+
+    def end(self) -> None:
+        """Leave the group."""
+        if self._host:
+            dist.destroy_process_group()

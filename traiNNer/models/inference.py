@@ -1,0 +1,60 @@
+"""Running a network on images of any size: padding to what it needs, tiles where memory asks for them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from traiNNer.archs import NetworkFacts
+
+
+def enhance(net: nn.Module, facts: NetworkFacts, lq: Tensor, *, tile: int = 0, overlap: int = 32) -> Tensor:
+    """The network's output for images of any size, clamped to 0..1.
+
+    Args:
+        net: A generator, in eval mode for reproducible results.
+        facts: Of that network.
+        lq: (n, 3, h, w), RGB, 0 to 1.
+        tile: Side of the tiles in input pixels; 0 takes the image whole.
+        overlap: Input pixels of context on each side of a tile, which are computed and thrown away.
+
+    Returns:
+        (n, 3, h * scale, w * scale), 0 to 1.
+    """
+    if tile <= 0 or max(lq.shape[-2:]) <= tile:
+        return _padded(net, facts, lq).clamp(0, 1)
+    n, _, height, width = lq.shape
+    s = facts.scale
+    out = lq.new_empty((n, 3, height * s, width * s))
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            bottom, right = min(top + tile, height), min(left + tile, width)
+            y, x = max(0, top - overlap), max(0, left - overlap)
+            part = _padded(net, facts, lq[..., y : bottom + overlap, x : right + overlap])
+            out[..., top * s : bottom * s, left * s : right * s] = part[
+                ..., (top - y) * s : (bottom - y) * s, (left - x) * s : (right - x) * s
+            ]
+    return out.clamp_(0, 1)
+
+
+def _padded(net: nn.Module, facts: NetworkFacts, lq: Tensor) -> Tensor:
+    """Pad at the bottom and right by reflection to the size the network needs, and crop the output."""
+    height, width = lq.shape[-2:]
+    for dim in (-2, -1):
+        size = lq.shape[dim]
+        missing = _missing(size, facts)
+        if missing:
+            lq = lq.index_select(dim, _mirrored(size, size + missing, lq.device))
+    return net(lq)[..., : height * facts.scale, : width * facts.scale].float()
+
+
+def _mirrored(size: int, wanted: int, device: torch.device) -> Tensor:
+    """Indices 0, 1 .. size - 1, size - 2 .. 1, 0, 1 .. for as long as wanted: reflection of any length."""
+    period = max(1, 2 * size - 2)
+    index = torch.arange(wanted, device=device) % period
+    return torch.minimum(index, period - index) if size > 1 else torch.zeros_like(index)
+
+
+def _missing(size: int, facts: NetworkFacts) -> int:
+    wanted = max(size, facts.min_size)
+    return -(-wanted // facts.multiple_of) * facts.multiple_of - size

@@ -1,0 +1,205 @@
+"""A network together with everything needed to update it.
+
+A step is a transaction: until the gradient is known nothing changes, and one that is not finite, or too long,
+changes nothing. That is decided on the device; no number of a step is read by the host here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from traiNNer.control import Clip
+from traiNNer.optim.optimizers import has_device_skip
+
+NO_LIMIT = Clip(threshold=float("inf"), target=float("inf"))
+
+
+class Update(NamedTuple):
+    """What became of one step, as scalars on the device."""
+
+    norm: Tensor
+    """L2 norm of the gradient before clipping, without any loss scale."""
+    applied: Tensor
+    """1 where the weights were changed, 0 where the step was skipped."""
+
+
+class Learner:
+    """One network, its optimizer, its learning rate as a function of time, its loss scale.
+
+    Args:
+        net: The network; its parameters with `requires_grad` are what `optimizer` holds.
+        optimizer: Its groups' learning rates are the peaks that `schedule` multiplies.
+        schedule: Factor on the peak rates at a time, in steps of the configured batch (warm-up included).
+        fp16: Scale losses so that small gradients survive half precision.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: Callable[[float], float],
+        *,
+        fp16: bool = False,
+    ) -> None:
+        self.net, self.optimizer = net, optimizer
+        self._schedule = schedule
+        self._peaks: list[float] = [group["lr"] for group in optimizer.param_groups]
+        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        device = self._parameters[0].device
+        self.scaler = _Scaler(device) if fp16 else None
+        self._fused = has_device_skip(optimizer)
+        self._buffers = _Buffers(net)
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the first group, as last set."""
+        return self.optimizer.param_groups[0]["lr"]
+
+    def set_learning_rate(self, time: float, factor: float) -> None:
+        """Write the rate of a moment into the optimizer; nothing is accumulated, so nothing can drift."""
+        scheduled = self._schedule(time) * factor
+        for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * scheduled
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of `loss` to that of earlier micro-batches."""
+        (loss if self.scaler is None else loss * self.scaler.scale).backward()
+
+    def gradients(self) -> list[Tensor]:
+        """The gradients that exist, in the order of the parameters."""
+        return [p.grad for p in self._parameters if p.grad is not None]
+
+    def floating_buffers(self) -> list[Tensor]:
+        """Buffers of the network that training may move, such as running means."""
+        return [b for b in self.net.buffers() if b.is_floating_point()]
+
+    @torch.no_grad()
+    def step(self, clip: Clip, loss_scale: float = 1.0) -> Update:
+        """Clip, update the weights or skip the step, discard the gradient.
+
+        Args:
+            clip: The limits on the gradient's norm.
+            loss_scale: What the loss was multiplied by (the scale of fp16 aside); undone before clipping.
+        """
+        gradients = self.gradients()
+        scale = loss_scale * (self.scaler.scale if self.scaler else 1.0)
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) / scale
+        applied = norm <= min(clip.skip_above, torch.finfo(norm.dtype).max)  # false for NaN and infinity
+        shrink = torch.where(norm <= clip.threshold, 1.0, clip.target / norm) if clip != NO_LIMIT else 1.0
+        divisor = scale / shrink
+        if self._fused:
+            self._fused_step(applied, divisor, norm)
+        else:
+            self._guarded_step(applied, divisor, gradients)
+        self._buffers.commit_or_restore(applied)
+        if self.scaler:
+            self.scaler.update(torch.isfinite(norm))
+        self.discard_gradient()
+        return Update(norm, applied.to(norm.dtype))
+
+    def discard(self) -> None:
+        """Give up a step that could not be finished: no gradient, and buffers as before it."""
+        self.discard_gradient()
+        self._buffers.restore()
+
+    def discard_gradient(self) -> None:
+        """Free the gradients."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def forget_moments(self) -> None:
+        """Let the optimizer start afresh, as after a return to earlier weights."""
+        self.optimizer.state.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, moments and loss scale. The optimizer's settings are not state: the YAML gives them."""
+        return {
+            "net": self.net.state_dict(),
+            "moments": self.optimizer.state_dict()["state"],
+            "scaler": self.scaler.state_dict() if self.scaler else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave; names and shapes must agree."""
+        self.net.load_state_dict(state["net"])
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state["moments"], "param_groups": groups})
+        if self.scaler and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        self._buffers = _Buffers(self.net)
+
+    def _fused_step(self, applied: Tensor, divisor: Tensor | float, norm: Tensor) -> None:
+        """The fused kernels divide the gradient and skip the step themselves."""
+        optimizer: Any = self.optimizer  # the two attributes are how torch's GradScaler speaks to fused kernels
+        optimizer.grad_scale = divisor if isinstance(divisor, Tensor) else None
+        if isinstance(divisor, float) and divisor != 1.0:
+            optimizer.grad_scale = norm.new_tensor(divisor)
+        optimizer.found_inf = (~applied).to(torch.float32)
+        self.optimizer.step()
+
+    def _guarded_step(self, applied: Tensor, divisor: Tensor | float, gradients: list[Tensor]) -> None:
+        """For other optimizers: keep what was, step, and put it back where the step is to be skipped."""
+        torch._foreach_div_(gradients, divisor)
+        if not self.optimizer.state and not applied:  # the one read of a run: moments do not exist yet
+            return
+        tensors = [*self._parameters, *self._moments()]
+        before = [tensor.clone() for tensor in tensors]
+        self.optimizer.step()
+        for tensor, old in zip(tensors, before, strict=True):
+            torch.where(applied, tensor, old, out=tensor)
+
+    def _moments(self) -> list[Tensor]:
+        states = [self.optimizer.state[p] for p in self._parameters if p in self.optimizer.state]
+        return [value for state in states for value in state.values() if isinstance(value, Tensor)]
+
+
+class _Buffers:
+    """The network's buffers as they were before the step, for networks whose forward moves them."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self._live = list(net.buffers())
+        self._kept = [buffer.clone() for buffer in self._live]
+        self._versions = [buffer._version for buffer in self._live]
+
+    def restore(self) -> None:
+        for index in self._moved():
+            self._live[index].copy_(self._kept[index])
+
+    def commit_or_restore(self, applied: Tensor) -> None:
+        for index in self._moved():
+            live, kept = self._live[index], self._kept[index]
+            kept.copy_(torch.where(applied, live, kept))
+            live.copy_(kept)
+            self._versions[index] = live._version
+
+    def _moved(self) -> list[int]:
+        """Most buffers are constants; torch counts the writes to a tensor, so they cost nothing here."""
+        return [i for i, buffer in enumerate(self._live) if buffer._version != self._versions[i]]
+
+
+class _Scaler:
+    """Dynamic loss scale for fp16 without a host read: halves at overflow, doubles after 2000 good steps.
+
+    The rule of torch.amp.GradScaler; that class reads `found_inf` on the host for optimizers without a
+    fused kernel.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.scale = torch.full((), 65536.0, device=device)
+        self._good = torch.zeros((), device=device)
+
+    def update(self, finite: Tensor) -> None:
+        good = torch.where(finite, self._good + 1, 0.0)
+        grow = good >= 2000
+        self.scale.copy_(torch.where(finite, torch.where(grow, self.scale * 2, self.scale), self.scale / 2))
+        self._good.copy_(torch.where(grow, 0.0, good))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"scale": self.scale, "good": self._good}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.scale.copy_(state["scale"])
+        self._good.copy_(state["good"])
