@@ -1,0 +1,194 @@
+"""Measuring the network on validation sets: one image at a time, on the device, beside bicubic enlargement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from traiNNer.control import SetScores, ValidationEvent
+from traiNNer.data.resize import imresize
+from traiNNer.data.sources import Pixels
+from traiNNer.engine.distributed import Processes
+from traiNNer.models.sr_model import Arithmetic, SRModel
+
+
+class ImageSet(Protocol):
+    """Whole pairs by index, such as `PairedImageDataset`."""
+
+    names: Sequence[str]
+
+    def __len__(self) -> int: ...
+
+    def pair(self, index: int) -> tuple[Pixels, Pixels, str]:
+        """LQ, GT (exactly `scale` times as large) and the name of one image."""
+        ...
+
+
+class Metric(Protocol):
+    """A score per image."""
+
+    higher_is_better: bool
+
+    def __call__(self, sr: Tensor, gt: Tensor) -> Tensor:
+        """(n, 3, h, w) in 0..1, twice; (n,) scores."""
+        ...
+
+
+class Shown(NamedTuple):
+    """One validated image, for whoever wants to look at it. All (h, w, 3) of the GT's integer type."""
+
+    set_name: str
+    name: str
+    index: int
+    lq: Pixels
+    bicubic: Pixels
+    output: Pixels
+    gt: Pixels
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Images and the name they have in the log."""
+
+    name: str
+    images: ImageSet
+
+
+class Validator:
+    """Runs the network over validation sets.
+
+    Scores are kept per image. The scores of bicubic enlargement are computed once and belong to the state.
+
+    Args:
+        sets: In the order of the configuration; the first decides which weights are best.
+        metrics: By label; the first decides which weights are best.
+        scale: Height and width of the output over those of the input.
+        arithmetic: How pixels become tensors.
+        processes: Images are shared out among them.
+        tile: Side of the tiles in LQ pixels; 0 takes images whole.
+        overlap: See `models.inference.enhance`.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[ValidationSet],
+        metrics: Mapping[str, Metric],
+        *,
+        scale: int,
+        arithmetic: Arithmetic,
+        processes: Processes,
+        tile: int = 0,
+        overlap: int = 32,
+    ) -> None:
+        self.sets, self.metrics = list(sets), dict(metrics)
+        self._scale, self._arithmetic, self._processes = scale, arithmetic, processes
+        self._tile, self._overlap = tile, overlap
+        self._baselines: dict[str, dict[str, Any]] = {}
+
+    def run(
+        self,
+        model: SRModel,
+        *,
+        step: int,
+        position: int,
+        lr_exhausted: bool,
+        show: Callable[[Shown], None] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ValidationEvent:
+        """Score every image of every set; every process returns the same event.
+
+        Args:
+            model: Its running average is measured where there is one.
+            step: For the event, as `position` and `lr_exhausted`.
+            show: Called with each image this process scored.
+            progress: Called with the images done and their number.
+        """
+        total = sum(len(s.images) for s in self.sets)
+        done = 0
+        sets: dict[str, SetScores] = {}
+        for validation_set in self.sets:
+            images = validation_set.images
+            baseline = self._known_baseline(validation_set)
+            # one row an image: scores, bicubic scores, height, width; each process fills its own rows
+            table = torch.zeros(len(images), 2 * len(self.metrics) + 2, dtype=torch.float64)
+            for index in range(self._processes.rank, len(images), self._processes.world_size):
+                table[index] = self._measure(model, validation_set, index, baseline is None, show)
+                done += self._processes.world_size
+                if progress:
+                    progress(min(done, total), total)
+            sets[validation_set.name] = self._scores(validation_set, self._processes.sum(table), baseline)
+        finite = all(bool(torch.isfinite(p).all()) for p in model.released.parameters())
+        return ValidationEvent(step, position, sets, weights_finite=finite, lr_exhausted=lr_exhausted)
+
+    def headline(self, event: ValidationEvent) -> tuple[float, bool]:
+        """Mean of the first metric over the first set, and whether higher is better."""
+        label, metric = next(iter(self.metrics.items()))
+        scores = next(iter(event.sets.values())).metrics[label]
+        return sum(scores) / len(scores), metric.higher_is_better
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scores of bicubic enlargement, with what they were computed from."""
+        return self._baselines
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore them; those of other images or metrics are computed again."""
+        self._baselines = dict(state)
+
+    def _measure(
+        self,
+        model: SRModel,
+        validation_set: ValidationSet,
+        index: int,
+        with_baseline: bool,
+        show: Callable[[Shown], None] | None,
+    ) -> Tensor:
+        lq, gt, name = validation_set.images.pair(index)
+        reference = self._tensor(gt)
+        output = model.enhance(self._tensor(lq), tile=self._tile, overlap=self._overlap)
+        scores = self._compare(output, reference)
+        bicubic = imresize(lq, self._scale) if with_baseline or show else None
+        baseline = torch.zeros(len(self.metrics), dtype=torch.float64)
+        if with_baseline and bicubic is not None:
+            baseline = self._compare(self._tensor(bicubic), reference)
+        if show and bicubic is not None:
+            show(Shown(validation_set.name, name, index, lq, bicubic, to_pixels(output[0], gt.dtype), gt))
+        return torch.cat([scores, baseline, torch.tensor(gt.shape[:2], dtype=torch.float64)])
+
+    def _tensor(self, pixels: Pixels) -> Tensor:
+        return self._arithmetic.images(torch.from_numpy(pixels)[None])
+
+    def _compare(self, output: Tensor, gt: Tensor) -> Tensor:
+        return torch.stack([metric(output, gt)[0].double() for metric in self.metrics.values()]).cpu()
+
+    def _scores(
+        self, validation_set: ValidationSet, table: Tensor, baseline: dict[str, list[float]] | None
+    ) -> SetScores:
+        width = len(self.metrics)
+        columns = table.T.tolist()
+        if baseline is None:
+            baseline = dict(zip(self.metrics, columns[width : 2 * width], strict=True))
+            self._baselines[validation_set.name] = {"of": self._origin(validation_set), "scores": baseline}
+        return SetScores(
+            images=list(validation_set.images.names),
+            sizes=[(int(h), int(w)) for h, w in zip(*columns[2 * width :], strict=True)],
+            metrics=dict(zip(self.metrics, columns[:width], strict=True)),
+            baseline=baseline,
+        )
+
+    def _known_baseline(self, validation_set: ValidationSet) -> dict[str, list[float]] | None:
+        stored = self._baselines.get(validation_set.name)
+        return stored["scores"] if stored and stored["of"] == self._origin(validation_set) else None
+
+    def _origin(self, validation_set: ValidationSet) -> list[str]:
+        return [*self.metrics, *validation_set.images.names]
+
+
+def to_pixels(image: Tensor, dtype: Any) -> Pixels:
+    """(3, h, w), 0 to 1, to (h, w, 3) of an unsigned integer dtype, rounded."""
+    white = 65535.0 if dtype == np.uint16 else 255.0
+    return image.clamp(0, 1).mul(white).round().permute(1, 2, 0).cpu().numpy().astype(dtype)
