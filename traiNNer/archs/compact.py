@@ -1,0 +1,80 @@
+"""Compact, the plain chain of 3x3 convolutions that Real-ESRGAN introduced as SRVGGNetCompact.
+
+Everything happens at low resolution; the result is shuffled into pixels and added to the input enlarged by
+repetition. X. Wang et al., Real-ESRGAN, ICCVW 2021, and its later release of small models.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from traiNNer.archs import NETWORKS, NetworkFacts
+
+# N: batch, C: channels, H, W: low-resolution height and width, s: scale
+
+Activation: TypeAlias = Literal["relu", "prelu", "leakyrelu"]
+
+
+def _activation(kind: Activation, channels: int) -> nn.Module:
+    match kind:
+        case "relu":
+            return nn.ReLU(inplace=True)
+        case "prelu":
+            return nn.PReLU(channels)
+        case "leakyrelu":
+            return nn.LeakyReLU(0.1, inplace=True)
+
+
+@NETWORKS.register("compact", "SRVGGNetCompact")
+class Compact(nn.Module):
+    """A chain of `num_conv` + 2 convolutions with an activation after all but the last.
+
+    Convolutions keep the default initialisation of torch and PReLU starts at 0.25, as in the reference.
+
+    Args:
+        scale: Resolution factor; 4, as the published models have it, if nothing else is asked for.
+        num_feat: Channels between the convolutions.
+        num_conv: Convolutions between the first and the last; 16 or 32 in the published models.
+        act_type: Leaky slope is 0.1; PReLU has one slope a channel.
+        num_in_ch: Channels of the input.
+        num_out_ch: Channels of the output; must equal `num_in_ch`, because the input is added to it.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int = 4,
+        num_feat: int = 64,
+        num_conv: int = 16,
+        act_type: Activation = "prelu",
+        num_in_ch: int = 3,
+        num_out_ch: int = 3,
+    ) -> None:
+        super().__init__()
+        if num_in_ch != num_out_ch:
+            raise ValueError(
+                f"compact adds its input to its output: num_in_ch {num_in_ch} != num_out_ch {num_out_ch}"
+            )
+        self.options = {
+            "scale": scale,
+            "num_feat": num_feat,
+            "num_conv": num_conv,
+            "act_type": act_type,
+            "num_in_ch": num_in_ch,
+            "num_out_ch": num_out_ch,
+        }
+        self.facts = NetworkFacts(kind="generator", scale=scale, tile_margin=num_conv + 2)
+        layers: list[nn.Module] = []
+        for channels in (num_in_ch, *[num_feat] * num_conv):
+            layers += [nn.Conv2d(channels, num_feat, 3, padding=1), _activation(act_type, num_feat)]
+        layers.append(nn.Conv2d(num_feat, num_out_ch * scale**2, 3, padding=1))
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """`(n, c, h, w)` to `(n, c, h * scale, w * scale)`."""
+        scale = self.facts.scale
+        detail = F.pixel_shuffle(self.body(x_NCHW), scale)
+        return detail + F.interpolate(x_NCHW, scale_factor=float(scale), mode="nearest")
