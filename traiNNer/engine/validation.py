@@ -125,11 +125,11 @@ class Validator:
         finite = all(bool(torch.isfinite(p).all()) for p in model.released.parameters())
         return ValidationEvent(step, position, sets, weights_finite=finite, lr_exhausted=lr_exhausted)
 
-    def headline(self, event: ValidationEvent) -> tuple[float, bool]:
-        """Mean of the first metric over the first set, and whether higher is better."""
-        label, metric = next(iter(self.metrics.items()))
+    def headline(self, event: ValidationEvent, metric: str | None = None) -> tuple[float, bool]:
+        """Mean over the first set of a metric (the first by default), and whether higher is better."""
+        label = metric or next(iter(self.metrics))
         scores = next(iter(event.sets.values())).metrics[label]
-        return sum(scores) / len(scores), metric.higher_is_better
+        return sum(scores) / len(scores), self.metrics[label].higher_is_better
 
     def state_dict(self) -> dict[str, Any]:
         """The scores of bicubic enlargement, with what they were computed from."""

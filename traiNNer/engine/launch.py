@@ -1,0 +1,65 @@
+"""What `python train.py` does: read the options, build the run, train, and say how it ended."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from traiNNer.registry import ConfigError
+
+_log = logging.getLogger(__name__)
+
+CONFIGURATION_ERROR = 2
+
+
+def train(arguments: Sequence[str] | None = None) -> int:
+    """Run a training from command-line arguments; returns the exit status.
+
+    0: done, stopped early, or interrupted and saved. 1: the run failed. 2: a mistake in the configuration or
+    the data, said in words.
+    """
+    parser = argparse.ArgumentParser(prog="train.py", description="Train a super-resolution network.")
+    parser.add_argument("-opt", required=True, metavar="FILE", help="the YAML file that describes the run")
+    parser.add_argument("--auto_resume", action="store_true", help="go on from the newest whole training state")
+    parser.add_argument("--check", action="store_true", help="build everything, run one step, write nothing")
+    parser.add_argument("--launcher", choices=("none", "pytorch"), help="pytorch: started by torchrun")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="options that win over the file")
+    args = parser.parse_args(arguments)
+    overrides = list(args.overrides)
+    if args.auto_resume:
+        overrides.append("auto_resume=true")
+    if args.launcher:
+        overrides.append(f"launcher={args.launcher}")
+    try:
+        return _run(Path(args.opt), overrides, check=args.check)
+    except ConfigError as error:
+        for line in error.problems:
+            print(line, file=sys.stderr)  # noqa: T201 - logging is not set up before the options are read
+        return CONFIGURATION_ERROR
+
+
+def _run(path: Path, overrides: Sequence[str], *, check: bool) -> int:
+    # torch is imported below, once the file is known to exist and to be YAML
+    from traiNNer.options import load_options
+
+    load_options(path, overrides)
+    from traiNNer.engine.session import Session
+
+    session = Session.prepare(path, overrides, check=check)
+    try:
+        return session.check() if check else session.train()
+    finally:
+        session.close()
+
+
+def write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Write `summary.json`, all or nothing."""
+    from traiNNer.engine.run_folder import written_beside
+
+    with written_beside(path) as partial:
+        partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

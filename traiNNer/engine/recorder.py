@@ -1,0 +1,270 @@
+"""What a run tells: lines in the log, JSON records, TensorBoard, a live line on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from traiNNer.automations import Proposal
+from traiNNer.control import Controls, Event, Plain, ValidationEvent, WindowEvent, from_plain, to_plain
+from traiNNer.data.image_io import write_image
+from traiNNer.data.sources import Pixels
+from traiNNer.engine.dashboard import Dashboard
+from traiNNer.engine.journal import Journal
+from traiNNer.engine.run_folder import RunFolder
+from traiNNer.engine.validation import Shown
+
+_log = logging.getLogger(__name__)
+
+_STRIPS = 4  # images of each validation set that the dashboard shows
+_STRIP_SIDE = 384  # pixels of each that it shows, from the middle
+
+
+@dataclass
+class _Pending(Plain):
+    """Steps since the last training record."""
+
+    steps: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
+    """Sums over those steps, `total` included."""
+    norms: dict[str, float] = field(default_factory=dict)
+    skipped: int = 0
+
+
+@dataclass
+class _Speed:
+    """Of the last window; not part of any record that a resumed run must repeat."""
+
+    iterations: float = 0.0
+    samples: float = 0.0
+    data_wait: float = 0.0
+
+
+class Recorder:
+    """Writes everything that a run has to say. Only the main process has one.
+
+    Args:
+        folder: Of the run.
+        total_iter: Planned steps, for the time that is left.
+        print_freq: Steps between training records.
+        save_images: Write every validated image as a file.
+        dashboard: TensorBoard, or None.
+        console: The terminal to draw a live line on, or None for plain log lines.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        total_iter: int,
+        print_freq: int,
+        save_images: bool,
+        dashboard: Dashboard | None,
+        console: Console | None,
+    ) -> None:
+        self._folder = folder
+        self._total_iter, self._print_freq = total_iter, print_freq
+        self._dashboard, self._save_images = dashboard, save_images
+        self._journals = {
+            name: Journal(folder.file(f"{name}.jsonl")) for name in ("metrics", "decisions", "events")
+        }
+        self._pending = _Pending()
+        self._speed = _Speed()
+        self._scores = ""
+        self._live = _Live(console, total_iter) if console else None
+
+    def event(self, event: Event, controls: Controls, step: int) -> None:
+        """Record an event as the automations see it; the steps of a window also go to log and curves."""
+        self._journals["events"].append({"iter": step, "kind": type(event).__name__, **to_plain(event)})
+        if isinstance(event, WindowEvent):
+            self._steps(event, controls)
+
+    def _steps(self, event: WindowEvent, controls: Controls) -> None:
+        """Take in a window of steps; every `print_freq` steps become one record."""
+        first = event.step - len(event.total)
+        if event.seconds > 0:
+            rate = len(event.total) / event.seconds
+            self._speed = _Speed(rate, event.samples_per_second, event.data_wait)
+        for row in range(len(event.total)):
+            self._add(event, row)
+            if (first + row + 1) % self._print_freq == 0:
+                self._training_record(first + row + 1, event, controls)
+        if self._live:
+            self._live.update(event.step, self._line(event.step, event.lr, event.total[-1]))
+
+    def validation(self, event: ValidationEvent, best: str) -> None:
+        """Record the scores of a validation; `best` says in words what the best so far is."""
+        for name, scores in event.sets.items():
+            means, baseline = _means(scores.metrics), _means(scores.baseline)
+            self._journals["metrics"].append(
+                {"iter": event.step, "kind": "val", "set": name, "metrics": means, "bicubic": baseline}
+            )
+            text = ", ".join(f"{m} {means[m]:.4f} (bicubic {baseline[m]:.4f})" for m in means)
+            _log.info("Validation %s, iter %s: %s", name, f"{event.step:,}", text)
+            if self._dashboard:
+                self._dashboard.scalars(event.step, {f"val/{name}/{m}": v for m, v in means.items()})
+        first = next(iter(event.sets.values()))
+        label = next(iter(first.metrics))
+        self._scores = f"{label} {_means(first.metrics)[label]:.3f} (best {best})"
+
+    def image(self, step: int) -> Callable[[Shown], None]:
+        """What to do with each validated image: strips for the dashboard, files where the user wants them."""
+
+        def show(shown: Shown) -> None:
+            if self._dashboard and shown.index < _STRIPS:
+                self._dashboard.strip(step, f"{shown.set_name}/{shown.name}", _strip(shown))
+            if self._save_images:
+                folder = self._folder.visualization / shown.name
+                path = folder / f"{Path(shown.name).name}_{step}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_image(path, shown.output)
+
+        return show
+
+    @property
+    def wants_images(self) -> bool:
+        """Whether anything is done with validated images."""
+        return self._save_images or self._dashboard is not None
+
+    def flush(self) -> None:
+        """Hand everything to the system, before a training state relies on it."""
+        if self._dashboard:
+            self._dashboard.flush()
+
+    def decision(self, step: int, proposal: Proposal) -> None:
+        """Record what an automation decided, or would have decided."""
+        decision = proposal.decision
+        suffix = "" if proposal.applied else " (monitor only, not applied)"
+        _log.info("Automation %s: %s%s", proposal.automation, decision.message, suffix)
+        record = {
+            "iter": step,
+            "automation": proposal.automation,
+            "parameter": decision.parameter,
+            "old": decision.old,
+            "new": decision.new,
+            "reason": decision.reason,
+            "statistic": decision.statistic,
+            "threshold": decision.limit,
+            "applied": proposal.applied,
+        }
+        self._journals["decisions"].append(record)
+        if self._dashboard:
+            self._dashboard.text(step, f"decisions/{proposal.automation}", decision.message + suffix)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The steps since the last training record."""
+        return to_plain(self._pending)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore them."""
+        self._pending = from_plain(_Pending, state)
+
+    def rewind(self, step: int) -> None:
+        """Drop the records of steps that will be repeated."""
+        for journal in self._journals.values():
+            journal.rewind(step)
+
+    def close(self) -> None:
+        """Finish all files."""
+        for journal in self._journals.values():
+            journal.close()
+        if self._dashboard:
+            self._dashboard.close()
+        if self._live:
+            self._live.close()
+
+    def _add(self, event: WindowEvent, row: int) -> None:
+        pending = self._pending
+        pending.steps += 1
+        for label, values in [*event.losses.items(), ("total", event.total)]:
+            pending.losses[label] = pending.losses.get(label, 0.0) + values[row]
+        for net, values in event.grad_norm.items():
+            pending.norms[net] = pending.norms.get(net, 0.0) + values[row]
+        pending.skipped += not all(applied[row] for applied in event.applied.values())
+
+    def _training_record(self, step: int, event: WindowEvent, controls: Controls) -> None:
+        pending, self._pending = self._pending, _Pending()
+        losses = {label: total / pending.steps for label, total in pending.losses.items()}
+        norms = {net: total / pending.steps for net, total in pending.norms.items()}
+        speed = {
+            "it_per_s": self._speed.iterations,
+            "samples_per_s": self._speed.samples,
+            "data_wait_share": self._speed.data_wait,
+            "memory": event.memory_peak,
+        }
+        record = {"iter": step, "kind": "train", "loss": losses, "lr": event.lr, "grad_norm": norms}
+        self._journals["metrics"].append({**record, "skipped": pending.skipped, "speed": speed})
+        message = self._line(step, event.lr, losses["total"])
+        _log.info("%s", message, extra={"routine": True})
+        if self._dashboard:
+            scalars = {f"train/loss/{label}": value for label, value in losses.items()}
+            scalars |= {f"train/grad_norm/{net}": value for net, value in norms.items()}
+            scalars |= {f"control/lr_{net}": rate for net, rate in event.lr.items()}
+            scalars |= {f"system/{name}": value for name, value in speed.items()}
+            self._dashboard.scalars(step, scalars | _control_scalars(controls))
+
+    def _line(self, step: int, lr: Mapping[str, float], loss: float) -> str:
+        rate = self._speed.iterations
+        left = _clock((self._total_iter - step) / rate) if rate else "?"
+        line = (
+            f"iter {step:,}/{self._total_iter:,}  {rate:.1f} it/s  {self._speed.samples:,.0f} samples/s  "
+            f"data wait {self._speed.data_wait:.0%}  ETA {left}  loss {loss:.4e}  lr {lr['g']:.2e}"
+        )
+        return f"{line}  {self._scores}" if self._scores else line
+
+
+class _Live:
+    """One line at the bottom of the terminal."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._progress = Progress(BarColumn(20), TextColumn("{task.description}"), console=console)
+        self._task: TaskID = self._progress.add_task("starting", total=total)
+        self._progress.start()
+        self._drawn = 0.0
+
+    def update(self, step: int, text: str) -> None:
+        if time.monotonic() - self._drawn > 0.1:
+            self._drawn = time.monotonic()
+            self._progress.update(self._task, completed=step, description=text)
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+def _control_scalars(controls: Controls) -> dict[str, float]:
+    scalars: dict[str, float] = {
+        "control/batch": controls.batch,
+        "control/micro_batch": controls.micro_batch,
+        "control/lr_factor": controls.lr_factor,
+        "control/loss_scale": controls.loss_scale,
+    }
+    scalars |= {f"control/clip_threshold_{net}": clip.threshold for net, clip in controls.clip.items()}
+    return scalars | {f"control/loss_factor_{label}": f for label, f in controls.loss_factor.items()}
+
+
+def _strip(shown: Shown) -> list[Pixels]:
+    """LQ (pixels enlarged as they are), bicubic, output, GT: the same part of each."""
+    height, width = shown.gt.shape[:2]
+    scale = height // shown.lq.shape[0]
+    top, left = max(0, (height - _STRIP_SIDE) // 2), max(0, (width - _STRIP_SIDE) // 2)
+    enlarged = shown.lq.repeat(scale, axis=0).repeat(scale, axis=1)
+    part = (slice(top, top + _STRIP_SIDE), slice(left, left + _STRIP_SIDE))
+    return [image[part] for image in (enlarged, shown.bicubic, shown.output, shown.gt)]
+
+
+def _means(scores: Mapping[str, list[float]]) -> dict[str, float]:
+    return {label: sum(values) / len(values) for label, values in scores.items()}
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+

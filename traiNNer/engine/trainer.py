@@ -1,0 +1,433 @@
+"""The training loop.
+
+Two clocks run: `step` counts optimizer updates (validation, saving, logging), `position` counts samples of the
+stream (data). `time` is the position in steps of the configured batch; learning rates and the end of the run
+follow it, so a larger batch finishes the same samples in fewer steps.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, NamedTuple
+
+from traiNNer.automations import Proposal, Supervisor
+from traiNNer.control import (
+    ChangeEvent,
+    Controls,
+    Event,
+    OutOfMemoryEvent,
+    Plain,
+    Request,
+    RequestEvent,
+    RollBack,
+    SetBatch,
+    SetClip,
+    SetLearningRateFactor,
+    SetLossFactors,
+    SetLossScale,
+    Stop,
+    ValidationEvent,
+    WindowEvent,
+    from_plain,
+    to_plain,
+)
+from traiNNer.data.loader import Batch, TrainLoader
+from traiNNer.engine.checkpoint import Checkpointer
+from traiNNer.engine.distributed import Processes
+from traiNNer.engine.memory import MemorySource
+from traiNNer.engine.recorder import Recorder
+from traiNNer.engine.signals import StopSignal
+from traiNNer.engine.validation import Validator
+from traiNNer.models.sr_model import BatchTooLarge, SRModel
+from traiNNer.optim.schedules import ReduceLROnPlateau, Schedule
+
+_log = logging.getLogger(__name__)
+
+_REPLACED_LIMIT = 0.01  # share of unreadable samples that ends a run
+_REPLACED_AFTER = 1000  # samples before which that share says nothing
+
+
+@dataclass
+class Progress(Plain):
+    """How far a run has come."""
+
+    step: int = 0
+    position: int = 0
+    """Samples taken from the stream by all processes."""
+    time: float = 0.0
+    """The samples so far, in steps of the batch that was configured when they were taken."""
+    seconds: float = 0.0
+    """Spent in all sessions of the run."""
+    replaced: int = 0
+    """Samples of this process whose file could not be read."""
+    best: float | None = None
+    best_step: int = 0
+    validated: int = -1
+    """Step of the last validation."""
+    stop_rule: str = ""
+    stop_reason: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the configuration fixes about the course of a run, in steps."""
+
+    total_iter: int
+    validate_every: int
+    """0 never."""
+    save_every: int
+    window: int
+    samples_per_step: int
+    """The configured batch over all processes."""
+    warmup_iter: int
+
+
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    status: Literal["completed", "stopped_early", "interrupted"]
+    reason: str
+
+
+class Trainer:
+    """Runs the steps and everything that happens between them.
+
+    Args:
+        model: Networks, losses and the step.
+        loader: Batches by position.
+        controls: As configured; the only place where anything changes them is `_apply`.
+        plan: Total steps and periods.
+        schedule: The base schedule, for what automations are told; the model multiplies it in.
+        plateau: That schedule again where it follows the validations.
+        supervisor: The automations.
+        processes: This process and its peers.
+        memory: Where the share of memory in use comes from.
+        validator: None without validation.
+        recorder: Only on the main process.
+        checkpointer: Only on the main process.
+        metadata: What released weights say about themselves.
+    """
+
+    def __init__(
+        self,
+        model: SRModel,
+        loader: TrainLoader,
+        controls: Controls,
+        plan: Plan,
+        *,
+        schedule: Schedule,
+        plateau: ReduceLROnPlateau | None,
+        supervisor: Supervisor,
+        processes: Processes,
+        memory: MemorySource,
+        validator: Validator | None,
+        recorder: Recorder | None,
+        checkpointer: Checkpointer | None,
+        metadata: Mapping[str, str],
+    ) -> None:
+        self.model, self.loader, self.controls, self.plan = model, loader, controls, plan
+        self._configured = replace(controls)
+        self._schedule, self._plateau = schedule, plateau
+        self._supervisor, self._processes = supervisor, processes
+        self._memory, self._validator = memory, validator
+        self._recorder, self._checkpointer, self._metadata = recorder, checkpointer, metadata
+        self.progress = Progress()
+        self._batches: Iterator[Batch] = iter(())
+        self._saved_at = -1
+        self._clock = _Clock()
+
+    # --- the loop ------------------------------------------------------------------------------------------
+
+    def fit(self, stop: StopSignal) -> Outcome:
+        """Train to the end, or to the step at which `stop` was received; then everything is saved."""
+        progress, plan = self.progress, self.plan
+        self._restart_batches()
+        while progress.time < plan.total_iter and not self._ended():
+            self._step()
+            if progress.step % plan.window == 0:
+                self._end_window()
+            if plan.validate_every and progress.step % plan.validate_every == 0:
+                self._validate()
+            if progress.step % plan.save_every == 0:
+                self.save()
+            if self._processes.any(stop.received is not None):
+                self.save()
+                return Outcome("interrupted", f"{stop.received or 'a signal'} at step {progress.step}")
+        self._end_window()
+        if self._validator and progress.validated != progress.step:
+            self._validate()
+        self.save()
+        if progress.stop_rule:
+            return Outcome("stopped_early", progress.stop_reason)
+        return Outcome("completed", f"{progress.step} iterations")
+
+    def _ended(self) -> bool:
+        cooldown = self.controls.cooldown
+        return bool(self.progress.stop_rule) and (cooldown is None or cooldown.done(self.progress.position) >= 1)
+
+    def _step(self) -> None:
+        """One optimizer step, however many attempts the memory needs."""
+        progress, controls = self.progress, self.controls
+        self._clock.start()
+        batch = next(self._batches)
+        self._clock.data_arrived()
+        self.model.set_learning_rates(progress.time, controls.learning_rate_factor(progress.position))
+        while True:
+            try:
+                self.model.optimize_parameters(batch, progress.step, controls)
+                break
+            except BatchTooLarge:
+                self._shrink_micro_batch()
+        samples = controls.batch * self._processes.world_size
+        progress.step += 1
+        progress.position += samples
+        progress.time += samples / self.plan.samples_per_step
+        if batch.replaced:
+            self._note_replaced(batch.replaced)
+        self._clock.stop()
+
+    def _end_window(self) -> None:
+        """Bring the numbers of the last steps to the host, once, and show them to everyone."""
+        self._clock.start()
+        numbers = self.model.read_numbers()
+        self._clock.stop()
+        if not numbers.total:
+            return
+        progress, controls = self.progress, self.controls
+        seconds, wait = self._clock.read()
+        progress.seconds += seconds
+        seconds, wait, memory = self._processes.maximum([seconds, wait, self._memory.peak()])
+        self._react(
+            WindowEvent(
+                step=progress.step,
+                position=progress.position,
+                progress=min(1.0, progress.time / self.plan.total_iter),
+                batch=controls.batch,
+                micro_batch=controls.micro_batch,
+                lq_size=controls.lq_size,
+                lr=self.model.learning_rates,
+                schedule=self._schedule(progress.time),
+                warming_up=progress.time < self.plan.warmup_iter,
+                losses=numbers.losses,
+                total=numbers.total,
+                grad_norm=numbers.grad_norm,
+                applied=numbers.applied,
+                gradient_at_output={},
+                update_ratio=None,
+                memory_peak=memory,
+                seconds=seconds,
+                data_wait=wait / seconds if seconds else 0.0,
+                amp_scale=1.0,
+            )
+        )
+
+    def _validate(self) -> None:
+        if self._validator is None:
+            return
+        progress = self.progress
+        began = time.monotonic()
+        event = self._validator.run(
+            self.model,
+            step=progress.step,
+            position=progress.position,
+            lr_exhausted=self._schedule(progress.time) < 0.01,
+            show=self._recorder.image(progress.step) if self._recorder and self._recorder.wants_images else None,
+        )
+        progress.validated = progress.step
+        progress.seconds += time.monotonic() - began
+        self._keep_best(event)
+        if self._plateau:
+            score, higher = self._validator.headline(event, self._plateau.monitor)
+            self._plateau.observe(score, higher_is_better=higher)
+        if self._recorder:
+            self._recorder.validation(event, f"{progress.best:.3f} at {progress.best_step:,}")
+        self._react(event)
+
+    def _keep_best(self, event: ValidationEvent) -> None:
+        assert self._validator is not None
+        score, higher = self._validator.headline(event)
+        progress = self.progress
+        if progress.best is None or (score > progress.best if higher else score < progress.best):
+            progress.best, progress.best_step = score, progress.step
+            self._save_weights("net_g_best")
+
+    # --- events and decisions ------------------------------------------------------------------------------
+
+    def _react(self, event: Event) -> None:
+        """Show an event to the automations, apply what they decide, and show them what that changed."""
+        events = deque([event])
+        while events:
+            event = events.popleft()
+            if self._recorder:
+                self._recorder.event(event, self.controls, self.progress.step)
+            for proposal in self._supervisor.react(event, self.controls):
+                if proposal.applied:
+                    events += self._apply(proposal)
+                if self._recorder:
+                    self._recorder.decision(self.progress.step, proposal)
+
+    def _apply(self, proposal: Proposal) -> list[Event]:
+        """The one place where a decision becomes an effect. Returns what others should know of it."""
+        controls, progress = self.controls, self.progress
+        match proposal.decision:
+            case SetLearningRateFactor(factor=factor):
+                controls.lr_factor = factor
+                changed = "lr_factor"
+            case RollBack(factor=factor, rewarm=rewarm):
+                self.model.roll_back()
+                controls.lr_factor, controls.rewarm = factor, rewarm
+                changed = "lr_factor"
+            case SetBatch() as new:
+                shape = (controls.batch, controls.lq_size)
+                controls.batch, controls.micro_batch = new.batch, new.micro_batch
+                controls.lq_size, controls.lr_batch_factor = new.lq_size, new.lr_batch_factor
+                if shape == (new.batch, new.lq_size):
+                    return []  # the micro-batch changes no number
+                self._restart_batches()
+                changed = "batch"
+            case SetClip(network=network, clip=clip):
+                controls.clip.pop(network, None)
+                if clip is not None:
+                    controls.clip[network] = clip
+                return []
+            case SetLossFactors(factors=factors):
+                controls.loss_factor.update(factors)
+                changed = "loss_factor"
+            case SetLossScale(scale=scale):
+                controls.loss_scale = scale
+                return []
+            case Request(control=control, factor=factor, reason=reason):
+                return [RequestEvent(progress.step, control, factor, proposal.automation, reason)]
+            case Stop() as stop:
+                progress.stop_rule, progress.stop_reason = stop.rule, stop.reason
+                controls.cooldown = stop.cooldown
+                if stop.restore_best:
+                    self.model.roll_back()
+                changed = "cooldown"
+            case other:
+                raise AssertionError(f"no rule for {other}")
+        return [ChangeEvent(progress.step, progress.position, changed, proposal.automation)]
+
+    def _shrink_micro_batch(self) -> None:
+        """After a step that did not fit: let the owner of the batch size decide, or halve."""
+        failed = min(self.controls.micro_batch, self.controls.batch)
+        if failed == 1:
+            raise OutOfMemoryError(
+                "out of memory with one sample at a time; lower datasets.train.lq_size, the network's size "
+                "(network_g) or use_amp: true with amp_bf16: true"
+            )
+        retry = -(-failed // 2)
+        self._react(OutOfMemoryEvent(self.progress.step, failed, retry))
+        if self.controls.micro_batch >= failed:
+            self.controls.micro_batch = retry
+            _log.warning(
+                "out of memory at step %d with %d samples at a time: repeating the step with %d (the result "
+                "is the same)",
+                self.progress.step,
+                failed,
+                retry,
+            )
+
+    def _note_replaced(self, replaced: tuple[str, ...]) -> None:
+        progress = self.progress
+        progress.replaced += len(replaced)
+        for line in replaced:
+            _log.warning("%s; the next sample stands in for it (%d so far)", line, progress.replaced)
+        mine = progress.position / self._processes.world_size
+        if mine >= _REPLACED_AFTER and progress.replaced > _REPLACED_LIMIT * mine:
+            raise DataError(
+                f"{progress.replaced} of {mine:.0f} samples could not be read, more than "
+                f"{_REPLACED_LIMIT:.0%}; the last: {replaced[-1]}"
+            )
+
+    def _restart_batches(self) -> None:
+        self._batches = self.loader.batches(self.progress.position, self.controls.batch, self.controls.lq_size)
+
+    # --- saving --------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write weights and training state of this step, unless they are written already."""
+        step = self.progress.step
+        if self._checkpointer is None or self._saved_at == step:
+            return
+        self._saved_at = step
+        if self._recorder:
+            self._recorder.flush()
+        self._save_weights(f"net_g_{step}", averaged=False)
+        if self.model.ema:
+            self._save_weights(f"net_g_ema_{step}")
+        self._checkpointer.save_state(step, self.state_dict())
+        self._checkpointer.drop_old_weights(("net_g", "net_g_ema"))
+        _log.info("Saved iteration %s", f"{step:,}", extra={"routine": True})
+
+    def _save_weights(self, name: str, *, averaged: bool = True) -> None:
+        if self._checkpointer is None:
+            return
+        net = self.model.released if averaged else self.model.generator.net
+        about = {**self._metadata, "iteration": str(self.progress.step)}
+        if self.progress.validated == self.progress.step and self.progress.best is not None:
+            about["best_score"] = repr(self.progress.best)
+        self._checkpointer.save_weights(name, net.state_dict(), about)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a run needs to go on."""
+        return {
+            "model": self.model.state_dict(),
+            "progress": to_plain(self.progress),
+            "controls": to_plain(self.controls),
+            "configured": to_plain(self._configured),
+            "automations": self._supervisor.state_dict(),
+            "plateau": to_plain(self._plateau.state) if self._plateau else None,
+            "validator": self._validator.state_dict() if self._validator else {},
+            "recorder": self._recorder.state_dict() if self._recorder else None,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state. Controls whose configured value has changed since take the new one."""
+        self.model.load_state_dict(state["model"])
+        self.progress = from_plain(Progress, state["progress"])
+        saved, then = from_plain(Controls, state["controls"]), from_plain(Controls, state["configured"])
+        for item in fields(Controls):
+            if getattr(then, item.name) == getattr(self._configured, item.name):
+                setattr(self.controls, item.name, getattr(saved, item.name))
+        self._supervisor.load_state_dict(state["automations"])
+        if self._plateau and state["plateau"]:
+            self._plateau.state = from_plain(ReduceLROnPlateau.State, state["plateau"])
+        if self._validator:
+            self._validator.load_state_dict(state["validator"])
+        if self._recorder and state["recorder"]:
+            self._recorder.load_state_dict(state["recorder"])
+        self._saved_at = self.progress.step
+
+
+class DataError(ValueError):
+    """The training data cannot be used."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """Even the smallest step does not fit."""
+
+
+class _Clock:
+    """Seconds spent in steps, and of those the ones spent waiting for data."""
+
+    def __init__(self) -> None:
+        self._total = self._wait = self._began = 0.0
+
+    def start(self) -> None:
+        self._began = time.perf_counter()
+
+    def data_arrived(self) -> None:
+        self._wait += time.perf_counter() - self._began
+
+    def stop(self) -> None:
+        self._total += time.perf_counter() - self._began
+
+    def read(self) -> tuple[float, float]:
+        total, wait = self._total, self._wait
+        self._total = self._wait = 0.0
+        return total, wait
