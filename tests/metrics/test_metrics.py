@@ -125,7 +125,7 @@ class TestEveryMetric:
 
     def test_refuses_shapes_it_cannot_compare(self, name):
         metric = METRICS.build({"type": name, "crop_border": 2})
-        with pytest.raises(ValueError, match="must both be"):
+        with pytest.raises(ValueError, match="both images must be"):
             metric(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 17))
         with pytest.raises(ValueError, match="leaves nothing"):
             metric(torch.rand(1, 3, 4, 16), torch.rand(1, 3, 4, 16))

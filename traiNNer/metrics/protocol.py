@@ -16,10 +16,10 @@ def compared(sr: Tensor, gt: Tensor, *, crop_border: int, y_channel: bool) -> tu
     (mps). What is not a number stays so.
 
     Raises:
-        ValueError: Where shapes differ, the crop leaves nothing, or there are not the 3 channels that luma needs.
+        ValueError: Where shapes differ, the crop leaves nothing, or luma is asked of other than 3 channels.
     """
     if sr.shape != gt.shape or sr.ndim != 4:
-        raise ValueError(f"images to compare must both be (n, c, h, w), got {tuple(sr.shape)}, {tuple(gt.shape)}")
+        raise ValueError(f"both images must be (n, c, h, w), got {tuple(sr.shape)} and {tuple(gt.shape)}")
     if min(sr.shape[2:]) <= 2 * crop_border:
         raise ValueError(f"crop_border {crop_border} leaves nothing of an image of {tuple(sr.shape[2:])}")
     if y_channel and sr.shape[1] != 3:

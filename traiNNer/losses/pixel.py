@@ -1,0 +1,80 @@
+"""Losses that compare each value with the one at the same place.
+
+All are means over samples, channels and pixels of values in 0..1, so they do not depend on the size of the
+patch; a network near 30 dB has an L1 of about 0.02 and an MSE of about 0.001.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses.precision import at_least_float32
+
+
+@LOSSES.register("L1Loss", "l1", "MAELoss")
+class L1Loss(nn.Module):
+    """Mean absolute difference, |output - gt|."""
+
+    pixel: ClassVar[bool] = True
+
+    def forward(self, inputs: LossInputs) -> Tensor:
+        """Scalar, 0 at equality."""
+        return F.l1_loss(at_least_float32(inputs.output), at_least_float32(inputs.gt))
+
+
+@LOSSES.register("MSELoss", "mse", "L2Loss")
+class MSELoss(nn.Module):
+    """Mean squared difference, (output - gt)^2."""
+
+    pixel: ClassVar[bool] = True
+
+    def forward(self, inputs: LossInputs) -> Tensor:
+        """Scalar, 0 at equality."""
+        return F.mse_loss(at_least_float32(inputs.output), at_least_float32(inputs.gt))
+
+
+@LOSSES.register("CharbonnierLoss", "charbonnier")
+class CharbonnierLoss(nn.Module):
+    """A smooth L1: sqrt((output - gt)^2 + eps); Lai et al. 2017, LapSRN, equation 2.
+
+    As in BasicSR, `eps` is what the paper writes as epsilon squared (its 1e-3 is an `eps` of 1e-6).
+    """
+
+    pixel: ClassVar[bool] = True
+
+    def __init__(self, *, eps: float = 1e-12) -> None:
+        super().__init__()
+        if eps <= 0:
+            raise ValueError(f"CharbonnierLoss needs eps above 0 (got {eps}); L1Loss is its limit")
+        self.eps = eps
+
+    def forward(self, inputs: LossInputs) -> Tensor:
+        """Scalar, sqrt(eps) at equality."""
+        difference = at_least_float32(inputs.output) - at_least_float32(inputs.gt)
+        return (difference.square() + self.eps).sqrt().mean()
+
+
+@LOSSES.register("HuberLoss", "huber")
+class HuberLoss(nn.Module):
+    """Half the squared difference d up to `delta`, then delta (|d| - delta / 2); Huber 1964.
+
+    Images lie in 0..1, so with the usual delta of 1 it is half the MSE; a delta of 0.01 makes it behave like
+    0.01 times L1.
+    """
+
+    pixel: ClassVar[bool] = True
+
+    def __init__(self, *, delta: float = 1.0) -> None:
+        super().__init__()
+        if delta <= 0:
+            raise ValueError(f"HuberLoss needs delta above 0 (got {delta})")
+        self.delta = delta
+
+    def forward(self, inputs: LossInputs) -> Tensor:
+        """Scalar, 0 at equality."""
+        output, gt = at_least_float32(inputs.output), at_least_float32(inputs.gt)
+        return F.huber_loss(output, gt, delta=self.delta)
