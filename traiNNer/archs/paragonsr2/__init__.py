@@ -3,3 +3,7 @@
 `hybrid` (November 2025), `dual_path` (the final family, January 2026) and `magic` (the first, early November
 2025) share the parts in `blocks`, `attention` and `resampler`.
 """
+
+from traiNNer.archs.paragonsr2 import hybrid
+
+__all__ = ["hybrid"]

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from traiNNer.archs.paragonsr2.fuse import Foldable
+
 PREFILTER_TAPS = (-1 / 32, 0.0, 9 / 32, 16 / 32, 9 / 32, 0.0, -1 / 32)
 """Half-band low-pass (unit DC, zero at Nyquist); its users call it a sharpener."""
 RECONSTRUCTION_TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
@@ -23,6 +25,10 @@ RECONSTRUCTION_TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 Padding: TypeAlias = Literal["zeros", "replicate"]
 """What a filter sees beyond the border of the image."""
+Base: TypeAlias = Literal["magic", "bicubic"]
+"""The fixed enlargement that the network adds detail to."""
+Weights: TypeAlias = tuple[Tensor, Tensor]
+"""Horizontal `(c, 1, 1, k)` and vertical `(c, 1, k, 1)` filters."""
 
 
 class Sep(nn.Module):
@@ -39,7 +45,11 @@ class Sep(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """The filtered map, of the same size."""
-        return filter_separably(x_NCHW, self.conv_h.weight, self.conv_v.weight, "zeros")
+        return filter_separably(x_NCHW, *self.weights(), "zeros")
+
+    def weights(self) -> Weights:
+        """The filters."""
+        return self.conv_h.weight, self.conv_v.weight
 
 
 class KernelSep(nn.Module):
@@ -56,49 +66,123 @@ class KernelSep(nn.Module):
         self.h = _frozen(channels, taps, horizontal=True)
         self.v = _frozen(channels, taps, horizontal=False)
 
+    def weights(self) -> Weights:
+        """The filters."""
+        return self.h.weight, self.v.weight
 
-class MagicUpsampler(nn.Module):
-    """The magic resampler under the keys of the first and the hybrid family.
 
-    y = x + alpha (prefilter(x) - x) if alpha > 0, enlarged s times by repetition, then smoothed by 5 taps.
+class MagicUpsampler(Foldable):
+    """The magic resampler under the keys of the first and the hybrid family (`sharpen`, `resample_conv`)."""
+
+    def __init__(
+        self, channels: int, *, scale: int, alpha: float, padding: Padding = "zeros", base: Base = "magic"
+    ) -> None:
+        super().__init__()
+        self.sharpen = Sep(channels, PREFILTER_TAPS)
+        self.resample_conv = Sep(channels, RECONSTRUCTION_TAPS)
+        self.rule = Enlargement(channels, scale=scale, alpha=alpha, padding=padding, base=base)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """`(n, c, h * s, w * s)`."""
+        return self.rule(x_NCHW, self.sharpen.weights(), self.resample_conv.weights())
+
+    def fold(self) -> nn.Module:
+        """One convolution and a pixel shuffle, after the pre-filter if there is one."""
+        return self.rule.fold(self.sharpen.weights(), self.resample_conv.weights())
+
+
+class MagicBase(Foldable):
+    """`MagicUpsampler` for RGB under the keys of the final family (`sharp`, `blur`)."""
+
+    def __init__(self, *, scale: int, alpha: float, padding: Padding = "zeros", base: Base = "magic") -> None:
+        super().__init__()
+        self.sharp = KernelSep(3, PREFILTER_TAPS)
+        self.blur = KernelSep(3, RECONSTRUCTION_TAPS)
+        self.rule = Enlargement(3, scale=scale, alpha=alpha, padding=padding, base=base)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """`(n, 3, h * s, w * s)`."""
+        return self.rule(x_NCHW, self.sharp.weights(), self.blur.weights())
+
+    def fold(self) -> nn.Module:
+        """One convolution and a pixel shuffle, after the pre-filter if there is one."""
+        return self.rule.fold(self.sharp.weights(), self.blur.weights())
+
+
+class Enlargement(nn.Module):
+    """How an image is enlarged by s, given the weights of pre-filter and reconstruction filter. No state.
+
+    base magic: y = x + alpha (prefilter(x) - x) if alpha > 0, repeated s x s, then smoothed by 5 taps.
+    base bicubic: `bicubic_kernels` with replicate padding; the weights are not used.
     """
 
     spread: Tensor
 
-    def __init__(self, channels: int, *, scale: int, alpha: float, padding: Padding = "zeros") -> None:
+    def __init__(self, channels: int, *, scale: int, alpha: float, padding: Padding, base: Base) -> None:
         super().__init__()
         self.scale, self.alpha = scale, alpha
-        self.padding: Padding = padding
-        self.sharpen = Sep(channels, PREFILTER_TAPS)
-        self.resample_conv = Sep(channels, RECONSTRUCTION_TAPS)
+        self.padding: Padding = padding if base == "magic" else "replicate"
         self.register_buffer("spread", _spread(scale, len(RECONSTRUCTION_TAPS)), persistent=False)
+        kernels = bicubic_kernels(channels, scale) if base == "bicubic" else None
+        self.register_buffer("bicubic", kernels, persistent=False)
+
+    bicubic: Tensor | None
+
+    def forward(self, x_NCHW: Tensor, prefilter: Weights, reconstruction: Weights) -> Tensor:
+        """`(n, c, h * s, w * s)`."""
+        if self.bicubic is not None:
+            return enlarge(x_NCHW, self.bicubic, self.scale, self.padding)
+        if self.alpha > 0:
+            x_NCHW = torch.lerp(x_NCHW, filter_separably(x_NCHW, *prefilter, self.padding), self.alpha)
+        return enlarge(x_NCHW, fold_repetition(*reconstruction, self.spread), self.scale, self.padding)
+
+    def fold(self, prefilter: Weights, reconstruction: Weights) -> nn.Module:
+        """The same with all filters computed beforehand."""
+        if self.bicubic is not None:
+            return FoldedEnlargement(self.bicubic, self.scale, self.padding)
+        kernels = fold_repetition(*reconstruction, self.spread)
+        enlargement = FoldedEnlargement(kernels, self.scale, self.padding)
+        if self.alpha <= 0:
+            return enlargement
+        return nn.Sequential(FoldedPrefilter(*prefilter, self.alpha, self.padding), enlargement)
+
+
+class FoldedEnlargement(nn.Module):
+    """`enlarge` with fixed kernels."""
+
+    kernels: Tensor
+
+    def __init__(self, kernels: Tensor, scale: int, padding: Padding) -> None:
+        super().__init__()
+        self.scale = scale
+        self.padding: Padding = padding
+        self.register_buffer("kernels", kernels.detach())
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """`(n, c, h * s, w * s)`."""
-        pre, post = self.sharpen, self.resample_conv
-        x_NCHW = _prefilter(x_NCHW, pre.conv_h.weight, pre.conv_v.weight, self.alpha, self.padding)
-        kernels = fold_repetition(post.conv_h.weight, post.conv_v.weight, self.spread)
-        return enlarge(x_NCHW, kernels, self.scale, self.padding)
+        return enlarge(x_NCHW, self.kernels, self.scale, self.padding)
 
 
-class MagicBase(nn.Module):
-    """`MagicUpsampler` for RGB under the keys of the final family (`sharp`, `blur`)."""
+class FoldedPrefilter(nn.Module):
+    """x + alpha (prefilter(x) - x); at alpha 1 the two passes alone.
 
-    spread: Tensor
+    A single 7x7 filter would take 49 instead of 14 multiplications a pixel.
+    """
 
-    def __init__(self, *, scale: int, alpha: float, padding: Padding = "zeros") -> None:
+    weight_h: Tensor
+    weight_v: Tensor
+
+    def __init__(self, weight_h: Tensor, weight_v: Tensor, alpha: float, padding: Padding) -> None:
         super().__init__()
-        self.scale, self.alpha = scale, alpha
+        self.alpha = alpha
         self.padding: Padding = padding
-        self.sharp = KernelSep(3, PREFILTER_TAPS)
-        self.blur = KernelSep(3, RECONSTRUCTION_TAPS)
-        self.register_buffer("spread", _spread(scale, len(RECONSTRUCTION_TAPS)), persistent=False)
+        self.register_buffer("weight_h", weight_h.detach())
+        self.register_buffer("weight_v", weight_v.detach())
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        """`(n, 3, h * s, w * s)`."""
-        x_NCHW = _prefilter(x_NCHW, self.sharp.h.weight, self.sharp.v.weight, self.alpha, self.padding)
-        kernels = fold_repetition(self.blur.h.weight, self.blur.v.weight, self.spread)
-        return enlarge(x_NCHW, kernels, self.scale, self.padding)
+        """The filtered map, of the same size."""
+        y_NCHW = filter_separably(x_NCHW, self.weight_h, self.weight_v, self.padding)
+        return y_NCHW if self.alpha == 1 else torch.lerp(x_NCHW, y_NCHW, self.alpha)
 
 
 def filter_separably(x_NCHW: Tensor, weight_h: Tensor, weight_v: Tensor, padding: Padding) -> Tensor:
@@ -155,12 +239,6 @@ def _keys(x: Tensor) -> Tensor:
     near = 1.5 * x**3 - 2.5 * x**2 + 1
     far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
     return torch.where(x <= 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
-
-
-def _prefilter(x: Tensor, weight_h: Tensor, weight_v: Tensor, alpha: float, padding: Padding) -> Tensor:
-    if alpha <= 0:
-        return x
-    return torch.lerp(x, filter_separably(x, weight_h, weight_v, padding), alpha)
 
 
 def _spread(scale: int, taps: int) -> Tensor:
