@@ -1,16 +1,20 @@
-"""Collections of image pairs."""
+"""Collections of image pairs: what the stream draws its samples from, and what validation runs over."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from traiNNer.data.folders import Problems, Progress, fits, paired_files, single_files
+from traiNNer.data.image_io import ImageError, Pixels, read_image
 from traiNNer.data.stream import Draw
+from traiNNer.registry import ConfigError
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-"""An image: (h, w, 3), RGB, full range of its integer type."""
+LOG = logging.getLogger(__name__)
 
 
 class Patch(NamedTuple):
@@ -18,6 +22,16 @@ class Patch(NamedTuple):
 
     lq: Pixels
     gt: Pixels
+
+
+class Pair(NamedTuple):
+    """A whole image for validation."""
+
+    lq: Pixels
+    gt: Pixels | None
+    """Exactly `scale` times as large as `lq`, of the same dtype; None where there is no ground truth."""
+    name: str
+    """Relative path without suffix, with `/`; unique in its data set."""
 
 
 class Source(Protocol):
@@ -32,3 +46,185 @@ class Source(Protocol):
             ImageError: Names the file that cannot be read.
         """
         ...
+
+
+class PairedImageDataset:
+    """Pairs of a GT and an LQ image in two folders (or several pairs of folders), nested or not.
+
+    An image belongs to the one with the same relative path and the same name without suffix. Every pair is
+    checked from the file headers at construction: GT must be `scale` times as large as LQ; where it is larger
+    by less than `scale` pixels, as in the field's benchmarks, its right and lower edges are cut.
+    """
+
+    def __init__(
+        self,
+        gt_roots: Sequence[str | Path],
+        lq_roots: Sequence[str | Path],
+        scale: int,
+        *,
+        filename_tmpl: str = "{}",
+        use_hflip: bool = True,
+        use_rot: bool = True,
+        skip_bad_images: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        """Find and check the files.
+
+        Args:
+            gt_roots: Folders with ground truth.
+            lq_roots: As many folders with LQ images, in the same order.
+            scale: Height and width of GT over those of LQ.
+            filename_tmpl: The name of an LQ file without suffix, `{}` standing for that of its GT: `{}x4`.
+            use_hflip: Mirror samples left to right, as the draw says.
+            use_rot: Mirror samples top to bottom and transpose them, as the draw says.
+            skip_bad_images: Leave out, with a warning, what is unmatched, unreadable or of the wrong size.
+            progress: Called while the headers are read.
+
+        Raises:
+            ConfigError: Lists the files that do not fit, the first twenty of each kind.
+        """
+        self.scale = scale
+        self._use_hflip = use_hflip
+        self._use_rot = use_rot
+        gt_paths, lq_paths = [Path(root) for root in gt_roots], [Path(root) for root in lq_roots]
+        _check_folders(gt_paths, lq_paths, scale)
+        _check_template(filename_tmpl)
+        problems = Problems(skip=skip_bad_images)
+        self._gt, self._lq, self.lq_sizes = paired_files(
+            gt_paths, lq_paths, scale, filename_tmpl=filename_tmpl, problems=problems, progress=progress
+        )
+        problems.settle(len(self), str(gt_paths[0]))
+
+    def __len__(self) -> int:
+        return len(self._gt)
+
+    @property
+    def names(self) -> list[str]:
+        """Of every pair, as in `Pair.name`."""
+        return [self._gt.name(index) for index in range(len(self))]
+
+    def report_small(self, lq_size: int) -> int:
+        """Log and return how many images are smaller than a crop of `lq_size` pixels and will be padded."""
+        small = np.flatnonzero((self.lq_sizes < lq_size).any(axis=1))
+        if len(small):
+            text = (
+                "%d of %d images are smaller than the crop (%d LQ pixels) and are padded by reflection, as %s"
+            )
+            LOG.warning(text, len(small), len(self), lq_size, self._lq.path(int(small[0])))
+        return len(small)
+
+    def read(self, draw: Draw, lq_size: int) -> Patch:
+        """The sample that a draw describes: a square crop of `lq_size` LQ pixels, flipped and transposed.
+
+        An image that is too small is continued by its mirror image, edge pixels included: the only
+        reflection that continues LQ and GT alike.
+        """
+        lq, gt = self._decode_pair(draw.index)
+        top = int(draw.row * max(1, lq.shape[0] - lq_size + 1))
+        left = int(draw.column * max(1, lq.shape[1] - lq_size + 1))
+        k = self.scale
+        return Patch(
+            self._orient(_crop(lq, top, left, lq_size), draw),
+            self._orient(_crop(gt, top * k, left * k, lq_size * k), draw),
+        )
+
+    def pair(self, index: int) -> Pair:
+        """A whole image with its ground truth. Raises ImageError, which names the file."""
+        return Pair(*self._decode_pair(index), self._gt.name(index))
+
+    def _decode_pair(self, index: int) -> Patch:
+        lq_path, gt_path = self._lq.path(index), self._gt.path(index)
+        lq, gt = self._decode(lq_path), self._decode(gt_path)
+        if not fits(gt.shape, lq.shape, self.scale):
+            raise ImageError(
+                f"{gt_path}: its size {gt.shape[:2]} does not fit {lq.shape[:2]} of {lq_path} any more"
+            )
+        gt = gt[: lq.shape[0] * self.scale, : lq.shape[1] * self.scale]
+        if lq.dtype != gt.dtype:
+            lq, gt = _words(lq), _words(gt)
+        return Patch(lq, gt)
+
+    def _decode(self, path: Path) -> Pixels:
+        """The one place where files are decoded."""
+        return read_image(path)
+
+    def _orient(self, patch: Pixels, draw: Draw) -> Pixels:
+        if self._use_rot and draw.flip_rows:
+            patch = patch[::-1]
+        if self._use_hflip and draw.flip_columns:
+            patch = patch[:, ::-1]
+        if self._use_rot and draw.transpose:
+            patch = patch.swapaxes(0, 1)
+        return patch.copy()  # contiguous, and does not keep the whole image alive
+
+
+class SingleImageDataset:
+    """LQ images without ground truth: for looking at results, not for training."""
+
+    def __init__(
+        self,
+        lq_roots: Sequence[str | Path],
+        *,
+        skip_bad_images: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        """Find the files. Raises ConfigError with the files whose header cannot be read."""
+        roots = [Path(root) for root in lq_roots]
+        if not roots:
+            raise ConfigError("dataroot_lq is missing: a folder of images is needed")
+        problems = Problems(skip=skip_bad_images)
+        self._lq = single_files(roots, problems, progress)
+        problems.settle(len(self), str(roots[0]))
+
+    def __len__(self) -> int:
+        return len(self._lq)
+
+    @property
+    def names(self) -> list[str]:
+        """Of every image, as in `Pair.name`."""
+        return [self._lq.name(index) for index in range(len(self))]
+
+    def pair(self, index: int) -> Pair:
+        """A whole image. Raises ImageError, which names the file."""
+        return Pair(read_image(self._lq.path(index)), None, self._lq.name(index))
+
+
+def _check_folders(gt_roots: Sequence[Path], lq_roots: Sequence[Path], scale: int) -> None:
+    if not gt_roots:
+        raise ConfigError("dataroot_gt is missing: a folder of ground truth is needed")
+    if not lq_roots:
+        folder = gt_roots[0]
+        made = folder.parent / f"LRx{scale}"
+        command = f"python scripts/make_lr.py {folder} {folder.parent} --scale {scale}"
+        raise ConfigError(f"dataroot_lq is missing; make {made} from the ground truth: {command}")
+    if len(gt_roots) != len(lq_roots):
+        raise ConfigError(
+            f"dataroot_gt lists {len(gt_roots)} folders and dataroot_lq {len(lq_roots)}: they go in pairs"
+        )
+
+
+def _check_template(filename_tmpl: str) -> None:
+    try:
+        works = filename_tmpl.format("a") != filename_tmpl.format("b")
+    except (IndexError, KeyError, ValueError):
+        works = False
+    if not works:
+        raise ConfigError(
+            f"filename_tmpl: needs {{}} for the GT name, as in '{{}}x4' (got {filename_tmpl!r})"
+        )
+
+
+def _crop(image: Pixels, top: int, left: int, size: int) -> Pixels:
+    """A square, continued below and on the right by reflection where the image ends."""
+    part = image[top : top + size, left : left + size]
+    below, right = size - part.shape[0], size - part.shape[1]
+    if below or right:
+        return cast("Pixels", np.pad(part, ((0, below), (0, right), (0, 0)), mode="symmetric"))
+    return part
+
+
+def _words(image: Pixels) -> Pixels:
+    """As uint16, full range to full range."""
+    if image.dtype == np.uint16:
+        return image
+    return image.astype(np.uint16) * np.uint16(257)
