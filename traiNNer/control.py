@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -222,7 +222,7 @@ class ChangeEvent(Plain):
     step: int
     position: int
     control: str
-    """Name of the field of `Controls`, or `losses`."""
+    """Name of the field of `Controls`, or `losses`, or `validation` when other images are measured."""
     by: str
     """Who decided."""
 
@@ -261,7 +261,9 @@ class Decision(Plain):
     message: str
     """The line for the log, as users grep for it."""
     counts: bool = True
-    """Whether it counts against `max_adjustments`."""
+    """Whether it counts against `max_adjustments`; one that does not is applied even when frozen."""
+    level: Literal["INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    """How loud the line for the log is."""
 
 
 @dataclass(frozen=True, kw_only=True)

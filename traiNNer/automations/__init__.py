@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, final
 
+from traiNNer.automations.metric_guard import GUARD, MetricGuard
 from traiNNer.control import Controls, Decision, Event, from_plain, to_plain
 from traiNNer.registry import Registry
 
@@ -88,18 +89,30 @@ class _Standing:
 
 
 class Supervisor:
-    """Runs the automations of a run, in order, and keeps each within its limits."""
+    """Runs the automations of a run, in order, and keeps each within its limits.
+
+    Args:
+        automations: By name.
+        limits: Of those that have any.
+        guard: Sees every validation first, and keeps those that cannot be compared from the automations.
+    """
 
     def __init__(
-        self, automations: Mapping[str, Automation[Any]], limits: Mapping[str, Limits] | None = None
+        self,
+        automations: Mapping[str, Automation[Any]],
+        limits: Mapping[str, Limits] | None = None,
+        guard: MetricGuard | None = None,
     ) -> None:
         self.automations = dict(automations)
         self._limits = {name: (limits or {}).get(name, Limits()) for name in automations}
         self._standing = {name: _Standing() for name in automations}
+        self._guard = guard
 
     def react(self, event: Event, controls: Controls) -> list[Proposal]:
         """Show one event to every automation; returns what is to be applied or only recorded."""
         proposals: list[Proposal] = []
+        if self._guard:
+            event = self._guard.check(event)
         for name, automation in self.automations.items():
             standing = self._standing[name]
             if standing.crashed:
@@ -119,10 +132,11 @@ class Supervisor:
 
     def state_dict(self) -> dict[str, Any]:
         """The state of all automations and their standing, as plain values."""
-        return {
+        state: dict[str, Any] = {
             name: {"state": automation.state_dict(), "standing": to_plain(self._standing[name])}
             for name, automation in self.automations.items()
         }
+        return state | ({GUARD: self._guard.state_dict()} if self._guard else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what is there; an automation that the configuration added since begins afresh."""
@@ -131,6 +145,8 @@ class Supervisor:
             self._standing[name] = from_plain(_Standing, state[name]["standing"])
             limit = self._limits[name].max_adjustments
             self._standing[name].frozen = limit is not None and self._standing[name].adjustments >= limit
+        if self._guard and GUARD in state:
+            self._guard.load_state_dict(state[GUARD])
 
     def _admit(self, name: str, decision: Decision) -> Proposal | None:
         limits, standing = self._limits[name], self._standing[name]

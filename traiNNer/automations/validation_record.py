@@ -1,0 +1,109 @@
+"""What automations remember of validations: the best one, image by image, and signs that the run is broken."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import NamedTuple
+
+from traiNNer.automations.statistics import Z95, paired_gain
+from traiNNer.control import Plain, ValidationEvent
+
+COLLAPSE_DB = 3.0
+"""A PSNR this far below its best is no fluctuation."""
+
+
+class Scores(NamedTuple):
+    """One metric on one validation set, signed so that higher is better."""
+
+    images: list[float]
+    baseline: float
+    """Mean of bicubic enlargement; minus infinity where it was not measured."""
+
+    @property
+    def mean(self) -> float:
+        """Over the images."""
+        return fmean(self.images)
+
+    @property
+    def below_baseline(self) -> bool:
+        """Whether bicubic enlargement does better: also when the score is not a number."""
+        return not self.mean >= self.baseline
+
+
+def read_scores(event: ValidationEvent, metric: str, *, higher_is_better: bool, set_name: str = "") -> Scores:
+    """One metric of a set, by default of the first one.
+
+    Raises:
+        ValueError: If there is no such set or metric.
+    """
+    name = set_name or next(iter(event.sets))
+    if name not in event.sets or metric not in event.sets[name].metrics:
+        known = [f"{s}/{m}" for s, scores in event.sets.items() for m in scores.metrics]
+        raise ValueError(f"no metric {name}/{metric} in this validation; there are {', '.join(known)}")
+    sign = 1.0 if higher_is_better else -1.0
+    baseline = event.sets[name].baseline.get(metric)
+    return Scores(
+        [sign * value for value in event.sets[name].metrics[metric]],
+        sign * fmean(baseline) if baseline else -math.inf,
+    )
+
+
+@dataclass
+class ValidationRecord(Plain):
+    """The best validation so far and what came after it. Scores are signed: higher is better."""
+
+    best: list[float] = field(default_factory=list)
+    """Per image, of the last validation that was significantly better than the one before it here."""
+    best_step: int = 0
+    since: int = 0
+    """Validations since then."""
+    highest: float | None = None
+    """The highest mean, significant or not."""
+    newest_is_highest: bool = False
+    below_since: int | None = None
+    """Step of the first of the latest validations that all were significantly below the best."""
+    troubles: int = 0
+    """Latest validations in a row that show a broken run."""
+
+    def add(self, scores: Scores, step: int, margin: float) -> bool:
+        """Take in a validation; whether it is better than the best by `margin` and by chance's measure."""
+        self.newest_is_highest = self.highest is None or scores.mean > self.highest
+        if self.newest_is_highest:
+            self.highest = scores.mean
+        if len(self.best) != len(scores.images):
+            self._remember(scores, step)
+            return True
+        gain = paired_gain(scores.images, self.best)
+        needed = max(margin, Z95 * gain.se)
+        if gain.mean > needed:
+            self._remember(scores, step)
+            return True
+        self.since += 1
+        if gain.mean < -needed:
+            self.below_since = step if self.below_since is None else self.below_since
+        else:
+            self.below_since = None
+        return False
+
+    def restart(self, step: int) -> None:
+        """Count from here: the best stays, since scores of one set of images remain comparable."""
+        self.best_step, self.since, self.below_since = max(self.best_step, step), 0, None
+
+    def look_for_trouble(self, event: ValidationEvent, scores: Scores, *, psnr: bool, warm: bool) -> str:
+        """What looks broken in this validation, or nothing; counts the validations in a row that do."""
+        trouble = ""
+        if not event.weights_finite or not math.isfinite(scores.mean):
+            trouble = "weights or scores are not finite"
+        elif warm and scores.below_baseline:
+            trouble = (
+                f"{abs(scores.mean):.4g} is worse than bicubic enlargement at {abs(scores.baseline):.4g}"
+            )
+        elif psnr and self.highest is not None and scores.mean < self.highest - COLLAPSE_DB:
+            trouble = f"{scores.mean:.2f} dB lies more than {COLLAPSE_DB:.0f} dB below the best, {self.highest:.2f} dB"
+        self.troubles = self.troubles + 1 if trouble else 0
+        return trouble
+
+    def _remember(self, scores: Scores, step: int) -> None:
+        self.best, self.best_step, self.since, self.below_since = list(scores.images), step, 0, None
