@@ -1,7 +1,7 @@
 """The final family (December 2025 to January 2026): a fixed enlargement plus gained detail at LQ resolution.
 
-One body, four kinds of block: realtime (inverted depthwise), stream (two contexts and a gate), photo (depthwise
-and window attention) and pro (channel, window and token attention). No skip spans more than one branch.
+One body, four kinds of block: realtime (inverted depthwise), stream (two contexts and a gate), photo
+(depthwise and window attention) and pro (channel, window and token attention). No skip spans more than one branch.
 """
 
 from __future__ import annotations
@@ -99,14 +99,11 @@ class ParagonSR2Dual(nn.Module):
             for group in range(num_groups)
         )
         self.conv_mid = spatial(num_feat, num_feat, 3, padding)
-        self.up = nn.Sequential(
-            spatial(num_feat, num_feat * scale * scale, 3, padding), nn.PixelShuffle(scale)
-        )
-        self.conv_out = spatial(num_feat, 3, 3, padding)
+        enlarge = spatial(num_feat, num_feat * scale * scale, 3, padding)
         if icnr:
-            first = self.up[0]
-            assert isinstance(first, nn.Conv2d)
-            start_subpixels_equal(first, scale)
+            start_subpixels_equal(enlarge, scale)
+        self.up = nn.Sequential(enlarge, nn.PixelShuffle(scale))
+        self.conv_out = spatial(num_feat, 3, 3, padding)
         self.facts = NetworkFacts(
             "generator", scale=scale, tile_margin=_tile_margin(block, attention, num_groups * num_blocks)
         )
@@ -147,7 +144,7 @@ class Windows(NamedTuple):
 
 
 class Group(nn.Module):
-    """Blocks in a row, each recomputed in the backward pass if asked for and if there is something to save."""
+    """Blocks in a row, each recomputed in the backward pass if asked for and if its input has a gradient."""
 
     def __init__(self, blocks: list[nn.Module], *, recompute: bool) -> None:
         super().__init__()
@@ -197,7 +194,7 @@ class Residual(nn.Module):
 
 
 class StreamBlock(Foldable):
-    """x + gamma * out(p * q): two depthwise contexts (dilation 1 and 3), mixed, then the halves p, q of a gate."""
+    """x + gamma * out(p * q): p, q halves of a gate over two mixed depthwise contexts (dilation 1 and 3)."""
 
     def __init__(
         self, channels: int, windows: Windows | None, padding: Padding, layer_scale_init: float
@@ -219,12 +216,8 @@ class StreamBlock(Foldable):
         """What is added, before the layer scale."""
         context = self.fuse(torch.cat((self.dw1(x_NCHW), self.dw3(x_NCHW)), dim=1))
         p, q = self.gate(self.proj(context)).chunk(2, dim=1)
-        if (
-            p.dtype == torch.float16
-        ):  # other types hold the product, or trained weights would be useless in them
-            product = (p.float() * q.float()).clamp(-FLOAT16_MAX, FLOAT16_MAX).to(p.dtype)
-        else:
-            product = (p * q).clamp(-FLOAT16_MAX, FLOAT16_MAX)
+        # the limit is that of float16, where the product of published weights overflows on noise
+        product = (p * q).clamp(-FLOAT16_MAX, FLOAT16_MAX)
         return self.out(product)
 
     def fold(self) -> nn.Module:
