@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs.paragonsr2.blocks import recorded
+from traiNNer.registry import ConfigError
 
 # N: batch, C: channels, H, W: low-resolution height and width, s: scale
 
@@ -54,18 +56,11 @@ class Compact(nn.Module):
         num_out_ch: int = 3,
     ) -> None:
         super().__init__()
+        self.options = recorded(locals())
         if num_in_ch != num_out_ch:
-            raise ValueError(
+            raise ConfigError(
                 f"compact adds its input to its output: num_in_ch {num_in_ch} != num_out_ch {num_out_ch}"
             )
-        self.options = {
-            "scale": scale,
-            "num_feat": num_feat,
-            "num_conv": num_conv,
-            "act_type": act_type,
-            "num_in_ch": num_in_ch,
-            "num_out_ch": num_out_ch,
-        }
         self.facts = NetworkFacts(kind="generator", scale=scale, tile_margin=num_conv + 2)
         layers: list[nn.Module] = []
         for channels in (num_in_ch, *[num_feat] * num_conv):

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs.paragonsr2.blocks import recorded
 
 # N: batch, C: channels, H, W: low-resolution height and width, f: unshuffle factor
 
@@ -98,15 +99,7 @@ class ESRGAN(nn.Module):
         num_out_ch: int = 3,
     ) -> None:
         super().__init__()
-        self.options = {
-            "scale": scale,
-            "num_feat": num_feat,
-            "num_block": num_block,
-            "num_grow_ch": num_grow_ch,
-            "use_pixel_unshuffle": use_pixel_unshuffle,
-            "num_in_ch": num_in_ch,
-            "num_out_ch": num_out_ch,
-        }
+        self.options = recorded(locals())
         self.unshuffle, self.enlarge = _factors(scale, use_pixel_unshuffle)
         # 15 convolutions a block, two around the trunk, at most two on each finer grid, two at the end
         margin = (15 * num_block + 4) * self.unshuffle

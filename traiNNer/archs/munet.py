@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs.paragonsr2.blocks import recorded
 from traiNNer.archs.paragonsr2.resampler import PREFILTER_TAPS, RECONSTRUCTION_TAPS, Sep
+from traiNNer.registry import ConfigError
 
 # N: batch, C: channels, R: reduced channels, H, W: height and width of the image, h, w: those of the
 # bottleneck, L: its pixels
@@ -137,15 +139,9 @@ class MUNet(nn.Module):
         pool_frequency: bool = False,
     ) -> None:
         super().__init__()
+        self.options = recorded(locals())
         if not ch_mult:
-            raise ValueError("ch_mult needs at least one value, such as [1, 2, 4, 8]")
-        self.options = {
-            "num_feat": num_feat,
-            "ch_mult": ch_mult,
-            "slope": slope,
-            "num_in_ch": num_in_ch,
-            "pool_frequency": pool_frequency,
-        }
+            raise ConfigError("ch_mult needs at least one value, such as [1, 2, 4, 8]")
         self.facts = NetworkFacts(kind="discriminator", min_size=2 ** len(ch_mult), tile_margin=None)
         self.pool_frequency = pool_frequency
         luma = LUMA if num_in_ch == 3 else (1 / num_in_ch,) * num_in_ch

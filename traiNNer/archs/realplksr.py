@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs.paragonsr2.blocks import recorded
+from traiNNer.registry import ConfigError
 
 # N: batch, C: channels, H, W: low-resolution height and width, G: groups that share offsets, s: scale,
 # P: s * s sub-pixel positions, D: the two coordinates (x, y)
@@ -44,7 +46,7 @@ class ChannelNorm(nn.Module):
 
 
 class PartialLargeKernel(nn.Module):
-    """A large convolution over the first channels; the others pass (equation 3 of the paper)."""
+    """A large convolution over the first channels; the others pass."""
 
     def __init__(self, channels: int, kernel_size: int) -> None:
         super().__init__()
@@ -156,8 +158,8 @@ class RealPLKSR(nn.Module):
         kernel_size: Side of the large kernel, odd.
         split_ratio: Share of the channels that the large kernel sees.
         use_ea: Element-wise attention in every block.
-        layer_norm: Normalise each pixel at the start of a block (traiNNer-redux since 2024; safe in fp16, and
-            tiles agree) instead of the whole image in groups at its end (neosr, and older files).
+        layer_norm: Normalise each pixel at the start of a block (traiNNer-redux; safe in fp16, and tiles
+            agree) instead of the whole image in groups at its end (neosr, and older files).
         norm_groups: Groups of that group normalisation; the file does not tell them.
         dropout: Chance that a channel before the last convolution is dropped in training.
         upsampler: How features become pixels.
@@ -182,21 +184,8 @@ class RealPLKSR(nn.Module):
         out_ch: int = 3,
     ) -> None:
         super().__init__()
+        self.options = recorded(locals())
         _check(dim, split_ratio, kernel_size, in_ch, out_ch)
-        self.options = {
-            "scale": scale,
-            "dim": dim,
-            "n_blocks": n_blocks,
-            "kernel_size": kernel_size,
-            "split_ratio": split_ratio,
-            "use_ea": use_ea,
-            "layer_norm": layer_norm,
-            "norm_groups": norm_groups,
-            "dropout": dropout,
-            "upsampler": upsampler,
-            "in_ch": in_ch,
-            "out_ch": out_ch,
-        }
         # mixer 2, large kernel, attention 1; group statistics and learned places reach over the whole image
         reach = 2 + n_blocks * (2 + kernel_size // 2 + int(use_ea))
         local = layer_norm and upsampler == "pixelshuffle"
@@ -230,8 +219,8 @@ class RealPLKSR(nn.Module):
 
 def _check(dim: int, split_ratio: float, kernel_size: int, in_ch: int, out_ch: int) -> None:
     if in_ch != out_ch:
-        raise ValueError(f"realplksr adds its input to its output: in_ch {in_ch} != out_ch {out_ch}")
+        raise ConfigError(f"realplksr adds its input to its output: in_ch {in_ch} != out_ch {out_ch}")
     if kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size must be odd to keep the size, got {kernel_size}")
+        raise ConfigError(f"kernel_size must be odd to keep the size, got {kernel_size}")
     if not 1 <= int(dim * split_ratio) <= dim:
-        raise ValueError(f"split_ratio {split_ratio} of dim {dim} must leave 1 to {dim} channels")
+        raise ConfigError(f"split_ratio {split_ratio} of dim {dim} must leave 1 to {dim} channels")

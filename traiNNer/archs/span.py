@@ -7,7 +7,6 @@ convolution they amount to.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -15,15 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs.paragonsr2.blocks import recorded
+from traiNNer.archs.paragonsr2.fuse import Foldable
+from traiNNer.registry import ConfigError
 
 # N: batch, C: channels, H, W: low-resolution height and width, O, I: output and input channels of a
 # convolution, M: channels within the wide chain
 
 GAIN = 2
-"""How many times wider the chain is than the convolution it stands for (section 3.3 of the paper)."""
+"""How many times wider the chain is than the convolution it stands for, as in the reference."""
 
 
-class Conv3XC(nn.Module):
+class Conv3XC(Foldable):
     """A 3x3 convolution, trained as 1x1, 3x3, 1x1 of `GAIN` times the width beside a 1x1 shortcut.
 
     In training mode the branches run as they are. In evaluation mode their product runs, computed from the
@@ -60,10 +62,10 @@ class Conv3XC(nn.Module):
         weight, bias = self.merged()
         return F.conv2d(x_NCHW, weight, bias, padding=1)
 
-    def fused(self) -> nn.Conv2d:
-        """The one convolution that this amounts to, with weights of its own."""
+    def fold(self) -> nn.Module:
+        """The one convolution that this amounts to."""
         _refresh(self)
-        return copy.deepcopy(self.eval_conv)
+        return self.eval_conv
 
 
 @torch.no_grad()
@@ -78,7 +80,7 @@ def _parameters(conv: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 class SPAB(nn.Module):
-    """Swift parameter-free attention block (equations 2 to 4): three convolutions whose result weighs itself.
+    """Swift parameter-free attention block: three convolutions whose result weighs itself.
 
     The weight of each value is its sigmoid less a half, so that both signs count alike.
     """
@@ -102,7 +104,7 @@ class SPAN(nn.Module):
 
     Args:
         scale: Resolution factor.
-        feature_channels: Width of all blocks; 48 in the paper's tables, 28 in its challenge entry.
+        feature_channels: Width of all blocks.
         norm: Subtract `rgb_mean` and multiply by `img_range` first. Without it a buffer `no_norm` says so in
             the state dict.
         img_range: 255 in the reference: the features have the range of 8-bit values.
@@ -125,17 +127,9 @@ class SPAN(nn.Module):
         num_out_ch: int = 3,
     ) -> None:
         super().__init__()
+        self.options = recorded(locals())
         if norm and len(rgb_mean) != num_in_ch:
-            raise ValueError(f"rgb_mean needs {num_in_ch} values, one a channel, got {len(rgb_mean)}")
-        self.options = {
-            "scale": scale,
-            "feature_channels": feature_channels,
-            "norm": norm,
-            "img_range": img_range,
-            "rgb_mean": rgb_mean,
-            "num_in_ch": num_in_ch,
-            "num_out_ch": num_out_ch,
-        }
+            raise ConfigError(f"rgb_mean needs {num_in_ch} values, one a channel, got {len(rgb_mean)}")
         # one pixel for each of 18 + 2 + 1 convolutions in a row
         self.facts = NetworkFacts(kind="generator", scale=scale, tile_margin=21)
         self.norm = norm

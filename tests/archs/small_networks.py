@@ -1,0 +1,60 @@
+"""Small instances of all networks for tests: what to build, with weights that hide nothing."""
+
+import torch
+
+from traiNNer.archs import NETWORKS, build_network, list_networks
+
+SMALL = {
+    "compact": {"num_feat": 12, "num_conv": 2},
+    "esrgan": {"num_feat": 8, "num_block": 1, "num_grow_ch": 4},
+    "munet": {"num_feat": 8, "ch_mult": (1, 2)},
+    "realplksr": {"dim": 12, "n_blocks": 2, "kernel_size": 7},
+    "span": {"feature_channels": 12},
+}
+"""Options for networks whose defaults are too large to run in a test."""
+LIMIT = 300_000
+"""Parameters of the largest network that tests run; larger ones are only constructed, without memory."""
+
+
+def spec_of(name):
+    """What to build for a name: small where that is needed, at scale 2 where it has a scale."""
+    scale = {"scale": 2} if "scale" in NETWORKS.parameters(name) else {}
+    return {"type": name, **scale, **SMALL.get(name, {})}
+
+
+def on_meta(spec):
+    """The network without memory for its weights."""
+    with torch.device("meta"):
+        return build_network(spec)
+
+
+ALL = list_networks()
+META = {name: on_meta(spec_of(name)) for name in ALL}
+"""One instance of each name without memory, for questions about it."""
+RUN = [name for name, net in META.items() if sum(p.numel() for p in net.parameters()) <= LIMIT]
+GENERATORS = [name for name in RUN if META[name].facts.kind == "generator"]
+
+
+def build(name, **options):
+    """The network of a name, small, with fixed weights, every learned one moved off its initial value.
+
+    Without that, a branch behind an initial zero or 1e-5 would be tested by nothing.
+    """
+    torch.manual_seed(3)
+    net = build_network({**spec_of(name), **options})
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape), alpha=0.03)
+    return net
+
+
+def noise(*shape, seed=1):
+    """A uniform random image, 0 to 1."""
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def assert_close(ours, theirs, tolerance=1e-5):
+    """Equal up to rounding: `tolerance` of the largest value, or absolute below 1."""
+    assert ours.shape == theirs.shape
+    assert (ours - theirs).abs().max().item() <= tolerance * max(1.0, theirs.abs().max().item())

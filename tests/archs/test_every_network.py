@@ -1,0 +1,211 @@
+"""What holds for every network of the registry, so that a new file is covered on arrival."""
+
+import copy
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from small_networks import ALL, GENERATORS, META, RUN, assert_close, build, noise, on_meta, spec_of
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from traiNNer.archs import build_network
+from traiNNer.archs.paragonsr2.fuse import fuse
+from traiNNer.registry import ConfigError
+
+FIXED_FILTERS = ("sharpen", "resample_conv", "sharp", "blur")
+"""Modules whose weights are set by a formula and never learned."""
+DERIVED = ("eval_conv",)
+"""Modules whose weights are computed from others."""
+
+every = pytest.mark.parametrize("name", ALL)
+every_small = pytest.mark.parametrize("name", RUN)
+every_generator = pytest.mark.parametrize("name", GENERATORS)
+
+
+def _image(net, height=17, width=23, n=1):
+    least = net.facts.min_size
+    return noise(n, 3, max(height, least), max(width, least))
+
+
+@every
+def test_its_class_is_run_by_some_small_instance(name):
+    assert type(META[name]) in {type(META[small]) for small in RUN}, (
+        f"give {name} options in small_networks.SMALL"
+    )
+
+
+@every
+def test_output_size_is_scale_times_input_size(name):
+    spec, channels = spec_of(name), 3 if META[name].facts.kind == "generator" else 1
+    wanted = [{**spec, "scale": scale} for scale in (2, 3, 4)] if "scale" in spec else [spec]
+    for variant in wanted if name in RUN else wanted[:1]:
+        net, scale = on_meta(variant).eval(), variant.get("scale", 1)
+        image = _image(net)
+        assert net.facts.scale == scale
+        assert net(image.to("meta")).shape == (1, channels, image.shape[2] * scale, image.shape[3] * scale)
+
+
+@every
+def test_its_options_rebuild_it_after_a_trip_through_json(name):
+    net = META[name]
+    options = json.loads(json.dumps(net.options))
+    again = on_meta({"type": name, **options})
+    assert {k: (v.shape, v.dtype) for k, v in net.state_dict().items()} == {
+        k: (v.shape, v.dtype) for k, v in again.state_dict().items()
+    }
+    assert json.loads(json.dumps(again.options)) == options
+    assert again.facts == net.facts
+    assert spec_of(name).keys() - {"type"} <= options.keys()
+
+
+@every
+def test_an_unknown_option_is_refused_by_name(name):
+    with pytest.raises(ConfigError, match="num_feets"):
+        build_network({**spec_of(name), "num_feets": 3})
+
+
+@every
+def test_only_fixed_filters_and_derived_weights_are_frozen(name):
+    for key, parameter in META[name].named_parameters():
+        assert parameter.requires_grad or {*FIXED_FILTERS, *DERIVED} & set(key.split(".")), key
+
+
+@every_small
+@torch.no_grad()
+def test_odd_sizes_and_sizes_below_a_window_give_finite_output(name):
+    net = build(name).eval()
+    for height, width in ((17, 23), (1, 1), (5, 3), (16, 9)):
+        image = _image(net, height, width)
+        out = net(image)
+        assert out.shape[-2:] == tuple(side * net.facts.scale for side in image.shape[-2:])
+        assert out.isfinite().all()
+
+
+@every_small
+@torch.no_grad()
+def test_a_batch_of_two_equals_two_batches_of_one(name):
+    net = build(name).eval()
+    images = torch.cat([_image(net), _image(net).flip(3) * 0.3])
+    assert_close(net(images), torch.cat([net(image[None]) for image in images]))
+
+
+@every_small
+def test_every_learned_parameter_gets_a_finite_gradient(name):
+    net = build(name).train()
+    net(_image(net, n=2)).square().mean().backward()
+    for key, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, key
+            assert parameter.grad.isfinite().all(), key
+            assert parameter.grad.any(), key
+
+
+@every_small
+@torch.no_grad()
+def test_weights_survive_safetensors_bit_for_bit(name, tmp_path):
+    net = build(name).eval()
+    save_file(
+        {key: value.contiguous() for key, value in net.state_dict().items()}, tmp_path / "net.safetensors"
+    )
+    again = build_network(spec_of(name)).eval()
+    again.load_state_dict(load_file(tmp_path / "net.safetensors"))
+    image = _image(net)
+    assert torch.equal(net(image), again(image))
+
+
+@every_small
+@torch.no_grad()
+def test_channels_last_changes_nothing(name):
+    net = build(name).eval()
+    image = _image(net, n=2)
+    expected = net(image)
+    out = net.to(memory_format=torch.channels_last)(image.contiguous(memory_format=torch.channels_last))
+    assert_close(out, expected)
+
+
+@every_small
+@torch.no_grad()
+def test_bfloat16_is_finite_and_near(name):
+    net = build(name).eval()
+    image = _image(net)
+    expected = net(image)
+    out = net.bfloat16()(image.bfloat16())
+    assert out.dtype == torch.bfloat16
+    assert out.isfinite().all()
+    assert_close(out.float(), expected, 0.1)
+
+
+@every_small
+@torch.no_grad()
+def test_a_deep_copy_computes_the_same_and_shares_nothing(name):
+    net = build(name).eval()
+    twin = copy.deepcopy(net)
+    image = _image(net)
+    expected = net(image)
+    assert torch.equal(twin(image), expected)
+    for parameter in twin.parameters():
+        parameter.zero_()
+    assert torch.equal(net(image), expected)
+
+
+@every_small
+@torch.no_grad()
+def test_the_forward_pass_changes_neither_its_input_nor_its_weights(name):
+    net = build(name).eval()
+    image = _image(net)
+    before = copy.deepcopy(net.state_dict())
+    given = image.clone()
+    net(given)
+    assert torch.equal(given, image)
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+@every_generator
+@torch.no_grad()
+def test_a_tile_with_the_stated_margin_equals_the_whole_image(name):
+    net = build(name).eval()
+    margin, step, scale = net.facts.tile_margin, net.facts.multiple_of, net.facts.scale
+    if margin is None:
+        # the statement is that no margin is enough: the far end moves the near end
+        image = _image(net, 8, 96)
+        far = image.clone()
+        far[..., -8:] = 1 - far[..., -8:]
+        assert not torch.equal(net(image)[..., :8], net(far)[..., :8])
+        return
+    kept = 4 * step
+    image = noise(1, 3, 3 * step, kept + 2 * margin + kept)
+    for x in (image, image.transpose(2, 3).contiguous()):
+        whole = net(x)
+        tile = net(x[..., : kept + margin, :] if x is not image else x[..., : kept + margin])
+        axis = 3 if x is image else 2
+        assert_close(tile.narrow(axis, 0, kept * scale), whole.narrow(axis, 0, kept * scale))
+
+
+@every_generator
+@torch.no_grad()
+def test_fusing_changes_the_output_by_no_more_than_rounding_and_leaves_the_original_alone(name):
+    net = build(name).train()
+    before = copy.deepcopy(net.state_dict())
+    fused = fuse(net)
+    assert net.training
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    image = _image(net, n=2)
+    assert_close(fused(image), net.eval()(image))
+    assert _operations(fused, image) <= _operations(net, image)
+
+
+def _operations(net, image):
+    """How many of torch's operations one forward pass takes."""
+    counter = _Counter()
+    with counter:
+        net(image)
+    return counter.calls
+
+
+class _Counter(TorchDispatchMode):
+    calls = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.calls += 1
+        return func(*args, **(kwargs or {}))
