@@ -98,15 +98,16 @@ def read_yaml(text: str, source: str) -> Document:
         ConfigError: For a syntax error, or listing every duplicate key, foreign tag and key that is not text.
     """
     node = _compose(text, source)
+    top: dict[Path, Mark] = {(): Mark(source, (), 1, 1, 1, 1)}
     if node is None or (isinstance(node, yaml.ScalarNode) and node.tag == "plain" and node.value in _NULL):
-        return Document({})
+        return Document({}, top)
     reader = _Reader(source)
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{_at(source, node)}: should be a mapping (key: value) at the top")
     tree = reader.value(node, ())
     if reader.problems:
         raise ConfigError([text for _, text in sorted(reader.problems)])
-    return Document(tree, reader.marks)
+    return Document(tree, top | reader.marks)
 
 
 def read_value(text: str) -> Any:
