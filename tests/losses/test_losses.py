@@ -1,0 +1,235 @@
+import math
+
+import pytest
+import torch
+
+from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.metrics import ssim
+
+PIXEL = {"L1Loss", "MSELoss", "CharbonnierLoss", "HuberLoss"}
+SPECS = [{"type": name} for name in LOSSES.names()] + [
+    {"type": "HuberLoss", "delta": 0.02},
+    {"type": "LumaLoss", "criterion": "l2"},
+    {"type": "ColorLoss", "criterion": "charbonnier", "scale": 1},
+    {"type": "GradientVarianceLoss", "patch_size": 5, "criterion": "l1"},
+]
+every_loss = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: "-".join(map(str, spec.values())))
+
+
+def inputs(output, gt):
+    return LossInputs(output=output, gt=gt, lq=gt[:, :, ::2, ::2])
+
+
+def noisy(*shape, dtype=torch.float64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    gt = torch.rand(shape, generator=generator, dtype=dtype)
+    return gt + 0.1 * torch.randn(shape, generator=generator, dtype=dtype), gt
+
+
+def constant(value, size=32):
+    return torch.full((2, 3, size, size), value, dtype=torch.float64)
+
+
+def value(spec, output, gt):
+    return LOSSES.build(spec)(inputs(output, gt)).item()
+
+
+@every_loss
+def test_the_minimum_is_where_the_output_equals_the_target(spec):
+    _, gt = noisy(2, 3, 24, 24)
+    gt = gt if spec["type"] != "TVLoss" else constant(0.3, 24)  # looks at the output alone
+    # charbonnier ends at sqrt(1e-12), twice that for the two directions of the gradient
+    assert value(spec, gt.clone(), gt) == pytest.approx(0, abs=2.0001e-6)
+    for seed in range(3):
+        noise = noisy(2, 3, 24, 24, seed=seed)[1] - 0.5
+        assert value(spec, gt, gt) < value(spec, gt + 1e-4 * noise, gt) < value(spec, gt + 1e-2 * noise, gt)
+
+
+@every_loss
+def test_the_gradient_is_that_of_finite_differences(spec):
+    output, gt = noisy(1, 3, 11, 12)
+    spec = spec if spec != {"type": "GradientVarianceLoss"} else {**spec, "patch_size": 5}
+    loss = LOSSES.build(spec)
+    assert torch.autograd.gradcheck(lambda x: loss(inputs(x, gt)), output.requires_grad_(), fast_mode=True)
+
+
+@every_loss
+def test_the_gradient_of_two_scales_is_that_of_finite_differences(spec):
+    output, gt = noisy(1, 3, 22, 23)
+    loss = LOSSES.build(spec)
+    assert torch.autograd.gradcheck(lambda x: loss(inputs(x, gt)), output.requires_grad_(), fast_mode=True)
+
+
+@every_loss
+def test_a_repeated_batch_has_the_same_loss(spec):
+    output, gt = noisy(3, 3, 25, 33)
+    twice = value(spec, output.repeat(2, 1, 1, 1), gt.repeat(2, 1, 1, 1))
+    assert twice == pytest.approx(value(spec, output, gt), rel=1e-12)
+
+
+@every_loss
+@pytest.mark.parametrize("split", [(1, 1, 1, 1, 1), (2, 3), (4, 1)])
+def test_micro_batches_weighted_by_their_size_give_the_gradient_of_the_batch(spec, split):
+    loss = LOSSES.build(spec)
+    output, gt = noisy(5, 3, 23, 23)
+    (expected,) = torch.autograd.grad(loss(inputs(output.requires_grad_(), gt)), output)
+    parts = zip(output.detach().split(split), gt.split(split), strict=True)
+    found = []
+    for piece, target in parts:
+        part = piece.clone().requires_grad_()
+        found += torch.autograd.grad(loss(inputs(part, target)) * len(part) / 5, part)
+    torch.testing.assert_close(torch.cat(found), expected, rtol=1e-9, atol=1e-14)
+
+
+@every_loss
+@pytest.mark.parametrize("size", [(16, 16), (17, 31), (64, 45)])
+def test_the_gradient_reaches_every_sample_and_channel(spec, size):
+    output, gt = noisy(3, 3, *size, dtype=torch.float32)
+    LOSSES.build(spec)(inputs(output.requires_grad_(), gt)).backward()
+    assert (output.grad.abs().amax((2, 3)) > 0).all()
+
+
+@every_loss
+@pytest.mark.parametrize("level", [0.0, 1.0, -0.5, 65504.0, -65504.0])
+def test_value_and_gradient_stay_finite_in_the_range_of_fp16(spec, level):
+    gt = noisy(2, 3, 32, 32, dtype=torch.float32)[1]
+    for output in (torch.full_like(gt, level), level * (2 * gt - 1)):
+        output = output.half().requires_grad_()
+        loss = LOSSES.build(spec)(inputs(output, gt.half()))
+        (loss / 1e4).backward()  # of an MSE of 4e9 the gradient itself exceeds fp16 otherwise
+        assert loss.isfinite()
+        assert output.grad.isfinite().all()
+
+
+@every_loss
+def test_losses_compute_in_float32_whatever_they_are_given(spec):
+    output, gt = (x.to(torch.bfloat16) for x in noisy(2, 3, 24, 24))
+    loss = LOSSES.build(spec)
+    expected = loss(inputs(output.float(), gt.float()))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss(inputs(output, gt))
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
+    in_double = loss(inputs(output.double(), gt.double()))
+    assert in_double.dtype == torch.float64
+    assert found.item() == pytest.approx(in_double.item(), rel=2e-4)
+
+
+@every_loss
+def test_the_memory_format_changes_nothing(spec):
+    output, gt = noisy(2, 3, 24, 32)
+    other = output.contiguous(memory_format=torch.channels_last)
+    assert value(spec, other, gt) == pytest.approx(value(spec, output, gt), rel=1e-12)
+
+
+@every_loss
+def test_inputs_are_left_alone(spec):
+    output, gt = noisy(2, 3, 24, 24)
+    before = output.clone(), gt.clone()
+    value(spec, output, gt)
+    assert torch.equal(output, before[0])
+    assert torch.equal(gt, before[1])
+
+
+@every_loss
+def test_losses_have_nothing_to_learn_and_nothing_to_save(spec):
+    loss = LOSSES.build(spec)
+    assert list(loss.parameters()) == []
+    assert loss.state_dict() == {}
+    assert loss.pixel is (spec["type"] in PIXEL)
+
+
+C1 = 0.01**2
+LUMINANCE = (2 * 0.2 * 0.6 + C1) / (
+    0.2**2 + 0.6**2 + C1
+)  # of constants 0.2 and 0.6; their contrast term is 1
+RGB = torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64).view(1, 3, 1, 1)
+CB = -0.168736 * 0.1 + 0.331264 * 0.2 + 0.5 * 0.3
+CR = 0.5 * 0.1 + 0.418688 * 0.2 - 0.081312 * 0.3
+RAMP = torch.arange(32, dtype=torch.float64).view(1, 1, 1, 32).expand(2, 3, 32, 32) / 100
+STRIPES = torch.tensor([0.0, 0.0, 1.0, 1.0]).double().repeat(8).view(1, 1, 1, 32).expand(2, 3, 32, 32)
+
+BY_HAND = [
+    ({"type": "L1Loss"}, constant(0.2), constant(0.6), 0.4),
+    ({"type": "MSELoss"}, constant(0.2), constant(0.6), 0.16),
+    ({"type": "CharbonnierLoss"}, constant(0.2), constant(0.6), math.sqrt(0.16 + 1e-12)),
+    ({"type": "CharbonnierLoss", "eps": 0.09}, constant(0.2), constant(0.6), 0.5),
+    ({"type": "HuberLoss"}, constant(0.2), constant(0.6), 0.08),
+    ({"type": "HuberLoss", "delta": 0.1}, constant(0.2), constant(0.6), 0.1 * (0.4 - 0.05)),
+    ({"type": "SSIMLoss"}, constant(0.2), constant(0.6), 1 - LUMINANCE),
+    ({"type": "MSSIMLoss"}, constant(0.2), constant(0.6), 1 - LUMINANCE ** (0.2856 / 0.3304)),
+    ({"type": "MSSIMLoss"}, constant(0.2, 176), constant(0.6, 176), 1 - LUMINANCE**0.1333),
+    ({"type": "LumaLoss"}, constant(0.5) + RGB, constant(0.5), abs(0.0299 - 0.1174 + 0.0342)),
+    ({"type": "LumaLoss", "criterion": "l2"}, constant(0.5) + RGB, constant(0.5), 0.0533**2),
+    ({"type": "ColorLoss"}, constant(0.5) + RGB, constant(0.5), (CB + CR) / 2),
+    ({"type": "ColorLoss", "scale": 5}, constant(0.5) + RGB, constant(0.5), (CB + CR) / 2),
+    ({"type": "ColorLoss"}, STRIPES, constant(0.5), 0),  # grey: no colour
+    ({"type": "FFTLoss"}, constant(0.2), constant(0.6), 0.4 * 32 / (32 * 17 * 2)),  # one bin of the spectrum
+    ({"type": "EdgeLoss"}, RAMP + 0.3, constant(0.5), (0.01 * 30 + 0.005 * 2) / 32 / 2),
+    # stripes 0 1 1 0 have derivatives of 4 and -4 everywhere: a variance of 16 * n / (n - 1) in one direction
+    ({"type": "GradientVarianceLoss"}, STRIPES[:, :, :16, 1:17], constant(0.5, 16), 16 * 256 / 255),
+    ({"type": "TVLoss"}, RAMP, constant(0.5), 0.01),
+    ({"type": "TVLoss"}, RAMP + RAMP.mT, constant(0.5), 0.02),
+]
+
+
+@pytest.mark.parametrize(
+    ("spec", "output", "gt", "expected"), BY_HAND, ids=lambda x: x["type"] if isinstance(x, dict) else ""
+)
+def test_values_known_by_hand(spec, output, gt, expected):
+    # the window of SSIM is kept in float32, in which its sum differs from 1
+    tolerance = 2e-5 if "SSIM" in spec["type"] else 1e-9
+    assert value(spec, output, gt) == pytest.approx(expected, rel=1e-6, abs=tolerance)
+
+
+def test_every_loss_has_a_value_known_by_hand():
+    assert {spec["type"] for spec, *_ in BY_HAND} == set(LOSSES.names())
+
+
+def test_ssim_loss_is_one_minus_the_metric():
+    output, gt = ((x.clamp(0, 1) * 255).round() / 255 for x in noisy(2, 3, 40, 30))
+    expected = 1 - ssim(output, gt).mean().item()
+    assert value({"type": "SSIMLoss"}, output, gt) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("size", "scales"), [(21, 1), (22, 2), (64, 3), (128, 4), (176, 5)])
+def test_ms_ssim_takes_the_scales_that_fit(size, scales):
+    weights = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333][:scales]
+    luminance_only = value({"type": "MSSIMLoss"}, constant(0.2, size), constant(0.6, size))
+    expected = 1 - LUMINANCE ** (weights[-1] / sum(weights))
+    assert luminance_only == pytest.approx(expected, abs=2e-5)
+
+
+def test_ms_ssim_of_one_scale_is_ssim():
+    output, gt = noisy(2, 3, 20, 21)
+    assert value({"type": "MSSIMLoss"}, output, gt) == pytest.approx(value({"type": "SSIMLoss"}, output, gt))
+
+
+@pytest.mark.parametrize("name", ["SSIMLoss", "MSSIMLoss", "GradientVarianceLoss"])
+def test_patches_that_are_too_small_are_refused(name):
+    with pytest.raises(ValueError, match=name):
+        value({"type": name}, *noisy(1, 3, 10, 20))
+
+
+WRONG = [
+    ({"type": "CharbonnierLoss", "eps": 0}, "eps above 0"),
+    ({"type": "HuberLoss", "delta": -1}, "delta above 0"),
+    ({"type": "ColorLoss", "scale": 0}, "at least 1 pixel"),
+    ({"type": "GradientVarianceLoss", "patch_size": 1}, "at least 2"),
+    ({"type": "LumaLoss", "criterion": "l3"}, "criterion: "),
+    ({"type": "CharbonierLoss"}, "did you mean 'CharbonnierLoss'"),
+    ({"type": "L1Loss", "loss_weight": 1.0}, "unknown parameter"),
+]
+
+
+@pytest.mark.parametrize(("spec", "message"), WRONG)
+def test_a_wrong_loss_is_explained(spec, message):
+    with pytest.raises(ValueError, match=message):
+        LOSSES.build(spec)
+
+
+@pytest.mark.parametrize(
+    "alias", ["l1loss", "L1_LOSS", "charbonnierloss", "msssimloss", "mssim", "colorloss", "gvloss"]
+)
+def test_names_of_users_are_known(alias):
+    assert LOSSES.build({"type": alias})(inputs(*noisy(1, 3, 24, 24))).isfinite()
