@@ -1,8 +1,8 @@
 """Losses. Each module holds one loss or one family; the registry imports them all.
 
 A loss is an `nn.Module` whose `forward(inputs: LossInputs)` returns a scalar: a mean over the samples, so
-that `loss(batch repeated) == loss(batch)` and micro-batches can be weighted by their size. Its class attribute
-`pixel` says whether it compares all values at their places, and so can anchor the weights of other losses.
+that `loss(batch repeated) == loss(batch)` and micro-batches can be weighted by their size. Its attribute
+`pixel` (of the class) says whether it compares all values at their places, and so can anchor other losses.
 """
 
 from __future__ import annotations
