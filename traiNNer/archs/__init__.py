@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
@@ -29,7 +30,7 @@ class NetworkFacts:
     multiple_of: int = 1
     """Height and width of an input must be multiples of this (the caller pads by reflection)."""
     tile_margin: int | None = 0
-    """Pixels of context around a tile after which tiling changes nothing; None: it always changes the result."""
+    """LQ pixels around a tile beyond which nothing matters to it; None: tiles always change the result."""
 
 
 def build_network(spec: Mapping[str, Any]) -> nn.Module:
@@ -44,3 +45,13 @@ def build_network(spec: Mapping[str, Any]) -> nn.Module:
 def list_networks() -> list[str]:
     """The names of all networks, generators and discriminators."""
     return NETWORKS.names()
+
+
+def load_network(path: str | Path, **overrides: Any) -> nn.Module:
+    """The network that a file of weights belongs to, with those weights, in evaluation mode.
+
+    See `traiNNer.archs.loading.load_network`, which this is; reading files is imported when first used.
+    """
+    from traiNNer.archs import loading
+
+    return loading.load_network(path, **overrides)

@@ -4,6 +4,6 @@
 2025) share the parts in `blocks`, `attention` and `resampler`.
 """
 
-from traiNNer.archs.paragonsr2 import dual_path, hybrid
+from traiNNer.archs.paragonsr2 import dual_path, generations, hybrid, magic
 
-__all__ = ["dual_path", "hybrid"]
+__all__ = ["dual_path", "generations", "hybrid", "magic"]

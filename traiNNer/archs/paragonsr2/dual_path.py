@@ -1,7 +1,8 @@
 """The final family (December 2025 to January 2026): a fixed enlargement plus gained detail at LQ resolution.
 
 One body, four kinds of block: realtime (inverted depthwise), stream (two contexts and a gate), photo
-(depthwise and window attention) and pro (channel, window and token attention). No skip spans more than one branch.
+(depthwise and window attention) and pro (channel, window and token attention). No skip spans more than one
+branch.
 """
 
 from __future__ import annotations
