@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from traiNNer.engine.run_folder import RunFolder, written_beside
@@ -125,6 +125,17 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[s
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     with written_beside(path) as partial:
         if path.suffix == ".safetensors":
-            save_file(plain, partial, metadata=dict(metadata))
+            partial.write_bytes(_sorted_header(save(plain, metadata=dict(metadata))))
         else:
             torch.save({"params": plain, "metadata": json.dumps(dict(metadata))}, partial)
+
+
+def _sorted_header(data: bytes) -> bytes:
+    """The same safetensors file with its header in order, so that equal weights are equal files.
+
+    The library writes metadata in the order of a hash map, another one each time.
+    """
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]

@@ -4,45 +4,41 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from traiNNer.engine.run_folder import written_beside
 
 
 class Journal:
     """A file of JSON objects, one a line, each with the `iter` it belongs to.
 
-    Numbers that are not finite are written as text ("nan", "inf"), since JSON has no word for them.
-
-    A run that goes on from step s repeats what came after s, so `rewind(s)` first removes those lines, and a
-    last line that was cut off.
+    A training state remembers how long the file was; going on from it first cuts the file to that length, since
+    the run will write the rest again. Numbers that are not finite are written as text ("nan", "inf"), since
+    JSON has no word for them.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8")
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one line and hand it to the system, so that a kill cannot lose it."""
-        self._file.write(json.dumps(_finite(record)) + "\n")
-        self._file.flush()
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_finite(record)) + "\n")
 
-    def rewind(self, step: int) -> None:
-        """Remove the lines of later steps."""
-        self._file.close()
-        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iter"] <= step]
-        if len(kept) != len(lines):
-            with written_beside(self._path) as partial:
-                partial.write_text("".join(kept), encoding="utf-8")
-        self._file = self._path.open("a", encoding="utf-8")
+    def settle(self) -> int:
+        """Bring everything safely to the disk; returns the length in bytes."""
+        if not self._path.exists():
+            return 0
+        with self._path.open("rb+") as file:
+            os.fsync(file.fileno())
+            return file.seek(0, os.SEEK_END)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+    def cut(self, length: int) -> None:
+        """Remove what lies beyond a length in bytes."""
+        if self._path.exists() and self._path.stat().st_size > length:
+            os.truncate(self._path, length)
 
 
 def _finite(value: Any) -> Any:

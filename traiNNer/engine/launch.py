@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from traiNNer.registry import ConfigError
-
-_log = logging.getLogger(__name__)
 
 CONFIGURATION_ERROR = 2
 
@@ -44,22 +39,12 @@ def train(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(path: Path, overrides: Sequence[str], *, check: bool) -> int:
-    # torch is imported below, once the file is known to exist and to be YAML
-    from traiNNer.options import load_options
-
-    load_options(path, overrides)
-    from traiNNer.engine.session import Session
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file")
+    from traiNNer.engine.session import Session  # imports torch: a mistyped file name is said before that
 
     session = Session.prepare(path, overrides, check=check)
     try:
         return session.check() if check else session.train()
     finally:
         session.close()
-
-
-def write_summary(path: Path, summary: dict[str, Any]) -> None:
-    """Write `summary.json`, all or nothing."""
-    from traiNNer.engine.run_folder import written_beside
-
-    with written_beside(path) as partial:
-        partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

@@ -133,11 +133,6 @@ class Recorder:
         """Whether anything is done with validated images."""
         return self._save_images or self._dashboard is not None
 
-    def flush(self) -> None:
-        """Hand everything to the system, before a training state relies on it."""
-        if self._dashboard:
-            self._dashboard.flush()
-
     def decision(self, step: int, proposal: Proposal) -> None:
         """Record what an automation decided, or would have decided."""
         decision = proposal.decision
@@ -159,22 +154,25 @@ class Recorder:
             self._dashboard.text(step, f"decisions/{proposal.automation}", decision.message + suffix)
 
     def state_dict(self) -> dict[str, Any]:
-        """The steps since the last training record."""
-        return to_plain(self._pending)
+        """The steps since the last training record, and how long the records are, all safe on the disk."""
+        if self._dashboard:
+            self._dashboard.flush()
+        lengths = {name: journal.settle() for name, journal in self._journals.items()}
+        return {"pending": to_plain(self._pending), "lengths": lengths}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore them."""
-        self._pending = from_plain(_Pending, state)
+        """Go on from there: what was recorded later will be recorded again."""
+        self._pending = from_plain(_Pending, state["pending"])
+        for name, journal in self._journals.items():
+            journal.cut(state["lengths"].get(name, 0))
 
-    def rewind(self, step: int) -> None:
-        """Drop the records of steps that will be repeated."""
+    def start_afresh(self) -> None:
+        """Remove the records of an earlier attempt that left no state to go on from."""
         for journal in self._journals.values():
-            journal.rewind(step)
+            journal.cut(0)
 
     def close(self) -> None:
-        """Finish all files."""
-        for journal in self._journals.values():
-            journal.close()
+        """Finish the dashboard and the live line."""
         if self._dashboard:
             self._dashboard.close()
         if self._live:

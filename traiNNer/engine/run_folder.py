@@ -45,6 +45,12 @@ class RunFolder:
                 folder.rename(folder.with_name(f"{folder.name}_archived_{stamp}"))
         return self.root.with_name(f"{self.root.name}_archived_{stamp}")
 
+    def remove_partial_files(self) -> None:
+        """Clear what killed processes left half written."""
+        for folder in (self.root, self.models, self.training_states):
+            for partial in folder.glob(".*.partial"):
+                partial.unlink()
+
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:

@@ -44,6 +44,7 @@ from traiNNer.engine.signals import StopSignal
 from traiNNer.engine.validation import Validator
 from traiNNer.models.sr_model import BatchTooLarge, SRModel
 from traiNNer.optim.schedules import ReduceLROnPlateau, Schedule
+from traiNNer.registry import ConfigError
 
 _log = logging.getLogger(__name__)
 
@@ -136,6 +137,7 @@ class Trainer:
         self._memory, self._validator = memory, validator
         self._recorder, self._checkpointer, self._metadata = recorder, checkpointer, metadata
         self.progress = Progress()
+        self.last_validation: ValidationEvent | None = None
         self._batches: Iterator[Batch] = iter(())
         self._saved_at = -1
         self._clock = _Clock()
@@ -164,6 +166,22 @@ class Trainer:
         if progress.stop_rule:
             return Outcome("stopped_early", progress.stop_reason)
         return Outcome("completed", f"{progress.step} iterations")
+
+    def rehearse(self) -> None:
+        """One step and one validation image, as a check; the trainer is of no use for training afterwards."""
+        self._restart_batches()
+        self._step()
+        if self._validator:
+            self._validator.rehearse(self.model)
+
+    @property
+    def headline_name(self) -> str | None:
+        """The metric that decides which weights are best."""
+        return self._validator.headline_name if self._validator else None
+
+    def standing(self) -> dict[str, str]:
+        """One word on each automation."""
+        return self._supervisor.standing()
 
     def _ended(self) -> bool:
         cooldown = self.controls.cooldown
@@ -239,6 +257,7 @@ class Trainer:
         )
         progress.validated = progress.step
         progress.seconds += time.monotonic() - began
+        self.last_validation = event
         self._keep_best(event)
         if self._plateau:
             score, higher = self._validator.headline(event, self._plateau.monitor)
@@ -355,8 +374,6 @@ class Trainer:
         if self._checkpointer is None or self._saved_at == step:
             return
         self._saved_at = step
-        if self._recorder:
-            self._recorder.flush()
         self._save_weights(f"net_g_{step}", averaged=False)
         if self.model.ema:
             self._save_weights(f"net_g_ema_{step}")
@@ -404,7 +421,7 @@ class Trainer:
         self._saved_at = self.progress.step
 
 
-class DataError(ValueError):
+class DataError(ConfigError):
     """The training data cannot be used."""
 
 

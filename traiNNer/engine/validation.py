@@ -117,13 +117,25 @@ class Validator:
             # one row an image: scores, bicubic scores, height, width; each process fills its own rows
             table = torch.zeros(len(images), 2 * len(self.metrics) + 2, dtype=torch.float64)
             for index in range(self._processes.rank, len(images), self._processes.world_size):
-                table[index] = self._measure(model, validation_set, index, baseline is None, show)
+                table[index] = self._measure(
+                    model, validation_set, index, with_baseline=baseline is None, show=show
+                )
                 done += self._processes.world_size
                 if progress:
                     progress(min(done, total), total)
             sets[validation_set.name] = self._scores(validation_set, self._processes.sum(table), baseline)
         finite = all(bool(torch.isfinite(p).all()) for p in model.released.parameters())
         return ValidationEvent(step, position, sets, weights_finite=finite, lr_exhausted=lr_exhausted)
+
+    def rehearse(self, model: SRModel) -> None:
+        """Score the first image of every set, to see that it works."""
+        for validation_set in self.sets:
+            self._measure(model, validation_set, 0, with_baseline=True, show=None)
+
+    @property
+    def headline_name(self) -> str:
+        """What decides which weights are best: `<set>/<metric>`."""
+        return f"{self.sets[0].name}/{next(iter(self.metrics))}"
 
     def headline(self, event: ValidationEvent, metric: str | None = None) -> tuple[float, bool]:
         """Mean over the first set of a metric (the first by default), and whether higher is better."""
@@ -144,6 +156,7 @@ class Validator:
         model: SRModel,
         validation_set: ValidationSet,
         index: int,
+        *,
         with_baseline: bool,
         show: Callable[[Shown], None] | None,
     ) -> Tensor:

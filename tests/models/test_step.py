@@ -1,0 +1,235 @@
+"""What one optimizer step promises: no host read, nothing changed by a failure, any split gives one result."""
+
+import math
+
+import pytest
+import torch
+from tiny import CPU, Waves, assert_same, make_model, tiny_network
+from torch import nn
+
+from traiNNer.control import Clip, Controls
+from traiNNer.data.loader import Batch, TrainLoader
+from traiNNer.models.sr_model import BatchTooLarge
+from traiNNer.optim.ema import Ema, ema_decay
+from traiNNer.optim.learner import Learner
+from traiNNer.optim.optimizers import OPTIMIZERS, build_optimizer
+
+CONTROLS = Controls(batch=8, micro_batch=8, lq_size=8)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    return next(TrainLoader(Waves(), seed=1).batches(0, 8, 8))
+
+
+def without_dropout() -> nn.Module:
+    net = tiny_network()
+    net[1] = nn.Identity()
+    return net
+
+
+def test_fifty_steps_read_the_device_once_per_window(batch, monkeypatch):
+    model = make_model(window=10)
+    reads = []
+    for name in ("item", "tolist", "__bool__", "__float__", "__int__", "cpu", "numpy"):
+        original = getattr(torch.Tensor, name)
+
+        def counted(self, *args, _name=name, _original=original):
+            reads.append(_name)
+            return _original(self, *args)
+
+        monkeypatch.setattr(torch.Tensor, name, counted)
+    controls = Controls(batch=8, micro_batch=4, lq_size=8, clip={"g": Clip(0.01, 0.01, 10.0)})
+    for step in range(50):
+        model.set_learning_rates(step, 1.0)
+        model.optimize_parameters(batch, step, controls)
+        if step % 10 == 9:
+            model.read_numbers()
+    assert reads == ["tolist"] * 5
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 3, 5])
+def test_any_split_into_micro_batches_gives_the_same_update(batch, micro_batch):
+    whole, split = make_model(without_dropout()), make_model(without_dropout())
+    for step in range(5):
+        for model, size in ((whole, 8), (split, micro_batch)):
+            model.set_learning_rates(step, 1.0)
+            model.optimize_parameters(batch, step, Controls(batch=8, micro_batch=size, lq_size=8))
+    for one, other in zip(
+        whole.generator.net.parameters(), split.generator.net.parameters(), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    one, other = whole.read_numbers(), split.read_numbers()
+    assert one.losses["l1"] == pytest.approx(other.losses["l1"], rel=1e-12)
+    assert one.grad_norm["g"] == pytest.approx(other.grad_norm["g"], rel=1e-9)
+
+
+class Greedy(nn.Module):
+    """Cannot take more than two samples, moves a buffer in every forward, fails in the second micro-batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = without_dropout()
+        self.register_buffer("seen", torch.zeros((), dtype=torch.float64))
+        self.calls = 0
+
+    def forward(self, x):
+        self.seen += len(x)
+        self.calls += 1
+        if len(x) > 2 and self.calls % 2 == 0:
+            raise torch.OutOfMemoryError("pretend")
+        return self.net(x)
+
+
+def test_a_step_that_does_not_fit_changes_nothing(batch):
+    model = make_model(Greedy())
+    before = {k: v.clone() for k, v in model.generator.net.state_dict().items()}
+    with pytest.raises(BatchTooLarge):
+        model.optimize_parameters(batch, 0, Controls(batch=8, micro_batch=4, lq_size=8))
+    assert_same(before, model.generator.net.state_dict())
+    assert not model.generator.gradients()
+    model.optimize_parameters(batch, 0, Controls(batch=8, micro_batch=2, lq_size=8))
+    reference = make_model(Greedy())
+    reference.optimize_parameters(batch, 0, Controls(batch=8, micro_batch=2, lq_size=8))
+    assert_same(reference.state_dict(), model.state_dict())
+
+
+def test_the_allocator_of_the_cpu_running_out_is_out_of_memory_too(batch):
+    class Huge(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = without_dropout()
+
+        def forward(self, x):
+            torch.empty(1 << 60, dtype=torch.uint8)
+            return self.net(x)
+
+    with pytest.raises(BatchTooLarge):
+        make_model(Huge()).optimize_parameters(batch, 0, CONTROLS)
+
+
+class Poisoned(nn.Module):
+    """Makes gradients that are not finite in the steps named."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.net = without_dropout()
+        self.register_buffer("moved", torch.zeros((), dtype=torch.float64))
+        self.step, self.steps = 0, steps
+
+    def forward(self, x):
+        self.moved += 1
+        self.step += 1
+        return self.net(x) * (math.nan if self.step - 1 in self.steps else 1.0)
+
+
+def usable_optimizers():
+    return [name for name in OPTIMIZERS.names() if name not in ("Muon",)]
+
+
+@pytest.mark.parametrize("name", usable_optimizers())
+def test_a_gradient_that_is_not_finite_changes_nothing(batch, name):
+    """The same run with one poisoned step more ends in the same weights, moments, average and buffers."""
+
+    def run(poisoned, steps):
+        net = Poisoned(poisoned)
+        optimizer = build_optimizer({"type": name, "lr": 1e-2}, net.parameters())
+        model = make_model(net, optimizer=optimizer)
+        model._seed = 0
+        for step in range(steps):
+            model.set_learning_rates(20, 1.0)
+            model.optimize_parameters(batch, 0, CONTROLS)
+        return model
+
+    clean, poisoned = run([], 4), run([0, 2], 6)
+    assert poisoned.read_numbers().applied["g"] == [False, True, False, True, True, True]
+    clean.read_numbers()
+    assert_same(clean.state_dict(), poisoned.state_dict())
+
+
+@pytest.mark.parametrize("name", ["AdamW", "SGD", "NAdam"])
+def test_gradients_are_left_scaled_or_skipped_by_the_three_limits(batch, name):
+    def update(clip):
+        net = without_dropout()
+        before = [p.detach().clone() for p in net.parameters()]
+        optimizer = torch.optim.SGD(net.parameters(), lr=1.0) if name == "SGD" else None
+        optimizer = optimizer or build_optimizer({"type": name, "lr": 1.0}, net.parameters())
+        model = make_model(net, optimizer=optimizer, ema=False)
+        model.set_learning_rates(20, 1.0)
+        controls = Controls(batch=8, micro_batch=8, lq_size=8, clip={"g": clip} if clip else {})
+        model.optimize_parameters(batch, 0, controls)
+        change = torch.cat([(p.detach() - b).flatten() for p, b in zip(net.parameters(), before, strict=True)])
+        return change, model.read_numbers()
+
+    free, numbers = update(None)
+    norm = numbers.grad_norm["g"][0]
+    assert torch.equal(update(Clip(norm * 1.01, norm / 9))[0], free)
+    scaled, _ = update(Clip(norm * 0.99, norm / 9))
+    if name == "SGD":
+        torch.testing.assert_close(scaled, free / 9 * (scaled.norm() / (free.norm() / 9)))
+        assert scaled.norm() == pytest.approx(free.norm().item() / 9)
+    skipped, numbers = update(Clip(norm / 4, norm / 9, norm / 2))
+    assert skipped.abs().max() == 0
+    assert numbers.applied["g"] == [False]
+
+
+def test_a_loss_scale_is_undone_before_clipping(batch):
+    def weights(scale):
+        model = make_model(without_dropout())
+        controls = Controls(batch=8, micro_batch=8, lq_size=8, clip={"g": Clip(0.01, 0.01)}, loss_scale=scale)
+        for step in range(4):
+            model.set_learning_rates(step, 1.0)
+            model.optimize_parameters(batch, step, controls)
+        return model.state_dict()
+
+    assert_same(weights(1.0), weights(64.0))
+
+
+def test_the_average_follows_the_weights_as_its_formula_says(batch):
+    model = make_model()
+    expected = [p.detach().clone() for p in model.generator.net.parameters()]
+    for step in range(6):
+        model.set_learning_rates(step, 1.0)
+        model.optimize_parameters(batch, step, CONTROLS)
+        decay = min(0.9, 1 - (1 + step) ** -0.75)
+        expected = [
+            decay * e + (1 - decay) * p
+            for e, p in zip(expected, model.generator.net.parameters(), strict=True)
+        ]
+    for mine, theirs in zip(model.ema.net.parameters(), expected, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert ema_decay(10_000, 0.9999, 0.75) == pytest.approx(0.999, abs=1e-6)
+
+
+def test_half_precision_halves_its_scale_at_overflow_and_doubles_it_after_good_steps(batch):
+    net = Poisoned([1])
+    learner = Learner(net, build_optimizer({"lr": 1e-3}, net.parameters()), lambda time: 1.0, fp16=True)
+    model = make_model()
+    model.generator, model.ema = learner, Ema(net, 0.9)
+    for _ in range(3):
+        model.set_learning_rates(0, 1.0)
+        model.optimize_parameters(batch, 0, CONTROLS)
+    assert learner.scaler.scale.item() == 32768
+    assert model.read_numbers().applied["g"] == [True, False, True]
+    learner.scaler._good.fill_(1999)
+    model.optimize_parameters(batch, 0, CONTROLS)
+    assert learner.scaler.scale.item() == 65536
+
+
+def test_a_step_draws_from_seed_step_and_rank_alone(batch):
+    def weights(history, step):
+        model = make_model()
+        torch.manual_seed(history)
+        model.set_learning_rates(0, 1.0)
+        model.optimize_parameters(batch, step, CONTROLS)
+        return torch.cat([p.flatten() for p in model.generator.net.parameters()])
+
+    assert torch.equal(weights(1, 5), weights(2, 5))
+    assert not torch.equal(weights(1, 5), weights(1, 6))
+
+
+def test_pixels_reach_the_network_as_zero_to_one_whatever_their_depth():
+    eight = torch.tensor([[[[0, 127, 255]]]], dtype=torch.uint8)
+    sixteen = torch.tensor([[[[0, 127 * 257, 65535]]]], dtype=torch.int32).to(torch.uint16)
+    assert torch.equal(CPU.images(eight), CPU.images(sixteen))
+    assert CPU.images(eight).flatten().tolist() == [0.0, 127 / 255, 1.0]

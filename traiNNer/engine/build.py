@@ -1,0 +1,298 @@
+"""From options to parts: the only place that reads the options.
+
+`check_parts` finds what is wrong with the parts that registries know (networks, losses, metrics, optimizers,
+schedules, automations) before anything is built; `build_run` builds them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from traiNNer.archs import NETWORKS, NetworkFacts, build_network
+from traiNNer.archs.loading import load_weights, read_weights
+from traiNNer.automations import AUTOMATIONS, Automation, Limits, Supervisor
+from traiNNer.control import Clip, Controls, RunFacts
+from traiNNer.data.loader import TrainLoader
+from traiNNer.data.sources import PairedImageDataset
+from traiNNer.engine.distributed import Processes
+from traiNNer.engine.trainer import Plan
+from traiNNer.engine.validation import ValidationSet, Validator
+from traiNNer.losses import LOSSES
+from traiNNer.metrics import METRICS
+from traiNNer.models.sr_model import Arithmetic, SRModel, WeightedLoss
+from traiNNer.optim.ema import Ema
+from traiNNer.optim.learner import Learner
+from traiNNer.optim.optimizers import build_optimizer, check_optimizer
+from traiNNer.optim.schedules import SCHEDULES, ReduceLROnPlateau, Schedule, warmup
+from traiNNer.options import DatasetOptions, Options
+from traiNNer.registry import ConfigError, Problem, did_you_mean, normalise
+
+WINDOW = 10  # steps between two readings of the device's numbers
+_ENGINE_LOSS_KEYS = ("loss_weight", "name")
+_ENGINE_AUTOMATION_KEYS = ("enabled", "monitor_only", "max_adjustments")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a trainer is made of, before it has files or a loop."""
+
+    model: SRModel
+    loader: TrainLoader
+    controls: Controls
+    plan: Plan
+    schedule: Schedule
+    plateau: ReduceLROnPlateau | None
+    supervisor: Supervisor
+    validator: Validator | None
+    metadata: dict[str, str]
+
+
+# --- checking ----------------------------------------------------------------------------------------------
+
+
+def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
+    """Everything wrong with the parts that a canonical tree of options names; paths are from its top."""
+    train, val = _mapping(raw.get("train")), _mapping(raw.get("val"))
+    problems = [p.below("network_g") for p in _check_generator(raw)]
+    problems += [p.below("train", "optim_g") for p in check_optimizer(_mapping(train.get("optim_g")))]
+    if scheduler := _mapping(train.get("scheduler")):
+        problems += [p.below("train", "scheduler") for p in SCHEDULES.check(scheduler, ("base_lr", "total_iter"))]
+    losses = train.get("losses")
+    if not losses:
+        problems.append(Problem(("train",), "needs at least one entry in losses, such as {type: L1Loss}"))
+    for index, spec in enumerate(losses if isinstance(losses, list) else []):
+        own = {k: v for k, v in _mapping(spec).items() if k not in _ENGINE_LOSS_KEYS}
+        problems += [p.below("train", "losses", index) for p in LOSSES.check(own)]
+    for label, spec in _mapping(val.get("metrics")).items():
+        problems += [p.below("val", "metrics", label) for p in METRICS.check(_metric_spec(label, spec))]
+    for name, spec in _mapping(train.get("training_automations")).items():
+        if name != "enabled":
+            own = {k: v for k, v in _mapping(spec).items() if k not in _ENGINE_AUTOMATION_KEYS}
+            found = AUTOMATIONS.check({"type": name, **own}, ("facts",))
+            problems += [p.below("train", "training_automations", name) for p in found]
+    return problems
+
+
+def _check_generator(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    spec = _mapping(raw.get("network_g"))
+    if not spec:
+        yield Problem((), f"is required, such as {{type: paragonsr2_nano}}; known: {', '.join(NETWORKS.names())}")
+        return
+    yield from NETWORKS.check({"scale": raw.get("scale", 4), **spec})
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _metric_spec(label: str, spec: Any) -> dict[str, Any]:
+    """`psnr: {type: calculate_psnr, crop_border: 2}` and `psnr: {better: higher}` as a registry reads them."""
+    return {"type": label, **{k: v for k, v in _mapping(spec).items() if k != "better"}}
+
+
+# --- building ----------------------------------------------------------------------------------------------
+
+
+def arithmetic(options: Options, device: torch.device) -> Arithmetic:
+    """Device and precision of a run."""
+    low = torch.bfloat16 if options.amp_bf16 or device.type == "cpu" else torch.float16
+    return Arithmetic(
+        device, autocast=low if options.use_amp else None, channels_last=options.use_channels_last
+    )
+
+
+def build_validator(
+    options: Options, sets: Mapping[str, PairedImageDataset], numbers: Arithmetic, processes: Processes
+) -> Validator | None:
+    """The validation that the options ask for, or None."""
+    val = options.val
+    if val is None or not val.val_enabled or not sets:
+        return None
+    metrics = {}
+    for label, spec in (val.metrics or {"psnr": {}, "ssim": {}}).items():
+        metrics[label] = METRICS.build({"crop_border": options.scale, **_metric_spec(label, spec)})
+    return Validator(
+        [ValidationSet(name, images) for name, images in sets.items()],
+        metrics,
+        scale=options.scale,
+        arithmetic=numbers,
+        processes=processes,
+        tile=val.tile_size,
+        overlap=val.tile_overlap or 32,
+    )
+
+
+def build_generator(options: Options, numbers: Arithmetic) -> nn.Module:
+    """The network to train, with pretrained weights where the options name a file."""
+    assert options.network_g is not None
+    net = build_network({"scale": options.scale, **options.network_g})
+    path = options.path.pretrain_network_g
+    if path:
+        weights, _ = read_weights(Path(path), key=options.path.param_key_g)
+        for line in load_weights(net, weights, strict=options.path.strict_load_g):
+            _log.warning("%s: %s", path, line)
+    order = torch.channels_last if numbers.channels_last else torch.contiguous_format
+    net = net.to(numbers.device, memory_format=order)
+    if options.use_compile:
+        net.compile(mode=options.compile_mode, dynamic=False)
+    return net
+
+
+def build_learner(options: Options, net: nn.Module, schedule: Schedule, numbers: Arithmetic) -> Learner:
+    """The generator with its optimizer."""
+    train = _train(options)
+    trained = [p for p in net.parameters() if p.requires_grad]
+    optimizer = build_optimizer(train.optim_g or {}, trained)
+    return Learner(
+        net,
+        optimizer,
+        lambda time: schedule(time) * warmup(time, train.warmup_iter),
+        fp16=numbers.autocast == torch.float16,
+    )
+
+
+def build_losses(options: Options, device: torch.device) -> dict[str, WeightedLoss]:
+    """The losses by label: the `name` given, else the type without "Loss", numbered where it comes twice."""
+    losses: dict[str, WeightedLoss] = {}
+    for spec in _train(options).losses or []:
+        own = {key: value for key, value in spec.items() if key not in _ENGINE_LOSS_KEYS}
+        base = spec.get("name") or normalise(LOSSES.own_name(spec["type"])).removesuffix("loss")
+        taken = sum(label == base or label.startswith(f"{base}_") for label in losses)
+        label = f"{base}_{taken + 1}" if taken else base
+        losses[label] = WeightedLoss(LOSSES.build(own).to(device), float(spec.get("loss_weight", 1.0)))
+    return losses
+
+
+def build_schedule(options: Options) -> Schedule:
+    """The base schedule: the user's, or the peak rate throughout."""
+    train = _train(options)
+    spec = train.scheduler or {"type": "constant"}
+    rate = float((train.optim_g or {}).get("lr", 1e-3))
+    return SCHEDULES.build(spec, base_lr=rate, total_iter=train.total_iter)
+
+
+def build_supervisor(options: Options, facts: RunFacts) -> Supervisor:
+    """The automations that are switched on."""
+    chosen = dict(_train(options).training_automations or {})
+    automations: dict[str, Automation[Any]] = {}
+    limits: dict[str, Limits] = {}
+    if chosen.pop("enabled", False):
+        for name, spec in chosen.items():
+            if spec["enabled"]:
+                own = {key: value for key, value in spec.items() if key not in _ENGINE_AUTOMATION_KEYS}
+                automations[name] = AUTOMATIONS.build({"type": name, **own}, facts=facts)
+                limits[name] = Limits(spec.get("max_adjustments"), bool(spec.get("monitor_only", False)))
+    return Supervisor(automations, limits)
+
+
+def build_parts(
+    options: Options,
+    processes: Processes,
+    device: torch.device,
+    train_set: PairedImageDataset,
+    val_sets: Mapping[str, PairedImageDataset],
+) -> Parts:
+    """Everything that computes. `auto` must have been replaced by values."""
+    train, data = _train(options), options.datasets["train"]
+    seed = int(options.manual_seed or 0)
+    numbers = arithmetic(options, device)
+    torch.manual_seed(seed)
+    net = build_generator(options, numbers)
+    schedule = build_schedule(options)
+    ema = None
+    if train.ema_decay > 0:
+        ema = Ema(net, train.ema_decay, train.ema_power, train.ema_update_after_step)
+    facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
+    model = SRModel(
+        build_learner(options, net, schedule, numbers),
+        facts,
+        build_losses(options, device),
+        ema=ema,
+        arithmetic=numbers,
+        peers=processes,
+        seed=seed,
+        rank=processes.rank,
+        window=WINDOW,
+    )
+    micro_batch = int(data.batch_size_per_gpu)
+    controls = Controls(micro_batch * data.accum_iter, micro_batch, int(data.lq_size))
+    if train.grad_clip:
+        limit = train.grad_clip_max_norm
+        controls.clip["g"] = Clip(threshold=limit, target=limit)
+    loader = TrainLoader(
+        train_set,
+        seed,
+        num_workers=int(data.num_worker_per_gpu),
+        rank=processes.rank,
+        world_size=processes.world_size,
+        pin_memory=data.pin_memory and device.type == "cuda",
+        prefetch_factor=data.prefetch_factor,
+    )
+    plan = Plan(
+        total_iter=train.total_iter,
+        validate_every=int(options.val.val_freq) if options.val and val_sets else 0,
+        save_every=int(options.logger.save_checkpoint_freq),
+        window=WINDOW,
+        samples_per_step=controls.batch * processes.world_size,
+        warmup_iter=train.warmup_iter,
+    )
+    validator = build_validator(options, val_sets, numbers, processes)
+    facts_for_automations = run_facts(options, model, validator, plan, processes, len(train_set))
+    supervisor = build_supervisor(options, facts_for_automations)
+    plateau = schedule if isinstance(schedule, ReduceLROnPlateau) else None
+    about = released_metadata(options, net)
+    return Parts(model, loader, controls, plan, schedule, plateau, supervisor, validator, about)
+
+
+def run_facts(
+    options: Options,
+    model: SRModel,
+    validator: Validator | None,
+    plan: Plan,
+    processes: Processes,
+    images: int,
+) -> RunFacts:
+    """What automations may know about the run."""
+    train = _train(options)
+    pixel = [label for label, loss in model.losses.items() if getattr(loss.module, "pixel", False)]
+    network = dict(options.network_g or {})
+    return RunFacts(
+        total_iter=train.total_iter,
+        batch=plan.samples_per_step // processes.world_size,
+        world_size=processes.world_size,
+        learning_rates={"g": model.generator.optimizer.param_groups[0]["lr"]},
+        optimizer=type(model.generator.optimizer).__name__,
+        precision=model.arithmetic.precision,
+        ema_decay=train.ema_decay,
+        loss_weights={label: loss.weight for label, loss in model.losses.items()},
+        anchor_loss=(pixel or list(model.losses))[0],
+        higher_is_better={k: m.higher_is_better for k, m in validator.metrics.items()} if validator else {},
+        validate_every=plan.validate_every,
+        warmup_iter=train.warmup_iter,
+        images=images,
+        deterministic=options.deterministic,
+        fingerprint={
+            "network": json.dumps(network, sort_keys=True),
+            "parameters": str(sum(p.numel() for p in model.generator.net.parameters())),
+            "losses": json.dumps({label: loss.weight for label, loss in model.losses.items()}),
+            "lq_size": str(options.datasets["train"].lq_size),
+        },
+    )
+
+
+def released_metadata(options: Options, net: nn.Module) -> dict[str, str]:
+    """What a file of weights says about itself: enough for `load_network` to rebuild the network."""
+    assert options.network_g is not None
+    return {
+        "architecture": NETWORKS.own_name(options.network_g["type"]),
+        "options": json.dumps(net.options),
+        "scale": str(options.scale),
+        "name": options.name,
+    }

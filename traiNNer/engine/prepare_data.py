@@ -1,0 +1,76 @@
+"""Finding and opening the data sets of a run; the demonstration data is made when it is missing."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from traiNNer.data.demo import ensure_demo_data
+from traiNNer.data.sources import PairedImageDataset
+from traiNNer.engine.distributed import Processes
+from traiNNer.options import DatasetOptions, Options
+from traiNNer.registry import ConfigError
+
+_log = logging.getLogger(__name__)
+
+DEMO = Path("datasets/demo")
+
+
+def open_sets(
+    options: Options, processes: Processes
+) -> tuple[PairedImageDataset, dict[str, PairedImageDataset]]:
+    """The training set and the validation sets by name, every pair checked.
+
+    Raises:
+        ConfigError: Missing folders, files without partner, sizes that do not fit, unreadable headers.
+    """
+    data = dict(options.datasets)
+    if processes.is_main and any(_is_demo(root) for part in data.values() for root in _roots(part)):
+        ensure_demo_data(DEMO, options.scale)
+    processes.wait()
+    problems: list[str] = []
+    opened: dict[str, PairedImageDataset] = {}
+    for key, part in data.items():
+        if key != "train" and not options.val.val_enabled:
+            continue
+        try:
+            opened[key] = _open(options, key, part)
+        except ConfigError as error:
+            problems += [f"datasets.{key}: {line}" for line in error.problems]
+    if problems:
+        raise ConfigError(problems)
+    train = opened.pop("train")
+    train.report_small(int(data["train"].lq_size or 0))
+    return train, {data[key].name or key: images for key, images in opened.items()}
+
+
+def _open(options: Options, key: str, data: DatasetOptions) -> PairedImageDataset:
+    began = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal began
+        if time.monotonic() - began > 5:
+            began = time.monotonic()
+            _log.info("datasets.%s: checked %s of %s files", key, f"{done:,}", f"{total:,}")
+
+    images = PairedImageDataset(
+        data.dataroot_gt or [],
+        data.dataroot_lq or [],
+        options.scale,
+        filename_tmpl=data.filename_tmpl,
+        use_hflip=data.use_hflip,
+        use_rot=data.use_rot,
+        skip_bad_images=data.skip_bad_images,
+        progress=progress,
+    )
+    _log.info("datasets.%s: %s pairs", key, f"{len(images):,}")
+    return images
+
+
+def _roots(data: DatasetOptions) -> list[str]:
+    return [*(data.dataroot_gt or []), *(data.dataroot_lq or [])]
+
+
+def _is_demo(root: str) -> bool:
+    return DEMO in Path(root).parents

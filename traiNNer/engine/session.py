@@ -1,0 +1,269 @@
+"""One call of `train.py`: from the options to a trained network and the words at its end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from traiNNer import __version__
+from traiNNer.control import ValidationEvent
+from traiNNer.data.sources import PairedImageDataset
+from traiNNer.engine.build import Parts, build_parts, check_parts
+from traiNNer.engine.checkpoint import Checkpointer, read_state
+from traiNNer.engine.dashboard import Dashboard
+from traiNNer.engine.derive import choose_device, derive
+from traiNNer.engine.distributed import Processes
+from traiNNer.engine.log import end_logging, log_to_file, start_logging
+from traiNNer.engine.memory import memory_source
+from traiNNer.engine.prepare_data import open_sets
+from traiNNer.engine.recorder import Recorder
+from traiNNer.engine.run_folder import RunFolder, written_beside
+from traiNNer.engine.signals import StopSignal
+from traiNNer.engine.trainer import Trainer
+from traiNNer.options import Options, dump_resolved, load_options
+from traiNNer.registry import ConfigError
+
+_log = logging.getLogger(__name__)
+
+
+class Session:
+    """A run being prepared, and then run.
+
+    Args:
+        options: Complete: nothing is `auto` any more.
+        processes: This process and its peers.
+        device: Of this process.
+        sets: Training set and validation sets by name.
+        console: The terminal, or None for a pipe.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        processes: Processes,
+        device: torch.device,
+        sets: tuple[PairedImageDataset, dict[str, PairedImageDataset]],
+        console: Console | None,
+    ) -> None:
+        self.options, self.processes, self.device = options, processes, device
+        self.train_set, self.val_sets = sets
+        self.console = console
+        self.folder = run_folder(options)
+
+    @classmethod
+    def prepare(cls, path: Path, overrides: Sequence[str], *, check: bool) -> Session:
+        """Read the options, join the other processes, open the data. Writes nothing but missing demo data.
+
+        Raises:
+            ConfigError: With every mistake in the file, or in the data.
+        """
+        options = load_options(path, overrides, check=check_parts)
+        console = Console() if Console().is_terminal and not check else None
+        processes = Processes.start(options.launcher, cpu=options.num_gpu == 0 or not torch.cuda.is_available())
+        start_logging(console if processes.is_main else None, quiet=not processes.is_main)
+        for note in options.notes:
+            _log.log(note.level, "%s", note.text)
+        device = choose_device(options, processes.local_rank)
+        options = options.with_derived(derive(options, device, processes.world_size))
+        configure_torch(options, device)
+        return cls(options, processes, device, open_sets(options, processes), console)
+
+    def train(self) -> int:
+        """Run to the end; returns the exit status."""
+        state = self._starting_state()
+        if self.processes.is_main:
+            self._open_folder(resuming=state is not None)
+        trainer, recorder = self._assemble(state)
+        status: Literal["completed", "stopped_early", "interrupted", "failed"] = "failed"
+        reason = ""
+        try:
+            with StopSignal() as stop:
+                status, reason = trainer.fit(stop)
+        except ConfigError as error:
+            reason = str(error)
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            _log.exception("The run failed at iteration %s", f"{trainer.progress.step:,}")
+        finally:
+            if recorder:
+                recorder.close()
+            if self.processes.is_main:
+                self._say_how_it_ended(trainer, status, reason)
+        return 1 if status == "failed" else 0
+
+    def check(self) -> int:
+        """Build everything, run one step and one validation image, print what was found, write nothing."""
+        parts = self._build()
+        trainer = self._trainer(parts, None, None)
+        trainer.rehearse()
+        total = sum(p.numel() for p in parts.model.generator.net.parameters())
+        _log.info("One step and one validation image went through; the network has %s parameters", f"{total:,}")
+        return 0
+
+    def close(self) -> None:
+        """Leave the other processes and close the log."""
+        self.processes.end()
+        end_logging()
+
+    # --- assembling ----------------------------------------------------------------------------------------
+
+    def _build(self) -> Parts:
+        return build_parts(self.options, self.processes, self.device, self.train_set, self.val_sets)
+
+    def _assemble(self, state: tuple[Path, dict[str, Any]] | None) -> tuple[Trainer, Recorder | None]:
+        parts = self._build()
+        recorder = self._recorder(state) if self.processes.is_main else None
+        logger = self.options.logger
+        checkpointer = None
+        if self.processes.is_main:
+            checkpointer = Checkpointer(
+                self.folder,
+                keep_states=logger.keep_training_states,
+                keep_models=logger.keep_models,
+                suffix=logger.save_checkpoint_format,
+            )
+        trainer = self._trainer(parts, recorder, checkpointer)
+        if state:
+            path, saved = state
+            trainer.load_state_dict(saved)
+            _log.info("Going on from %s, iteration %s", path, f"{trainer.progress.step:,}")
+        elif recorder:
+            recorder.start_afresh()
+        return trainer, recorder
+
+    def _trainer(self, parts: Parts, recorder: Recorder | None, checkpointer: Checkpointer | None) -> Trainer:
+        return Trainer(
+            parts.model,
+            parts.loader,
+            parts.controls,
+            parts.plan,
+            schedule=parts.schedule,
+            plateau=parts.plateau,
+            supervisor=parts.supervisor,
+            processes=self.processes,
+            memory=memory_source(self.device),
+            validator=parts.validator,
+            recorder=recorder,
+            checkpointer=checkpointer,
+            metadata=parts.metadata,
+        )
+
+    def _recorder(self, state: tuple[Path, dict[str, Any]] | None) -> Recorder:
+        options = self.options
+        resumed_at = int(state[1]["progress"]["step"]) if state else 0
+        dashboard = None
+        if options.logger.use_tb_logger:
+            dashboard = Dashboard(self.folder.tensorboard, resumed_at=resumed_at)
+            dashboard.text(resumed_at, "configuration", f"```yaml\n{dump_resolved(options)}\n```")
+            dashboard.text(resumed_at, "environment", _environment(self.device))
+        return Recorder(
+            self.folder,
+            total_iter=options.train.total_iter,
+            print_freq=options.logger.print_freq,
+            save_images=options.val.save_img,
+            dashboard=dashboard,
+            console=self.console,
+        )
+
+    def _starting_state(self) -> tuple[Path, dict[str, Any]] | None:
+        named = self.options.path.resume_state
+        if named:
+            path = Path(named)
+            if not path.is_file():
+                raise ConfigError(f"path.resume_state: {path} does not exist")
+            return path, read_state(path)
+        if self.options.auto_resume:
+            found = Checkpointer(self.folder).newest_whole_state()
+            if found is None:
+                _log.info("No training state in %s yet; starting at the beginning", self.folder.training_states)
+            return found
+        return None
+
+    def _open_folder(self, *, resuming: bool) -> None:
+        if not resuming and not self.options.auto_resume and self.folder.has_run():
+            _log.info("An earlier run of this name was moved to %s", self.folder.archive())
+        self.folder.remove_partial_files()
+        log_to_file(self.folder.log_file)
+        with written_beside(self.folder.file("resolved.yml")) as partial:
+            partial.write_text(dump_resolved(self.options), encoding="utf-8")
+        _log.info("traiNNer %s: %s on %s", __version__, self.options.name, self.device)
+
+    # --- the end -------------------------------------------------------------------------------------------
+
+    def _say_how_it_ended(self, trainer: Trainer, status: str, reason: str) -> None:
+        progress = trainer.progress
+        summary = {
+            "status": status,
+            "reason": reason,
+            "iterations": progress.step,
+            "samples": progress.position,
+            "best": {"metric": trainer.headline_name, "value": progress.best, "iteration": progress.best_step},
+            "seconds": round(progress.seconds, 1),
+            "automations": trainer.standing(),
+        }
+        with written_beside(self.folder.file("summary.json")) as partial:
+            partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        _log.info("Run %s: %s (%s)", status, reason, self.folder.root)
+        if status in ("completed", "stopped_early") and trainer.last_validation:
+            (self.console or Console()).print(_result_table(trainer.last_validation))
+
+
+def run_folder(options: Options) -> RunFolder:
+    """Where the run of these options keeps its files."""
+    path = options.path
+    experiments = Path(path.experiments_root or "experiments")
+    root = experiments / options.name
+    return RunFolder(
+        root=root,
+        models=Path(path.models or root / "models"),
+        training_states=Path(path.training_states or root / "training_states"),
+        visualization=Path(path.visualization or root / "visualization"),
+        log=Path(path.log or root),
+        tensorboard=experiments / "tb_logger" / options.name,
+        name=options.name,
+    )
+
+
+def configure_torch(options: Options, device: torch.device) -> None:
+    """Settings of torch that hold for the whole process."""
+    torch.set_float32_matmul_precision("high" if options.fast_matmul else "highest")
+    torch.backends.cudnn.allow_tf32 = options.fast_matmul
+    torch.backends.cudnn.benchmark = not options.deterministic
+    torch.autograd.set_detect_anomaly(options.detect_anomaly)
+    if options.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(options.deterministic)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
+def _environment(device: torch.device) -> str:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
+    rows = {
+        "traiNNer": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "device": f"{device} ({name})",
+        "threads": str(torch.get_num_threads()),
+    }
+    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())])
+
+
+def _result_table(event: ValidationEvent) -> Table:
+    table = Table("set", "metric", "bicubic", "trained", "gain", title="Bicubic against the trained network")
+    for name, scores in event.sets.items():
+        for label, values in scores.metrics.items():
+            trained, bicubic = sum(values) / len(values), sum(scores.baseline[label]) / len(values)
+            table.add_row(name, label, f"{bicubic:.4f}", f"{trained:.4f}", f"{trained - bicubic:+.4f}")
+    return table

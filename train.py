@@ -1,0 +1,8 @@
+"""Train a network: `python train.py -opt options/2x_ParagonSR2_Nano.yml`."""
+
+import sys
+
+from traiNNer.engine.launch import train
+
+if __name__ == "__main__":
+    sys.exit(train())
