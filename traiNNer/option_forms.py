@@ -53,20 +53,31 @@ def _collect_losses(draft: Draft) -> None:
 def _collect_automations(draft: Draft) -> None:
     if draft.get(_AUTOMATIONS) is not MISSING:
         _as_block(draft, _AUTOMATIONS)
-    places: list[Path] = [("auto_vram_management",)] if "auto_vram_management" in draft.tree else []
+    children = [key for key in draft.section(_AUTOMATIONS) if normalise(key) in _BY_NAME]
+    children.sort(key=lambda key: key not in names.AUTOMATION_OPTIONS)  # what others merge into comes first
+    places: list[Path] = [_LOSS_SCHEDULING] if draft.get(_LOSS_SCHEDULING) is not MISSING else []
+    places += [(*_AUTOMATIONS, key) for key in children]
     places += [("train", key) for key in draft.section(("train",)) if normalise(key) in _BY_NAME]
-    places += [(*_AUTOMATIONS, key) for key in draft.section(_AUTOMATIONS) if normalise(key) in _BY_NAME]
+    places += [("auto_vram_management",)] if "auto_vram_management" in draft.tree else []
     for source in places:
-        written = str(source[-1])
-        name = _BY_NAME[normalise(written)]
-        target = _LOSS_SCHEDULING if name == names.LOSS_SCHEDULING else (*_AUTOMATIONS, name)
-        if not _as_block(draft, source) or source == target:
-            continue
-        draft.note(logging.INFO, source, f"read as {'.'.join(target)}")
-        for alias, options in names.PATCH_TUNING.items():
-            if normalise(alias) == normalise(written):
-                draft.put(source, {**options, **draft.section(source)}, _relative(draft, source))
-        draft.move(source, target)
+        if draft.get(source) is not MISSING and _as_block(draft, source):
+            _collect_automation(draft, source)
+
+
+def _collect_automation(draft: Draft, source: Path) -> None:
+    for key, value in list(draft.section(source).items()):
+        if value is None or (value == "auto" and key != "enabled"):
+            draft.take((*source, key))  # omitted and `auto` mean the same
+    written = normalise(str(source[-1]))
+    name = _BY_NAME[written]
+    target = _LOSS_SCHEDULING if name == names.LOSS_SCHEDULING else (*_AUTOMATIONS, name)
+    if source == target:
+        return
+    draft.note(logging.INFO, source, f"read as {'.'.join(target)}")
+    for alias, options in names.PATCH_TUNING.items():
+        if normalise(alias) == written:
+            draft.put(source, {**options, **draft.section(source)}, _relative(draft, source))
+    draft.move(source, target)
 
 
 def _relative(draft: Draft, path: Path) -> dict[Path, Mark]:
@@ -92,14 +103,11 @@ def _clean_automation(draft: Draft, path: Path) -> None:
     owner = names.LOSS_SCHEDULING if path == _LOSS_SCHEDULING else str(path[-1])
     own = (*names.COMMON_OPTIONS, *names.AUTOMATION_OPTIONS.get(owner, ()))
     aliases = names.OPTION_ALIASES.get(owner, {})
-    for key, value in list(draft.section(path).items()):
-        place = (*path, key)
-        if value is None or (value == "auto" and key != "enabled"):
-            draft.take(place)  # omitted and `auto` mean the same
-        elif key in aliases:
-            _use_alias(draft, place, aliases[key])
+    for key in list(draft.section(path)):
+        if key in aliases:
+            _use_alias(draft, (*path, key), aliases[key])
         elif key not in own:
-            _judge_foreign(draft, place)
+            _judge_foreign(draft, (*path, key))
 
 
 def _use_alias(draft: Draft, place: Path, alias: names.OptionAlias) -> None:
@@ -134,11 +142,11 @@ def _judge_foreign(draft: Draft, place: Path) -> bool:
 
 
 def _owner(option: str) -> str:
-    for name, own in names.AUTOMATION_OPTIONS.items():
-        if option in own or option in names.OPTION_ALIASES.get(name, {}):
-            target = _LOSS_SCHEDULING if name == names.LOSS_SCHEDULING else (*_AUTOMATIONS, name)
-            return ".".join(target)
-    return ""
+    owners = [name for name, own in names.AUTOMATION_OPTIONS.items() if option in own]
+    owners += [name for name, aliases in names.OPTION_ALIASES.items() if option in aliases]
+    if not owners:
+        return ""
+    return ".".join(_LOSS_SCHEDULING if owners[0] == names.LOSS_SCHEDULING else (*_AUTOMATIONS, owners[0]))
 
 
 # --- second pass: what it means ----------------------------------------------------------------------------
@@ -179,14 +187,8 @@ def _asks(value: Any, harmless: Any) -> bool:
 
 def _switch_automations(draft: Draft) -> None:
     block = draft.section(_AUTOMATIONS)
-    master = draft.take((*_AUTOMATIONS, "enabled"))[0] if "enabled" in block else MISSING
-    if master not in (True, False, "auto", MISSING):
-        draft.report(_AUTOMATIONS, f"'enabled' should be true or false (got {master!r})")
-    for key in [key for key in block if key not in names.AUTOMATION_OPTIONS]:
-        if not _judge_foreign(draft, (*_AUTOMATIONS, key)):
-            hint = did_you_mean(key, names.AUTOMATION_OPTIONS)
-            draft.report((*_AUTOMATIONS, key), f"unknown automation{hint}", key=True)
-            draft.take((*_AUTOMATIONS, key))
+    master = draft.take((*_AUTOMATIONS, "enabled"))[0] if _enabled_is_valid(draft, _AUTOMATIONS) else None
+    _drop_unknown_parts(draft)
     if not block and master in (True, "auto") and draft.get(_LOSS_SCHEDULING) is MISSING:
         text = f"no automation is named; all are on: {', '.join(names.ALL_AUTOMATIONS)}"
         draft.note(logging.INFO, _AUTOMATIONS, text)
@@ -195,21 +197,39 @@ def _switch_automations(draft: Draft) -> None:
     for path in (*draft.matches((*_AUTOMATIONS, "*")), *draft.matches(_LOSS_SCHEDULING)):
         _switch_automation(draft, path, off=master is False)
     some_on = any(options["enabled"] is True for options in block.values())
-    if master is MISSING and _AUTOMATIONS in draft.marks and some_on:
+    if master is None and _AUTOMATIONS in draft.marks and some_on:
         draft.note(logging.WARNING, _AUTOMATIONS, "'enabled' is missing; taken as true, because a part is on")
+
+
+def _enabled_is_valid(draft: Draft, path: Path) -> bool:
+    """Whether a block has a switch; one of a wrong kind is reported and removed."""
+    value = draft.get((*path, "enabled"))
+    if isinstance(value, bool) or value == "auto":
+        return True
+    if value not in (None, MISSING):
+        draft.report((*path, "enabled"), f"should be true or false (got {value!r})")
+    if value is not MISSING:
+        draft.take((*path, "enabled"))
+    return False
+
+
+def _drop_unknown_parts(draft: Draft) -> None:
+    for key in [key for key in draft.section(_AUTOMATIONS) if key not in names.AUTOMATION_OPTIONS]:
+        if not _judge_foreign(draft, (*_AUTOMATIONS, key)):
+            hint = did_you_mean(key, names.AUTOMATION_OPTIONS)
+            draft.report((*_AUTOMATIONS, key), f"unknown automation{hint}", key=True)
+            draft.take((*_AUTOMATIONS, key))
 
 
 def _switch_automation(draft: Draft, path: Path, *, off: bool) -> None:
     options = draft.section(path)
-    if options.get("enabled") == "auto":
-        options["enabled"] = True
-    if "enabled" not in options:
+    if not _enabled_is_valid(draft, path):
         draft.note(logging.WARNING, path, "'enabled' is missing; taken as true")
         draft.put((*path, "enabled"), True, {(): draft.mark(path)})
+    if options["enabled"] == "auto":
+        options["enabled"] = True
     inside = draft.mark(path).path[:2] == _AUTOMATIONS
-    if not isinstance(options["enabled"], bool):
-        draft.report((*path, "enabled"), f"should be true or false (got {options['enabled']!r})")
-    elif off and options["enabled"] and (inside or path != _LOSS_SCHEDULING):
+    if off and options["enabled"] and (inside or path != _LOSS_SCHEDULING):
         if not inside:
             draft.note(logging.WARNING, path, "off, because train.training_automations.enabled is false")
         options["enabled"] = False

@@ -88,7 +88,8 @@ FEATURES = (
     Feature(("path",), {
         "pretrain_network_g_teacher": None, "pretrain_network_ae_path": None, "pretrain_network_g_ema": None,
         "pretrain_network_ae": None, "pretrain_network_ae_ema": None, "pretrain_network_ae_decoder": None,
-        "pretrain_network_ae_decoder_ema": None,
+        "pretrain_network_ae_decoder_ema": None, "pretrain_network_d": None, "param_key_d": None,
+        "strict_load_d": True, "ignore_resume_networks": [],
     }),
     Feature(("train",), {
         "optim_ae": None, "ema_switch_iter": 0, "restart_scheduler": False,

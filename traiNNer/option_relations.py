@@ -17,17 +17,25 @@ def complete(draft: Draft) -> None:
     """Add what other options determine: names, patch sizes, types of metrics, an optimizer."""
     for path in draft.matches(("datasets", "*")):
         _derive(draft, (*path, "name"), path[-1])
-        for key in ("lq_size", "gt_size"):
-            if draft.get((*path, key)) == "auto":
-                draft.take((*path, key))
+        for place in [(*path, key) for key in ("lq_size", "gt_size") if draft.get((*path, key)) == "auto"]:
+            draft.take(place)
         if path[-1] == "train":
             _complete_sizes(draft, path)
+        if "scale" in draft.section(path):
+            _drop_scale(draft, (*path, "scale"))
     for label, spec in list(draft.section(("val", "metrics")).items()):
         _derive(draft, ("val", "metrics", label), {})
         if spec is None or isinstance(spec, dict):
             _derive(draft, ("val", "metrics", label, "type"), label)
     if isinstance(draft.get(("train",)), dict):
         draft.section(("train",)).setdefault("optim_g", dict(OPTIMIZER))
+
+
+def _drop_scale(draft: Draft, place: Path) -> None:
+    """The scale of a data set is the scale of the run; writing it again is harmless, another one is not."""
+    if draft.get(place) not in (None, draft.get(("scale",))):
+        draft.report(place, f"should equal the scale of the run (got {draft.get(place)!r})")
+    draft.take(place)
 
 
 def _complete_sizes(draft: Draft, path: Path) -> None:

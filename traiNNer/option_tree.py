@@ -137,20 +137,12 @@ class PathOptions(Section):
     """Folder that holds the results of `test.py`."""
     pretrain_network_g: str | None = None
     """Weights to start the generator from (.safetensors or .pth)."""
-    pretrain_network_d: str | None = None
-    """Weights to start the discriminator from."""
     param_key_g: str | None = None
     """Key that holds the weights inside the file; found by itself by default."""
-    param_key_d: str | None = None
-    """The same for the discriminator."""
     strict_load_g: bool = True
     """Refuse weights whose names or shapes differ; false: load what fits and list the rest."""
-    strict_load_d: bool = True
-    """The same for the discriminator."""
     resume_state: str | None = None
     """Training state to go on from."""
-    ignore_resume_networks: list[str] = []
-    """Networks whose weights a resumed run does not take from its state (`network_g`, `network_d`)."""
 
 
 class TrainOptions(Section):

@@ -103,7 +103,7 @@ def _parse_override(draft: Draft, text: str) -> list[tuple[list[str], Any]]:
     try:
         return [(keys, read_value(value))]
     except ConfigError as error:
-        draft.complain(mark, "; ".join(error.problems))
+        draft.complain(mark, "; ".join(problem.partition(": ")[2] for problem in error.problems))
         return []
 
 
@@ -149,12 +149,18 @@ def _validate(draft: Draft) -> Options | None:
         for problem, item in zip(problems_of(error), error.errors(include_url=False), strict=True):
             path, section = problem.path, _section_at(problem.path[:-1])
             if item["type"] == "extra_forbidden" and section is not None:
-                hint = did_you_mean(str(path[-1]), section.model_fields)
-                draft.report(path, f"unknown key{hint}", key=True)
+                draft.report(path, f"unknown key{_hint(str(path[-1]), section)}", key=True)
             else:
                 draft.report(path, problem.message.removeprefix("input "))
     relate(draft)
     return options
+
+
+def _hint(key: str, section: type[Section]) -> str:
+    for place, other in _SECTIONS.items():
+        if key in other.model_fields:
+            return f"; it belongs {'under ' + '.'.join(place) if place else 'at the top'}"
+    return did_you_mean(key, section.model_fields)
 
 
 def _shaped(draft: Draft) -> dict[str, Any]:
