@@ -52,8 +52,8 @@ class MetricGuard:
         self.state.sizes = {name: list(scores.sizes) for name, scores in event.sets.items()}
         if changes:
             _log.error(
-                "Metric guard, iter %d: validation does not measure what it measured before (%s); scores are not "
-                "comparable, automations start their records afresh",
+                "Metric guard, iter %d: validation does not measure what it measured before (%s); "
+                "scores are not comparable, automations start their records afresh",
                 event.step,
                 "; ".join(changes),
             )

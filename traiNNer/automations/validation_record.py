@@ -1,4 +1,4 @@
-"""What automations remember of validations: the best one, image by image, and signs that the run is broken."""
+"""What automations remember of validations: the best one, image by image, and signs of a broken run."""
 
 from __future__ import annotations
 
@@ -62,6 +62,8 @@ class ValidationRecord(Plain):
     highest: float | None = None
     """The highest mean, significant or not."""
     newest_is_highest: bool = False
+    improving: bool = False
+    """Whether the newest validation was significantly better than the best before it."""
     below_since: int | None = None
     """Step of the first of the latest validations that all were significantly below the best."""
     troubles: int = 0
@@ -72,6 +74,7 @@ class ValidationRecord(Plain):
         self.newest_is_highest = self.highest is None or scores.mean > self.highest
         if self.newest_is_highest:
             self.highest = scores.mean
+        self.improving = True
         if len(self.best) != len(scores.images):
             self._remember(scores, step)
             return True
@@ -80,6 +83,7 @@ class ValidationRecord(Plain):
         if gain.mean > needed:
             self._remember(scores, step)
             return True
+        self.improving = False
         self.since += 1
         if gain.mean < -needed:
             self.below_since = step if self.below_since is None else self.below_since
@@ -101,7 +105,7 @@ class ValidationRecord(Plain):
                 f"{abs(scores.mean):.4g} is worse than bicubic enlargement at {abs(scores.baseline):.4g}"
             )
         elif psnr and self.highest is not None and scores.mean < self.highest - COLLAPSE_DB:
-            trouble = f"{scores.mean:.2f} dB lies more than {COLLAPSE_DB:.0f} dB below the best, {self.highest:.2f} dB"
+            trouble = f"{scores.mean:.2f} dB, over {COLLAPSE_DB:.0f} dB below the best ({self.highest:.2f})"
         self.troubles = self.troubles + 1 if trouble else 0
         return trouble
 

@@ -1,0 +1,293 @@
+"""IntelligentEarlyStopping: ends a run that has nothing more to gain, or that is broken.
+
+A run at a high learning rate has not yet collected the gain of annealing, so stopping starts a last decay of
+the rate to zero, and the run ends with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from traiNNer.automations import AUTOMATIONS, Automation
+from traiNNer.automations.statistics import Z95, RunningLine, upper_projection
+from traiNNer.automations.validation_record import Scores, ValidationRecord, read_scores
+from traiNNer.control import (
+    ChangeEvent,
+    Controls,
+    Decision,
+    Event,
+    Plain,
+    Ramp,
+    RunFacts,
+    Stop,
+    ValidationEvent,
+    WindowEvent,
+)
+from traiNNer.registry import ConfigError, did_you_mean
+
+_log = logging.getLogger(__name__)
+
+FEWEST_VALIDATIONS = 3  # without a gain, before patience counts
+FEWEST_POINTS = 6  # validations since the last change of learning rate, before a projection
+IN_A_ROW = 2  # validations that must agree on a projection, or show a broken run
+RESCUE = 2  # further validations that a returning learning-rate scheduler gets to repair a broken run
+COOLDOWN = 0.1  # of the samples so far
+DEAD_STEPS = 20  # in a row without a finite loss
+CHANGES = {"lr_factor", "batch", "lq_size", "loss_factor", "losses"}
+
+
+@dataclass(frozen=True)
+class StoppingFallback(Plain):
+    """What remains if the automation is switched off: nothing but training on."""
+
+    early_stopping: bool = False
+    """Only false is possible: a fault in the automation must not end a run."""
+
+    def __post_init__(self) -> None:
+        if self.early_stopping:
+            raise ValueError("early_stopping can only be false: a fault must not end a run")
+
+
+@dataclass
+class _State(Plain):
+    record: ValidationRecord = field(default_factory=ValidationRecord)
+    curve: list[tuple[float, float]] = field(default_factory=list)
+    """ln(samples) and mean score of each validation since the last change of learning rate."""
+    flat: int = 0
+    """Validations in a row whose projection promised no gain."""
+    losses: RunningLine = field(default_factory=RunningLine)
+    """ln(loss) since the metric fell below its best."""
+    dead: int = 0
+    """Latest steps in a row without a finite loss."""
+    step: int = 0
+    position: int = 0
+    warming_up: bool = True
+    trouble: str = ""
+    baseline: float = -math.inf
+    exhausted: bool = False
+    fresh: bool = False
+    stopped: bool = False
+    broken: bool = False
+
+
+@AUTOMATIONS.register("IntelligentEarlyStopping")
+class IntelligentEarlyStopping(Automation[_State]):
+    """Stops when a validation metric has nothing more to gain, judged image by image.
+
+    Args:
+        patience: Iterations without a significant gain.
+        min_improvement: Smallest gain that counts, in the unit of the metric.
+        min_epochs: Never stop before; None: no such limit.
+        min_iterations: Never stop before.
+        monitor_metric: `psnr`, `val/psnr` (the first set) or `<set>/psnr`.
+        warmup_iterations: Never stop before; scores below bicubic enlargement mean nothing before.
+        cooldown: Anneal the learning rate before the end.
+        fallback: What remains if the automation fails.
+        min_lr_factor: Of the learning-rate scheduler, where there is one; from the program.
+        rescue: Whether the learning-rate scheduler returns a broken run to health; from the program.
+        settled_from: Step from which no loss is still to be switched on or ramped up; from the program.
+        facts: Of the run.
+    """
+
+    name = "IntelligentEarlyStopping"
+
+    def __init__(
+        self,
+        *,
+        patience: int = 2000,
+        min_improvement: float = 0.001,
+        min_epochs: int | None = None,
+        min_iterations: int = 5000,
+        monitor_metric: str = "val/psnr",
+        warmup_iterations: int = 1000,
+        cooldown: bool = True,
+        fallback: StoppingFallback = StoppingFallback(),
+        min_lr_factor: float | None = None,
+        rescue: bool = False,
+        settled_from: int = 0,
+        facts: RunFacts,
+    ) -> None:
+        self._set, _, self._metric = monitor_metric.rpartition("/")
+        self._set = "" if self._set == "val" else self._set
+        known = facts.higher_is_better
+        if self._metric not in known:
+            hint = did_you_mean(self._metric, known) or f"; known: {', '.join(known) or 'none'}"
+            raise ConfigError(f"monitor_metric: no metric named {monitor_metric!r} in val.metrics{hint}")
+        self._label, self._higher = monitor_metric, known[self._metric]
+        self._patience, self._margin, self._cooldown = patience, min_improvement, cooldown
+        self._warmup, self._rescue, self._min_lr_factor = warmup_iterations, rescue, min_lr_factor
+        self._facts = facts
+        per_epoch = facts.images / (facts.batch * facts.world_size)
+        epochs = math.ceil((min_epochs or 0) * per_epoch)
+        self._earliest = max(min_iterations, warmup_iterations, settled_from, epochs)
+        self._samples = facts.total_iter * facts.batch * facts.world_size
+        self._on_fault = fallback
+        if epochs > facts.total_iter:
+            planned = facts.total_iter / per_epoch
+            _log.warning(
+                "%s: min_epochs %s exceeds the %.0f planned epochs; it can never stop the run",
+                self.name,
+                min_epochs,
+                planned,
+            )
+        self.state = _State()
+
+    # --- events --------------------------------------------------------------------------------------------
+
+    def observe(self, event: Event) -> None:
+        """Take note of losses and scores; begin afresh after changes elsewhere."""
+        s = self.state
+        match event:
+            case WindowEvent():
+                s.step, s.position, s.warming_up = event.step, event.position, event.warming_up
+                self._follow_loss(event)
+            case ValidationEvent():
+                self._see_validation(event)
+            case ChangeEvent(control="validation"):
+                s.record, s.curve, s.flat, s.trouble = ValidationRecord(), [], 0, ""
+            case ChangeEvent(control=control) if control in CHANGES:
+                s.curve, s.flat, s.losses = [], 0, RunningLine()
+                s.record.below_since = None
+                if control in ("lr_factor", "losses"):
+                    s.record.troubles = s.dead = 0
+            case _:
+                pass
+
+    def _follow_loss(self, event: WindowEvent) -> None:
+        s = self.state
+        for value in event.total:
+            s.dead = 0 if math.isfinite(value) else s.dead + 1
+        logs = [math.log(value) for value in event.total if math.isfinite(value) and value > 0]
+        if logs and s.record.below_since is not None:
+            s.losses.add(event.step - s.record.below_since, fmean(logs))
+
+    def _see_validation(self, event: ValidationEvent) -> None:
+        s = self.state
+        s.step, s.position, s.exhausted, s.fresh = event.step, event.position, event.lr_exhausted, True
+        scores = read_scores(event, self._metric, higher_is_better=self._higher, set_name=self._set)
+        s.baseline = scores.baseline
+        warm = event.step >= self._warmup and not s.warming_up
+        psnr = "psnr" in self._metric
+        s.trouble = s.record.look_for_trouble(event, scores, psnr=psnr, warm=warm)
+        if s.trouble or scores.below_baseline:
+            s.record.restart(event.step)
+            s.curve, s.flat = [], 0
+            return
+        s.record.add(scores, event.step, self._margin)
+        if s.record.below_since is None:
+            s.losses = RunningLine()
+        s.curve.append((math.log(max(1, event.position)), scores.mean))
+        s.flat = s.flat + 1 if self._no_gain_left(scores) else 0
+
+    def _no_gain_left(self, scores: Scores) -> bool:
+        """Whether the upper bound of what the rest of the run brings lies below what counts."""
+        curve, record = self.state.curve, self.state.record
+        if len(curve) < FEWEST_POINTS or record.highest is None:
+            return False
+        end = max(curve[-1][0], math.log(self._samples))
+        return upper_projection(*zip(*curve, strict=True), end) - record.highest < self._margin
+
+    # --- decisions -----------------------------------------------------------------------------------------
+
+    def decide(self, controls: Controls) -> Sequence[Decision]:
+        """At most one end of the run."""
+        s = self.state
+        fresh, s.fresh = s.fresh, False
+        if s.broken:
+            return ()
+        why = self._broken(fresh)
+        if why:
+            s.broken = s.stopped = True
+            return [self._stop("broken", f"{why}; {self._best()}", broken=True)]
+        if not fresh or s.stopped or self._too_early() or s.trouble or s.record.newest_is_highest:
+            return ()
+        for rule, text in (
+            ("patience", self._out_of_patience(controls)),
+            ("diminishing_returns", self._diminished()),
+            ("overfitting", self._overfits()),
+        ):
+            if text:
+                s.stopped = True
+                return [self._stop(rule, text)]
+        return ()
+
+    def fallback(self, controls: Controls) -> Sequence[Decision]:
+        """Training goes on to its planned end."""
+        assert not self._on_fault.early_stopping
+        return ()
+
+    def _too_early(self) -> bool:
+        return self.state.step < self._earliest or self.state.warming_up
+
+    def _broken(self, fresh: bool) -> str:
+        s = self.state
+        grace = RESCUE if self._rescue else 0
+        if s.dead >= DEAD_STEPS * (1 + 2 * grace):
+            return f"the loss was not finite in {s.dead} steps in a row"
+        if not fresh or not s.trouble:
+            return ""
+        needed = grace + (1 if "not finite" in s.trouble else IN_A_ROW)
+        return (
+            f"{self._label} of {s.record.troubles} validations: {s.trouble}"
+            if s.record.troubles >= needed
+            else ""
+        )
+
+    def _out_of_patience(self, controls: Controls) -> str:
+        s = self.state
+        waited = s.step - s.record.best_step
+        lowest = self._min_lr_factor is not None and controls.lr_factor <= self._min_lr_factor * (1 + 1e-9)
+        if waited < self._patience or s.record.since < FEWEST_VALIDATIONS or not (s.exhausted or lowest):
+            return ""
+        return f"no improvement in {self._label} for {waited} iterations"
+
+    def _diminished(self) -> str:
+        if self.state.flat < IN_A_ROW:
+            return ""
+        return (
+            f"diminishing returns: the rest of the run would gain less than {self._margin:g} in {self._label}"
+        )
+
+    def _overfits(self) -> str:
+        s = self.state
+        since = s.record.below_since
+        if since is None or s.step - since < self._patience or s.record.since < FEWEST_VALIDATIONS:
+            return ""
+        if not s.losses.falls(Z95):
+            return ""
+        return (
+            f"overfitting: {self._label} below its best for {s.step - since} iterations, the loss still falls"
+        )
+
+    def _best(self) -> str:
+        record = self.state.record
+        return (
+            f"best {abs(record.highest):.4f} at {record.best_step}"
+            if record.highest is not None
+            else "no best"
+        )
+
+    def _stop(self, rule: str, text: str, *, broken: bool = False) -> Stop:
+        s = self.state
+        ramp = None
+        if self._cooldown and not broken and not s.exhausted and s.position < self._samples:
+            ramp = Ramp(s.position, max(1, min(round(COOLDOWN * s.position), self._samples - s.position)))
+        left = max(0, self._samples - s.position - (ramp.length if ramp else 0))
+        saved = left // (self._facts.batch * self._facts.world_size)
+        details = f"{text} (rule {rule}; {saved} iterations saved; {self._best()})"
+        return Stop(
+            rule=rule,
+            cooldown=ramp,
+            restore_best=broken,
+            parameter="stop",
+            old="running",
+            new=rule,
+            reason=details,
+            counts=not broken,
+            level="ERROR" if broken else "INFO",
+            message=f"Early stopping triggered - {details}",
+        )

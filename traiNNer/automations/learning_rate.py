@@ -1,0 +1,314 @@
+"""IntelligentLearningRateScheduler: a factor on the scheduled learning rate that follows loss and validation.
+
+The factor falls on a plateau and on a slow divergence; a network that has blown up returns to its last
+healthy weights, since a lower rate does not repair it. It rises only where that is allowed and everything
+has improved for long.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from traiNNer.automations import AUTOMATIONS, Automation
+from traiNNer.automations.loss_trend import MOST_SPANS, FollowedLosses, LossTrend
+from traiNNer.automations.lr_decisions import give_up, roll_back, set_factor
+from traiNNer.automations.validation_record import ValidationRecord, read_scores
+from traiNNer.control import (
+    ChangeEvent,
+    Controls,
+    Decision,
+    Event,
+    Plain,
+    Ramp,
+    RequestEvent,
+    RunFacts,
+    ValidationEvent,
+    WindowEvent,
+)
+
+PLATEAU_CUT, DIVERGENCE_CUT, BLOW_UP_CUT, GROWTH = 0.8, 0.5, 0.25, 1.1
+MAX_ROLLBACKS = 3
+GOOD_SPANS = 4  # in a row, before the rate may grow
+REWARM = 100  # steps of the new warm-up after a return to earlier weights
+ANNEALING = 0.3  # share of the base schedule's peak below which a plateau is expected
+EARLY = 0.3  # share of the run in which a healthy run must not be cut on a plateau
+FEWEST_LEVELS = 5  # in a span
+CHANGES = {"lr_factor", "batch", "lq_size", "losses"}
+
+
+@dataclass(frozen=True)
+class ScheduleFallback(Plain):
+    """The base schedule of a run whose configuration has none."""
+
+    scheduler_type: str = "cosine"
+    scheduler_params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class _State(Plain):
+    step: int = 0
+    position: int = 0
+    batch: int = 1
+    window: int = 10
+    """Steps in a window."""
+    early: bool = True
+    annealing: bool = False
+    fresh: str = ""
+    """What arrived since the last decision: `window`, `validation` or nothing."""
+    trend: LossTrend = field(default_factory=LossTrend)
+    losses: FollowedLosses = field(default_factory=FollowedLosses)
+    factors: dict[str, float] = field(default_factory=dict)
+    """Loss factors as last seen."""
+    rising: int = 0
+    """Reviews in a row that found divergence."""
+    good: int = 0
+    """Spans in a row that improved."""
+    before_growth: float | None = None
+    """Factor before the last growth, to which a divergence returns."""
+    ceiling: float | None = None
+    """Level above which the factor does not grow any more."""
+    record: ValidationRecord = field(default_factory=ValidationRecord)
+    validate_from: int = 0
+    """Step before which validations still show the time before the last change."""
+    trouble: str = ""
+    rollbacks: int = 0
+    quiet_until: int = 0
+    """Step up to which nothing is tested after a return to earlier weights."""
+    stopped: bool = False
+    requested: RequestEvent | None = None
+
+
+@AUTOMATIONS.register("IntelligentLearningRateScheduler")
+class IntelligentLearningRateScheduler(Automation[_State]):
+    """Multiplies the scheduled learning rate by a factor between two bounds.
+
+    Args:
+        monitor_loss: Act on plateaus and divergence of the training loss.
+        monitor_validation: Act on plateaus of the first metric on the first validation set.
+        adaptation_threshold: Improvement of the loss over `plateau_patience`, as a share, below which it
+            counts as flat.
+        plateau_patience: Steps.
+        improvement_threshold: Gain of the metric, in its unit, below which it counts as none.
+        min_lr_factor: Lowest factor.
+        max_lr_factor: Highest factor.
+        fallback: The base schedule where the configuration has none; the engine builds it.
+        facts: Of the run.
+    """
+
+    name = "IntelligentLearningRateScheduler"
+
+    def __init__(
+        self,
+        *,
+        monitor_loss: bool = True,
+        monitor_validation: bool = True,
+        adaptation_threshold: float = 0.02,
+        plateau_patience: int = 1000,
+        improvement_threshold: float = 0.001,
+        min_lr_factor: float = 0.1,
+        max_lr_factor: float = 2.0,
+        fallback: ScheduleFallback = ScheduleFallback(),
+        facts: RunFacts,
+    ) -> None:
+        if not 0 < min_lr_factor <= 1 <= max_lr_factor:
+            raise ValueError(
+                f"min_lr_factor..max_lr_factor must contain 1 ({min_lr_factor:g}..{max_lr_factor:g})"
+            )
+        self._monitor_loss, self._monitor_validation = monitor_loss, monitor_validation
+        self._threshold, self._patience = adaptation_threshold, plateau_patience
+        self._improvement = improvement_threshold
+        self.min_factor, self._max = min_lr_factor, max_lr_factor
+        self.base_schedule = fallback
+        self._facts = facts
+        self._settling = math.ceil(3 / (1 - facts.ema_decay)) if facts.ema_decay > 0 else 0
+        self.state = _State()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last validation and the loss since allow a snapshot to return to later."""
+        s = self.state
+        return not s.trouble and s.trend.high == 0 and s.rising == 0 and not any(s.trend.bad[-s.window :])
+
+    # --- events --------------------------------------------------------------------------------------------
+
+    def observe(self, event: Event) -> None:
+        """Take note of what happened; begin afresh after changes elsewhere."""
+        s = self.state
+        match event:
+            case WindowEvent():
+                self._see_window(event)
+            case ValidationEvent():
+                self._see_validation(event)
+            case RequestEvent(control="lr_factor"):
+                s.requested = event
+            case ChangeEvent(control="validation"):
+                s.record = ValidationRecord()
+                s.trouble = ""
+            case ChangeEvent(control=control) if control in CHANGES and event.by != self.name:
+                self._begin_afresh(event.step)
+            case _:
+                pass
+
+    def _see_window(self, event: WindowEvent) -> None:
+        s = self.state
+        s.step, s.position, s.batch, s.window = event.step, event.position, event.batch, len(event.total)
+        s.early, s.annealing = event.progress < EARLY, event.schedule < ANNEALING
+        if event.step <= s.quiet_until:
+            return
+        s.fresh = "window"
+        s.trend.add_steps(event, fp16=self._facts.precision == "fp16")
+        if s.losses.outdated(event, s.factors):
+            self._begin_afresh(event.step)
+        if s.trend.count == 0:
+            s.losses.choose(event, self._facts.loss_weights, s.factors)
+        level = s.losses.level(event)
+        if level is not None:
+            s.trend.add(level, keep=MOST_SPANS * self._span())
+        if event.warming_up:
+            s.trend.levels, s.trend.count = s.trend.levels[-10:], 0
+
+    def _see_validation(self, event: ValidationEvent) -> None:
+        s = self.state
+        s.step, s.position = event.step, event.position
+        metric = next(iter(next(iter(event.sets.values())).metrics))
+        higher = self._facts.higher_is_better.get(metric, True)
+        scores = read_scores(event, metric, higher_is_better=higher)
+        psnr, warm = "psnr" in metric.lower(), event.step > max(1000, self._facts.warmup_iter)
+        s.trouble = s.record.look_for_trouble(event, scores, psnr=psnr, warm=warm)
+        if not event.weights_finite:
+            s.record.troubles = max(2, s.record.troubles)
+        s.fresh = "validation"
+        if s.trouble or scores.below_baseline:
+            s.record.restart(event.step)
+        elif event.step >= s.validate_from:
+            s.record.add(scores, event.step, self._improvement)
+
+    # --- decisions -----------------------------------------------------------------------------------------
+
+    def decide(self, controls: Controls) -> Sequence[Decision]:
+        """At most one change of the factor."""
+        s = self.state
+        s.factors = dict(controls.loss_factor)
+        request, s.requested = s.requested, None
+        fresh, s.fresh = s.fresh, ""
+        if s.stopped or not (fresh or request):
+            return ()
+        why = s.trend.blown_up() or (s.trouble if s.record.troubles >= 2 else "")
+        if why:
+            return [self._return_to_health(controls, why)]
+        if not self.min_factor <= controls.lr_factor <= self._max:
+            return self._set(controls, controls.lr_factor, "the bounds of the configuration")
+        if controls.cooldown is not None:
+            return ()
+        if request is not None:
+            text = f"request of {request.by} ({request.reason})"
+            return self._set(controls, controls.lr_factor * request.factor, text)
+        if fresh == "window" and self._monitor_loss:
+            return self._divergence(controls) or self._loss_plateau(controls) or self._growth(controls)
+        return self._validation_plateau(controls) if fresh == "validation" else ()
+
+    def fallback(self, controls: Controls) -> Sequence[Decision]:
+        """The factor as it is, but never a rate above the schedule's."""
+        return self._set(controls, 1.0, "fallback") if controls.lr_factor > 1.0 else ()
+
+    def _return_to_health(self, controls: Controls, why: str) -> Decision:
+        s = self.state
+        if s.rollbacks >= MAX_ROLLBACKS:
+            s.stopped = True
+            return give_up(
+                f"the network blew up again after {MAX_ROLLBACKS} returns to earlier weights ({why})"
+            )
+        s.rollbacks += 1
+        factor = max(self.min_factor, controls.lr_factor * BLOW_UP_CUT)
+        samples = REWARM * s.batch * self._facts.world_size
+        self._begin_afresh(s.step)
+        s.quiet_until, s.trouble, s.record.troubles = s.step + REWARM, "", 0
+        s.ceiling = factor
+        text = f"{why}; return {s.rollbacks} of {MAX_ROLLBACKS} to the last healthy weights"
+        return roll_back(controls.lr_factor, factor, text, Ramp(s.position, samples))
+
+    def _divergence(self, controls: Controls) -> Sequence[Decision]:
+        s = self.state
+        if not self._review_due():
+            return ()
+        found = s.trend.diverging(self._span())
+        s.rising = s.rising + 1 if found else 0
+        if found is None or s.rising < 2:
+            return ()
+        text = f"divergence (loss rose by {found[0]:.1%} in {self._patience} steps, limit {found[1]:.1%})"
+        target, s.before_growth = s.before_growth or controls.lr_factor * DIVERGENCE_CUT, None
+        return self._set(controls, target, text, *found)
+
+    def _loss_plateau(self, controls: Controls) -> Sequence[Decision]:
+        s = self.state
+        improving = self._monitor_validation and s.record.improving
+        if s.early or s.annealing or improving or not self._review_due():
+            return ()
+        found = s.trend.plateau(self._span(), self._threshold)
+        if found is None:
+            return ()
+        gain, bound = found
+        text = (
+            f"plateau detection (loss improved by {gain:.2%} in {self._patience} steps, at most {bound:.2%})"
+        )
+        return self._set(controls, controls.lr_factor * PLATEAU_CUT, text, bound, self._threshold)
+
+    def _validation_plateau(self, controls: Controls) -> Sequence[Decision]:
+        s = self.state
+        waited = s.step - max(s.record.best_step, s.validate_from)
+        if not self._monitor_validation or s.early or s.annealing or s.trouble:
+            return ()
+        if s.record.since < 2 or waited < self._patience:
+            return ()
+        text = f"validation plateau (no gain above {self._improvement:g} in {waited} steps)"
+        return self._set(
+            controls, controls.lr_factor * PLATEAU_CUT, text, float(waited), float(self._patience)
+        )
+
+    def _growth(self, controls: Controls) -> Sequence[Decision]:
+        s = self.state
+        if s.trend.count == 0 or s.trend.count % self._span():
+            return ()
+        s.good = s.good + 1 if s.trend.improved(self._span(), self._threshold) else 0
+        limit = self._max if s.ceiling is None else min(self._max, s.ceiling)
+        old = controls.lr_factor
+        if s.good < GOOD_SPANS or s.annealing or old >= limit:
+            return ()
+        s.before_growth, text = old, f"sustained improvement ({s.good} spans in a row)"
+        return self._set(controls, min(limit, old * GROWTH), text)
+
+    # --- parts ---------------------------------------------------------------------------------------------
+
+    def _span(self) -> int:
+        return max(FEWEST_LEVELS, round(self._patience / self.state.window))
+
+    def _review_due(self) -> bool:
+        return self.state.trend.count > 0 and self.state.trend.count % max(1, self._span() // 4) == 0
+
+    def _begin_afresh(self, step: int) -> None:
+        s = self.state
+        s.trend = LossTrend()
+        s.rising = s.good = 0
+        s.validate_from = step + self._settling
+        s.record.restart(step)
+
+    def _set(
+        self,
+        controls: Controls,
+        factor: float,
+        why: str,
+        statistic: float | None = None,
+        limit: float | None = None,
+    ) -> Sequence[Decision]:
+        """Set the factor, as far as its bounds allow, and begin afresh."""
+        s, old = self.state, controls.lr_factor
+        factor = min(self._max, max(self.min_factor, factor))
+        if factor == old:
+            return ()
+        if factor < old:
+            s.ceiling = factor
+        self._begin_afresh(s.step)
+        return [set_factor(old, factor, why, statistic, limit)]

@@ -1,0 +1,61 @@
+"""What gradient norms to expect before a run has shown its own: from earlier runs, or from a rule."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from traiNNer.control import Plain, RunFacts, from_plain
+
+FLOOR = 0.1
+"""Lowest threshold that the rule gives, before data exist."""
+
+
+@dataclass(frozen=True)
+class NormPattern(Plain):
+    """Norms of one network in the calm part of a run, before clipping."""
+
+    median: float
+    p95: float
+    p99: float
+    mu: float
+    """Mean of the logarithm."""
+    sigma: float
+    """Deviation of the logarithm."""
+    threshold: float
+    """At which the run clipped in the end."""
+
+
+@dataclass(frozen=True)
+class Pattern(Plain):
+    """What a run leaves behind for later runs with the same key."""
+
+    key: str
+    networks: dict[str, NormPattern]
+
+
+def pattern_key(facts: RunFacts) -> str:
+    """What two runs must share for the norms of one to say something about the other."""
+    parts = {
+        **facts.fingerprint,
+        "optimizer": facts.optimizer,
+        "losses": json.dumps(facts.loss_weights, sort_keys=True),
+        "precision": facts.precision,
+        "batch": str(facts.batch * facts.world_size),
+    }
+    return json.dumps(parts, sort_keys=True)
+
+
+def read_pattern(learned: Mapping[str, Any] | None, facts: RunFacts) -> dict[str, NormPattern]:
+    """The stored pattern of each network; nothing when it is of other runs, or this one is deterministic."""
+    if learned is None or facts.deterministic:
+        return {}
+    pattern = from_plain(Pattern, learned)
+    return pattern.networks if pattern.key == pattern_key(facts) else {}
+
+
+def prior_threshold(learning_rate: float, pattern: NormPattern | None) -> float:
+    """The threshold before data exist: the stored one, else max(0.1, 0.1 / sqrt(learning rate))."""
+    return pattern.threshold if pattern else max(FLOOR, FLOOR * learning_rate**-0.5)

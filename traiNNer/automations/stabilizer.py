@@ -1,0 +1,272 @@
+"""GradientFlowStabilizer: watches the flow of gradients, and acts only in an emergency.
+
+It owns the extra loss scale alone; for anything else it asks the owner by a request. Its numbers feed the
+health log, and what a calm run has shown is offered as a pattern for later runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from traiNNer.automations import AUTOMATIONS, Automation
+from traiNNer.automations.flow_report import FlowHistory, FlowReport, Mark, report_on
+from traiNNer.automations.norm_patterns import Pattern, pattern_key, prior_threshold, read_pattern
+from traiNNer.automations.statistics import fit_line
+from traiNNer.control import (
+    ChangeEvent,
+    Controls,
+    Decision,
+    Event,
+    Plain,
+    Request,
+    RunFacts,
+    SetLossScale,
+    WindowEvent,
+    to_plain,
+)
+
+_log = logging.getLogger(__name__)
+
+EXPLOSION = 3.0  # times the threshold
+VANISHED = 1e-7  # norm below which Adam's epsilon rules
+VANISHING = 1e-3  # of the median, for VANISHING_STEPS in a row
+VANISHING_STEPS = 50
+IN_A_ROW = 5  # explosions that make an emergency
+COOL_OFF = 100  # steps without a second emergency
+SETTLING = 20  # steps after a change elsewhere in which large norms are no explosions
+REVIEW_EVERY = 100  # steps between lines on explosions
+TREND_EVERY = 500  # steps
+SCALE_RANGE = (0.1, 64.0)
+CHANGES = {"lr_factor", "batch", "lq_size", "loss_factor", "losses"}
+
+
+@dataclass
+class _State(Plain):
+    step: int = 0
+    networks: dict[str, FlowHistory] = field(default_factory=dict)
+    fresh: dict[str, list[float]] = field(default_factory=dict)
+    """Norms that arrived since the last decision."""
+    exploding: dict[str, int] = field(default_factory=dict)
+    """Explosions in a row, per network."""
+    small: dict[str, int] = field(default_factory=dict)
+    """Steps in a row far below the median."""
+    quiet_until: int = 0
+    """Step up to which there is no second emergency."""
+    settled_from: int = 0
+    loudest: float = 0.0
+    """Largest explosion since the last line on explosions, in units of the threshold; 0: none."""
+    loudest_norm: float = 0.0
+    reviewed: int = 0
+    trend_at: int = 0
+    scales: list[float] = field(default_factory=list)
+    """History of the loss scale."""
+    interventions: int = 0
+    update_ratio: float | None = None
+    said: bool = False
+
+
+@AUTOMATIONS.register("GradientFlowStabilizer")
+class GradientFlowStabilizer(Automation[_State]):
+    """Counts explosions and vanishing gradients of each network and steps in when they pile up.
+
+    Args:
+        dynamic_loss_scale: Change the loss scale; None: in fp16 only, elsewhere it changes nothing.
+        pattern_store: Where the program keeps patterns of runs; None: `pattern` offers nothing.
+        learned: A stored pattern; from the program.
+        facts: Of the run.
+    """
+
+    name = "GradientFlowStabilizer"
+
+    def __init__(
+        self,
+        *,
+        dynamic_loss_scale: bool | None = None,
+        pattern_store: str | None = None,
+        learned: dict[str, Any] | None = None,
+        facts: RunFacts,
+    ) -> None:
+        self.pattern_store = pattern_store
+        self._fp16 = facts.precision == "fp16"
+        self._scaling = self._fp16 if dynamic_loss_scale is None else dynamic_loss_scale
+        self._learning = pattern_store is not None and not facts.deterministic
+        self._facts = facts
+        self._stored = read_pattern(learned, facts)
+        self.state = _State()
+
+    def observe(self, event: Event) -> None:
+        """Collect norms; give the run time to settle after a change elsewhere."""
+        match event:
+            case WindowEvent():
+                self._introduce()
+                self.state.step = event.step
+                self.state.update_ratio = event.update_ratio
+                self.state.fresh = {net: list(norms) for net, norms in event.grad_norm.items()}
+            case ChangeEvent(control=control) if control in CHANGES:
+                self.state.settled_from = event.step + SETTLING
+                self.state.exploding.clear()
+                self.state.small.clear()
+            case _:
+                pass
+
+    def decide(self, controls: Controls) -> Sequence[Decision]:
+        """A change of the loss scale, or the requests of an emergency."""
+        fresh, self.state.fresh = self.state.fresh, {}
+        if not fresh:
+            return ()
+        marks: list[Mark] = []
+        emergency = ""
+        for net, norms in fresh.items():
+            clip = controls.clip.get(net)
+            threshold = clip.threshold if clip else self._prior(net)
+            history = self.state.networks.setdefault(net, FlowHistory())
+            history.note_threshold(threshold)
+            first = self.state.step - len(norms) + 1
+            for offset, norm in enumerate(norms):
+                marks.append(self._mark(net, norm, threshold, first + offset))
+                history.add(norm, marks[-1])
+                if self._is_emergency(net, first + offset):
+                    emergency = net
+            history.end_window(norms)
+        self._review(fresh)
+        if emergency:
+            return self._step_in(emergency, controls)
+        return self._rescale(marks, controls)
+
+    def fallback(self, controls: Controls) -> Sequence[Decision]:
+        """The loss as it is."""
+        return [self._scale_to(1.0, controls, "fallback")] if controls.loss_scale != 1.0 else []
+
+    def report(self, network: str = "g") -> FlowReport:
+        """How the gradients of one network flow, over at most the last 1000 steps."""
+        s = self.state
+        history = s.networks.get(network, FlowHistory())
+        return report_on(
+            history, update_ratio=s.update_ratio, interventions=s.interventions, loss_scales=s.scales
+        )
+
+    def pattern(self) -> dict[str, Any] | None:
+        """What later runs of the same kind may start from; None unless asked for and the run is calm.
+
+        Meant to be asked for every 1000 steps: at least 500 stable steps, a stability score above 0.8 and
+        fewer than 10 explosions among the last 1000 are needed, of every network.
+        """
+        networks = {net: p for net, h in self.state.networks.items() if (p := h.pattern()) is not None}
+        if not self._learning or not networks or len(networks) < len(self.state.networks):
+            return None
+        return to_plain(Pattern(pattern_key(self._facts), networks))
+
+    # --- rules ---------------------------------------------------------------------------------------------
+
+    def _mark(self, net: str, norm: float, threshold: float, step: int) -> Mark:
+        s = self.state
+        if not math.isfinite(norm) and self._fp16:
+            return Mark.NOT_FINITE  # the gradient scaler trying its limits
+        exploding = not norm <= EXPLOSION * threshold and step > s.settled_from
+        s.exploding[net] = s.exploding.get(net, 0) + 1 if exploding else 0
+        if exploding:
+            ratio = norm / threshold if math.isfinite(norm) else math.inf
+            if ratio > s.loudest:
+                s.loudest, s.loudest_norm = min(ratio, 1e30), min(norm, 1e30) if norm == norm else 1e30
+            return Mark.EXPLODING if math.isfinite(norm) else Mark.NOT_FINITE
+        if not math.isfinite(norm):
+            return Mark.NOT_FINITE
+        s.small[net] = s.small.get(net, 0) + 1 if norm < VANISHING * s.networks[net].median else 0
+        if norm < VANISHED or s.small[net] >= VANISHING_STEPS:
+            return Mark.VANISHING
+        return Mark.CLIPPED if norm > threshold else Mark.FINE
+
+    def _is_emergency(self, net: str, step: int) -> bool:
+        if self.state.exploding.get(net, 0) < IN_A_ROW or step <= self.state.quiet_until:
+            return False
+        self.state.exploding[net] = 0
+        self.state.quiet_until = step + COOL_OFF
+        return True
+
+    def _step_in(self, net: str, controls: Controls) -> list[Decision]:
+        self.state.interventions += 1
+        why = f"{IN_A_ROW} consecutive gradient explosions of network {net} at iteration {self.state.step}"
+        decisions: list[Decision] = [
+            _ask("clip", "grad_clip_threshold", 0.5, f"emergency: {why}", "CRITICAL"),
+            _ask("lr_factor", "lr_factor", 0.5, f"emergency: {why}", "WARNING"),
+        ]
+        if self._scaling and controls.loss_scale > SCALE_RANGE[0]:
+            decisions.append(self._scale_to(max(SCALE_RANGE[0], 0.1 * controls.loss_scale), controls, why))
+        return decisions
+
+    def _rescale(self, marks: Sequence[Mark], controls: Controls) -> list[Decision]:
+        if not self._scaling:
+            return []
+        old = controls.loss_scale
+        if Mark.EXPLODING in marks and old > SCALE_RANGE[0]:
+            return [self._scale_to(max(SCALE_RANGE[0], 0.8 * old), controls, "gradient explosion")]
+        if Mark.VANISHING in marks and old < SCALE_RANGE[1]:
+            return [self._scale_to(min(SCALE_RANGE[1], 1.5 * old), controls, "vanishing gradients")]
+        return []
+
+    def _scale_to(self, scale: float, controls: Controls, why: str) -> SetLossScale:
+        self.state.scales = [*self.state.scales, scale][-100:]
+        self.state.interventions += 1
+        return SetLossScale(
+            scale=scale,
+            parameter="loss_scale",
+            old=controls.loss_scale,
+            new=scale,
+            reason=why,
+            message=f"Loss scale adjusted from {controls.loss_scale:.4g} to {scale:.4g} due to {why}",
+        )
+
+    # --- what is said --------------------------------------------------------------------------------------
+
+    def _introduce(self) -> None:
+        if self.state.said:
+            return
+        self.state.said = True
+        if not self._scaling:
+            _log.info("%s: dynamic loss scale neutral in %s", self.name, self._facts.precision)
+        for net, pattern in self._stored.items():
+            numbers = (net, pattern.threshold, pattern.median, pattern.p99)
+            _log.info(
+                "%s: learned pattern for %s: threshold %.4g, median %.4g, p99 %.4g", self.name, *numbers
+            )
+
+    def _review(self, fresh: dict[str, list[float]]) -> None:
+        s = self.state
+        if s.loudest > 0 and (s.step - s.reviewed >= REVIEW_EVERY or s.reviewed == 0):
+            numbers = (s.step, s.loudest_norm, s.loudest_norm / s.loudest)
+            _log.error("%s: gradient explosion by step %d: norm %.4g, threshold %.4g", self.name, *numbers)
+            s.reviewed, s.loudest = s.step, 0.0
+        if s.step - s.trend_at < TREND_EVERY:
+            return
+        s.trend_at = s.step
+        for net in fresh:
+            logs = s.networks[net].logs[-TREND_EVERY:]
+            if len(logs) < TREND_EVERY // 2:
+                continue
+            line = fit_line(logs)
+            if line.slope * TREND_EVERY > math.log(2) and line.slope > 3 * line.se:
+                times = math.exp(line.slope * TREND_EVERY)
+                _log.warning(
+                    "%s: gradient norm of %s grew %.1fx in %d steps", self.name, net, times, TREND_EVERY
+                )
+
+    def _prior(self, net: str) -> float:
+        return prior_threshold(self._facts.learning_rates[net], self._stored.get(net))
+
+
+def _ask(control: str, name: str, factor: float, why: str, level: Literal["WARNING", "CRITICAL"]) -> Request:
+    return Request(
+        control=control,
+        factor=factor,
+        parameter=name,
+        old="",
+        new=f"x{factor:g}",
+        reason=why,
+        counts=False,
+        level=level,
+        message=f"Requested {name} x{factor:g} - {why}",
+    )
