@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from traiNNer.data.resize import imresize
+from traiNNer.data.resize import imresize, shrink
 
 
 def _rgb(path: Path) -> np.ndarray:
@@ -88,6 +88,13 @@ def test_sizes_are_rounded_up_and_grey_equals_a_channel_of_colour():
     np.testing.assert_array_equal(imresize(image[..., 1], 0.5), imresize(image, 0.5)[..., 1])
     assert imresize(image, 0.5).flags.c_contiguous
     np.testing.assert_array_equal(imresize(image, 1.0), image)
+
+
+def test_ground_truth_is_cut_to_a_multiple_before_it_is_shrunk():
+    image = np.random.default_rng(3).integers(0, 256, (14, 17, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(shrink(image, 4), imresize(image[:12, :16], 1 / 4))
+    with pytest.raises(ValueError, match="non-empty"):
+        shrink(image, 15)
 
 
 @pytest.mark.parametrize(

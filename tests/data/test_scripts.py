@@ -1,0 +1,84 @@
+"""The verbs that make data, run as a user runs them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from traiNNer.data.image_io import read_image, write_image
+from traiNNer.data.resize import imresize
+from traiNNer.data.sources import PairedImageDataset
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _run(script, *arguments):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, size in {"a.png": (24, 36), "sub/b.c.jpg": (25, 38)}.items():
+        write_image(tmp_path / "HR" / name, rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+    return tmp_path / "HR"
+
+
+def test_make_lr_makes_what_a_data_set_reads_and_leaves_what_is_there(photos, tmp_path):
+    first = _run("make_lr.py", photos, tmp_path, "--scale", 2, 3, "--processes", 2)
+    assert (first.returncode, first.stderr.count("failed")) == (0, 0), first.stderr
+    assert "4 LR images made, 0 were there already" in first.stdout
+    assert "1 images are no multiple" in first.stdout
+    for scale in (2, 3):
+        data = PairedImageDataset([photos], [tmp_path / f"LRx{scale}"], scale)
+        assert data.names == ["a", "sub/b.c"]
+        for index in range(2):
+            lq, gt, _ = data.pair(index)
+            np.testing.assert_array_equal(imresize(gt, 1 / scale), lq)
+
+    write_image(tmp_path / "LRx2/a.png", np.zeros((12, 18, 3), np.uint8))
+    (tmp_path / "LRx2/sub/b.c.png").unlink()
+    again = _run("make_lr.py", photos, tmp_path, "--scale", 2, "--processes", 1)
+    assert "1 LR images made, 1 were there already" in again.stdout
+    assert read_image(tmp_path / "LRx2/a.png").max() == 0
+    _run("make_lr.py", photos, tmp_path, "--processes", 1, "--overwrite")
+    assert read_image(tmp_path / "LRx2/a.png").max() > 0
+
+
+def test_make_lr_lists_failures_at_the_end_and_makes_the_rest(photos, tmp_path):
+    (photos / "broken.png").write_bytes((photos / "a.png").read_bytes()[:500])
+    write_image(photos / "dot.png", np.zeros((1, 5, 3), np.uint8))
+    done = _run("make_lr.py", photos, tmp_path, "--processes", 1)
+    assert done.returncode == 1
+    assert "failed: " in done.stderr and "broken.png: is cut short" in done.stderr
+    assert "dot.png: is smaller than 2 pixels" in done.stderr
+    assert "2 of 4 images failed" in done.stderr
+    assert "2 LR images made" in done.stdout
+
+
+def test_make_lr_refuses_to_mix_results_with_sources(photos, tmp_path):
+    inside = _run("make_lr.py", photos, photos)
+    assert inside.returncode == 1 and "should not be inside" in inside.stderr
+    write_image(photos / "a.jpg", np.zeros((8, 8, 3), np.uint8))
+    doubled = _run("make_lr.py", photos, tmp_path)
+    assert doubled.returncode == 1 and "only by their suffix: a.png" in doubled.stderr
+    assert _run("make_lr.py", tmp_path / "nowhere", tmp_path).returncode == 1
+    assert not (tmp_path / "LRx2").exists()
+
+
+def test_make_demo_data_draws_once_and_does_not_replace(tmp_path):
+    arguments = (tmp_path / "demo", "--scale", 2, 4, "--images", 2, "--size", 64)
+    first = _run("make_demo_data.py", *arguments)
+    assert first.returncode == 0, first.stderr
+    assert len(PairedImageDataset([tmp_path / "demo/train/HR"], [tmp_path / "demo/train/LRx4"], 4)) == 2
+    second = _run("make_demo_data.py", *arguments)
+    assert second.returncode == 1 and "remove it to draw" in second.stderr
