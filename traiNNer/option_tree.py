@@ -44,14 +44,13 @@ Count: TypeAlias = Annotated[Whole, Field(ge=1)]
 Size: TypeAlias = Annotated[Whole, Field(ge=0)]
 AutoCount: TypeAlias = Annotated[int | Literal["auto"], _or_word("auto", 1)]
 AutoSize: TypeAlias = Annotated[int | Literal["auto"], _or_word("auto", 0)]
-Share: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Paths: TypeAlias = Annotated[list[str], BeforeValidator(_listed)]
 
 
 class Spec(TypedDict, total=False):
     """A part: its `type` and whatever parameters that type takes."""
 
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[reportGeneralTypeIssues] - read by pydantic
+    __pydantic_config__ = ConfigDict(extra="allow", allow_inf_nan=False)  # type: ignore[reportGeneralTypeIssues] - read by pydantic
     type: Required[str]
 
 
@@ -76,7 +75,9 @@ OPTIMIZER: OptimizerSpec = {"type": "AdamW", "lr": 2e-4}
 class Section(BaseModel):
     """One mapping of the configuration with a fixed set of keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class DatasetOptions(Section):
@@ -158,7 +159,7 @@ class TrainOptions(Section):
     """How the learning rate goes over the run; constant by default."""
     warmup_iter: Annotated[Whole, Field(ge=-1)] = -1
     """Steps over which the learning rate rises from zero; -1: none."""
-    ema_decay: Share = 0.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Largest decay of the running average of the weights (0.999 is common); 0: no average."""
     ema_update_after_step: Size = 0
     """Steps before the running average begins."""

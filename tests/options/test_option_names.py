@@ -1,0 +1,126 @@
+"""Other places of options, older forms of losses, and options of features that do not exist here."""
+
+import json
+import logging
+
+import pytest
+
+from traiNNer import option_names
+from traiNNer.option_tree import DatasetOptions, LogOptions, Options, PathOptions, TrainOptions, ValOptions
+from traiNNer.registry import ConfigError
+
+
+def infos(options):
+    return [note.text for note in options.notes if note.level == logging.INFO]
+
+
+def problems(load, *args, **kwargs):
+    with pytest.raises(ConfigError) as error:
+        load(*args, **kwargs)
+    return list(error.value.problems)
+
+
+def test_losses_at_the_top_are_those_of_train_and_overrides_find_them(load):
+    text = "losses:\n  - type: L1Loss\n  - {type: SSIMLoss, loss_weight: 2}\n"
+    options = load(text, overrides=["train.losses.1.loss_weight=0.5", "losses.0.loss_weight=3"])
+    assert options.train.losses == [
+        {"type": "L1Loss", "loss_weight": 3},
+        {"type": "SSIMLoss", "loss_weight": 0.5},
+    ]
+    assert options.origin(("train", "losses", 0, "type")) == "file line 6"
+    assert options.origin(("train", "losses", 1, "loss_weight")) == "command line"
+
+
+def test_loss_forms_of_older_trainers_become_entries_with_their_own_place(load):
+    train = "pixel_opt: {type: L1Loss, loss_weight: 1.0, reduction: mean}\nperceptual_opt: ~\n"
+    options = load(train=train + "losses: [{type: MSELoss}]")
+    assert options.train.losses == [{"type": "MSELoss"}, {"type": "L1Loss", "loss_weight": 1.0}]
+    assert len(infos(options)) == 1 and "train.pixel_opt: an older form" in infos(options)[0]
+    (line,) = problems(load, train=train + "mssim_opt: {loss_weight: 1}")
+    assert line == "c.yml:7:3: train.mssim_opt.type: is required"
+
+
+def test_older_names_of_paths_are_read(load):
+    options = load("path: {pretrain_network_g_path: a.pth, strict_load: false}\n")
+    assert options.path.pretrain_network_g == "a.pth" and options.path.strict_load_g is False
+
+
+def _harmless():
+    for place, names in [(f.place, f.options) for f in option_names.FEATURES] + [
+        *option_names.INTERNAL.items()
+    ]:
+        for name, value in names.items():
+            yield pytest.param((*(key.replace("*", "val") for key in place), name), value, id=name)
+
+
+@pytest.mark.parametrize(("path", "value"), list(_harmless()))
+def test_an_option_of_a_missing_feature_is_silent_at_its_harmless_value(load, path, value):
+    for harmless in (value, None):
+        options = load(overrides=[f"{'.'.join(path)}={json.dumps(harmless)}"])
+        assert options.notes == ()
+
+
+REQUESTS = {
+    "network_g_teacher={type: x}": "network_g_teacher",
+    "network_ae={type: x}": "network_ae",
+    "high_order_degradation=true": "high_order_degradation",
+    "blur_prob=0.5": "blur_prob",
+    "onnx={opset: 20}": "onnx",
+    "input_pixel_format=y": "input_pixel_format",
+    "datasets.val.clip_size=5": "datasets.val.clip_size",
+    "datasets.val.meta_info=x.txt": "datasets.val.meta_info",
+    "datasets.val.io_backend={type: lmdb}": "datasets.val.io_backend",
+    "datasets.val.sinc_prob=0.1": "datasets.val.sinc_prob",
+    "train.use_moa=true": "train.use_moa",
+    "train.adaptive_d=true": "train.adaptive_d",
+    "train.eco={enabled: true}": "train.eco",
+    "train.ema_switch_iter=5": "train.ema_switch_iter",
+    "path.pretrain_network_ae=x": "path.pretrain_network_ae",
+    "logger.wandb={project: p}": "logger.wandb",
+}
+
+
+@pytest.mark.parametrize("override", REQUESTS)
+def test_asking_for_a_missing_feature_is_answered_not_supported_yet(load, override):
+    assert problems(load, overrides=[override]) == [f"command line: {REQUESTS[override]}: not supported yet"]
+
+
+def test_settings_of_a_feature_that_is_switched_off_ask_for_nothing(load):
+    load(
+        "high_order_degradation: false\nblur_prob: 0.5\n",
+        train="use_moa: false\nmoa_probs: [1]",
+    )
+
+
+def test_what_the_program_decides_is_ignored_with_a_note(load):
+    options = load("rank: 3\ndist_params: {backend: gloo}\ndatasets: {val: {phase: val}}\n")
+    assert sorted(infos(options)) == [
+        "c.yml:5:1: rank: decided by the program; ignored",
+        "c.yml:6:1: dist_params: decided by the program; ignored",
+        "c.yml:7:18: datasets.val.phase: decided by the program; ignored",
+    ]
+
+
+def test_every_known_option_is_in_the_tree_or_in_the_tables(contract_root):
+    known = {
+        "top level": ((), Options),
+        "datasets.*": (("datasets", "*"), DatasetOptions),
+        "path.*": (("path",), PathOptions),
+        "train.*": (("train",), TrainOptions),
+        "val.*": (("val",), ValOptions),
+        "logger.*": (("logger",), LogOptions),
+    }
+    section, missing = None, []
+    for line in (contract_root / "known_options.md").read_text().splitlines():
+        if line.startswith("#### "):
+            section = known.get(line[5:].split(":")[0].split(" (")[0])
+        elif line.startswith("| `") and section:
+            place, model = section
+            name = line.split("`")[1]
+            tables = [{"scale"}] if len(place) == 2 else []  # that of a data set is compared with the run's
+            tables += [f.options for f in option_names.FEATURES if f.place == place]
+            tables += [names for key, names in option_names.INTERNAL.items() if key == place]
+            moved = (*place, name) in dict(option_names.MOVES) or name in option_names.LOSS_FORMS
+            if name not in model.model_fields and not moved and not any(name in t for t in tables):
+                missing.append((*place, name))
+    assert missing == []
