@@ -14,7 +14,7 @@ from statistics import fmean
 
 from traiNNer.automations import AUTOMATIONS, Automation
 from traiNNer.automations.statistics import Z95, RunningLine, upper_projection
-from traiNNer.automations.validation_record import Scores, ValidationRecord, read_scores
+from traiNNer.automations.validation_record import ValidationRecord, read_scores
 from traiNNer.control import (
     ChangeEvent,
     Controls,
@@ -67,7 +67,6 @@ class _State(Plain):
     position: int = 0
     warming_up: bool = True
     trouble: str = ""
-    baseline: float = -math.inf
     exhausted: bool = False
     fresh: bool = False
     stopped: bool = False
@@ -169,7 +168,6 @@ class IntelligentEarlyStopping(Automation[_State]):
         s = self.state
         s.step, s.position, s.exhausted, s.fresh = event.step, event.position, event.lr_exhausted, True
         scores = read_scores(event, self._metric, higher_is_better=self._higher, set_name=self._set)
-        s.baseline = scores.baseline
         warm = event.step >= self._warmup and not s.warming_up
         psnr = "psnr" in self._metric
         s.trouble = s.record.look_for_trouble(event, scores, psnr=psnr, warm=warm)
@@ -181,15 +179,16 @@ class IntelligentEarlyStopping(Automation[_State]):
         if s.record.below_since is None:
             s.losses = RunningLine()
         s.curve.append((math.log(max(1, event.position)), scores.mean))
-        s.flat = s.flat + 1 if self._no_gain_left(scores) else 0
+        s.flat = s.flat + 1 if self._no_gain_left() else 0
 
-    def _no_gain_left(self, scores: Scores) -> bool:
+    def _no_gain_left(self) -> bool:
         """Whether the upper bound of what the rest of the run brings lies below what counts."""
         curve, record = self.state.curve, self.state.record
         if len(curve) < FEWEST_POINTS or record.highest is None:
             return False
         end = max(curve[-1][0], math.log(self._samples))
-        return upper_projection(*zip(*curve, strict=True), end) - record.highest < self._margin
+        bound = upper_projection([x for x, _ in curve], [y for _, y in curve], end)
+        return bound - record.highest < self._margin
 
     # --- decisions -----------------------------------------------------------------------------------------
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from traiNNer.automations import AUTOMATIONS, Automation
 from traiNNer.automations.loss_trend import MOST_SPANS, FollowedLosses, LossTrend
-from traiNNer.automations.lr_decisions import give_up, roll_back, set_factor
+from traiNNer.automations.lr_decisions import ScheduleFallback, give_up, roll_back, set_factor
 from traiNNer.automations.validation_record import ValidationRecord, read_scores
 from traiNNer.control import (
     ChangeEvent,
@@ -37,14 +36,6 @@ ANNEALING = 0.3  # share of the base schedule's peak below which a plateau is ex
 EARLY = 0.3  # share of the run in which a healthy run must not be cut on a plateau
 FEWEST_LEVELS = 5  # in a span
 CHANGES = {"lr_factor", "batch", "lq_size", "losses"}
-
-
-@dataclass(frozen=True)
-class ScheduleFallback(Plain):
-    """The base schedule of a run whose configuration has none."""
-
-    scheduler_type: str = "cosine"
-    scheduler_params: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -259,9 +250,8 @@ class IntelligentLearningRateScheduler(Automation[_State]):
     def _validation_plateau(self, controls: Controls) -> Sequence[Decision]:
         s = self.state
         waited = s.step - max(s.record.best_step, s.validate_from)
-        if not self._monitor_validation or s.early or s.annealing or s.trouble:
-            return ()
-        if s.record.since < 2 or waited < self._patience:
+        expected = not self._monitor_validation or s.early or s.annealing or s.trouble
+        if expected or s.record.since < 2 or waited < self._patience:
             return ()
         text = f"validation plateau (no gain above {self._improvement:g} in {waited} steps)"
         return self._set(
@@ -295,14 +285,7 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         s.validate_from = step + self._settling
         s.record.restart(step)
 
-    def _set(
-        self,
-        controls: Controls,
-        factor: float,
-        why: str,
-        statistic: float | None = None,
-        limit: float | None = None,
-    ) -> Sequence[Decision]:
+    def _set(self, controls: Controls, factor: float, why: str, *evidence: float) -> Sequence[Decision]:
         """Set the factor, as far as its bounds allow, and begin afresh."""
         s, old = self.state, controls.lr_factor
         factor = min(self._max, max(self.min_factor, factor))
@@ -311,4 +294,4 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         if factor < old:
             s.ceiling = factor
         self._begin_afresh(s.step)
-        return [set_factor(old, factor, why, statistic, limit)]
+        return [set_factor(old, factor, why, *evidence)]

@@ -1,14 +1,23 @@
-"""The decisions on the learning rate in the words that users search their logs for."""
+"""Decisions on the learning rate in the words that users search for, and what the run falls back to."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
-from traiNNer.control import Ramp, RollBack, SetLearningRateFactor, Stop
+from traiNNer.control import Plain, Ramp, RollBack, SetLearningRateFactor, Stop
+
+
+@dataclass(frozen=True)
+class ScheduleFallback(Plain):
+    """The base schedule of a run whose configuration has none."""
+
+    scheduler_type: str = "cosine"
+    scheduler_params: dict[str, Any] = field(default_factory=dict)
 
 
 def set_factor(
-    old: float, new: float, why: str, statistic: float | None, limit: float | None
+    old: float, new: float, why: str, statistic: float | None = None, limit: float | None = None
 ) -> SetLearningRateFactor:
     """Change the factor."""
     return SetLearningRateFactor(factor=new, statistic=statistic, limit=limit, **_words(old, new, why))

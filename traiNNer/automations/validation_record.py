@@ -61,11 +61,14 @@ class ValidationRecord(Plain):
     """Validations since then."""
     highest: float | None = None
     """The highest mean, significant or not."""
+    highest_step: int = 0
     newest_is_highest: bool = False
     improving: bool = False
     """Whether the newest validation was significantly better than the best before it."""
     below_since: int | None = None
     """Step of the first of the latest validations that all were significantly below the best."""
+    previous: list[float] = field(default_factory=list)
+    """Per image, of the validation before, whatever it showed."""
     troubles: int = 0
     """Latest validations in a row that show a broken run."""
 
@@ -73,7 +76,7 @@ class ValidationRecord(Plain):
         """Take in a validation; whether it is better than the best by `margin` and by chance's measure."""
         self.newest_is_highest = self.highest is None or scores.mean > self.highest
         if self.newest_is_highest:
-            self.highest = scores.mean
+            self.highest, self.highest_step = scores.mean, step
         self.improving = True
         if len(self.best) != len(scores.images):
             self._remember(scores, step)
@@ -96,11 +99,16 @@ class ValidationRecord(Plain):
         self.best_step, self.since, self.below_since = max(self.best_step, step), 0, None
 
     def look_for_trouble(self, event: ValidationEvent, scores: Scores, *, psnr: bool, warm: bool) -> str:
-        """What looks broken in this validation, or nothing; counts the validations in a row that do."""
+        """What looks broken in this validation, or nothing; counts the validations in a row that do.
+
+        A score below bicubic enlargement is no sign of it while it still rises significantly.
+        """
+        rising = len(self.previous) == len(scores.images) and rises(scores.images, self.previous)
+        self.previous = list(scores.images)
         trouble = ""
         if not event.weights_finite or not math.isfinite(scores.mean):
             trouble = "weights or scores are not finite"
-        elif warm and scores.below_baseline:
+        elif warm and scores.below_baseline and not rising:
             trouble = (
                 f"{abs(scores.mean):.4g} is worse than bicubic enlargement at {abs(scores.baseline):.4g}"
             )
@@ -111,3 +119,9 @@ class ValidationRecord(Plain):
 
     def _remember(self, scores: Scores, step: int) -> None:
         self.best, self.best_step, self.since, self.below_since = list(scores.images), step, 0, None
+
+
+def rises(new: list[float], old: list[float]) -> bool:
+    """Whether scores are significantly higher than before, image by image."""
+    gain = paired_gain(new, old)
+    return gain.mean > Z95 * gain.se

@@ -1,0 +1,136 @@
+"""What a run's numbers say about its health: one row per quantity, with the advice that goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from traiNNer.control import Plain
+
+Verdict = Literal["ok", "warning", "bad", "unknown"]
+
+
+@dataclass(frozen=True)
+class RunNumbers(Plain):
+    """The numbers of a run that the diagnosis is made of; None or empty where nothing was measured."""
+
+    progress: float
+    """Share of the planned samples, 0 to 1."""
+    grad_clip_ratio: float | None = None
+    """Share of clipped steps lately, 0 to 1."""
+    norm_doubling: float | None = None
+    """Largest growth of the gradient norm over 500 steps, as a factor."""
+    update_ratio: float | None = None
+    """|dw| / |w| of the generator."""
+    main_loss: str = ""
+    loss_shares: dict[str, float] = field(default_factory=dict)
+    """Of the gradient at the output, 0 to 1."""
+    residual_ratio: float | None = None
+    edge_ratio: float | None = None
+    adversarial: bool = False
+    metric: str = ""
+    score: float | None = None
+    bicubic: float | None = None
+    higher_is_better: bool = True
+    data_wait_share: float | None = None
+    """Share of the time spent waiting for data, 0 to 1."""
+    warm: bool = True
+    """Whether warm-up is over, so that the metric has to be above bicubic enlargement."""
+
+
+@dataclass(frozen=True)
+class Finding(Plain):
+    """One row of the table."""
+
+    quantity: str
+    value: float | None
+    healthy: str
+    """The healthy range in words."""
+    verdict: Verdict
+    advice: str
+    """Empty where there is nothing to do."""
+
+
+def diagnose(numbers: RunNumbers) -> list[Finding]:
+    """The table that closes a run."""
+    rules: Sequence[Callable[[RunNumbers], Finding | list[Finding]]] = (
+        _clipping, _trend, _updates, _shares, _residual, _edges, _metric, _waiting,
+    )  # fmt: skip
+    rows: list[Finding] = []
+    for rule in rules:
+        found = rule(numbers)
+        rows += found if isinstance(found, list) else [found]
+    return rows
+
+
+def _row(quantity: str, value: float | None, healthy: str, verdict: Verdict, advice: str) -> Finding:
+    if value is None:
+        return Finding(quantity, None, healthy, "unknown", "")
+    return Finding(quantity, value, healthy, verdict, "" if verdict == "ok" else advice)
+
+
+def _clipping(n: RunNumbers) -> Finding:
+    value = n.grad_clip_ratio or 0.0
+    limit = 0.2 if n.progress < 0.02 else 0.05
+    verdict: Verdict = "ok" if value <= limit else "bad" if value > 0.5 else "warning"
+    advice = "learning rate or loss scale too high" if verdict == "bad" else "watch it: it should fall"
+    return _row("grad_clip_ratio", n.grad_clip_ratio, f"0..{limit:g}, falling", verdict, advice)
+
+
+def _trend(n: RunNumbers) -> Finding:
+    verdict: Verdict = "warning" if (n.norm_doubling or 0.0) >= 2 else "ok"
+    return _row("norm trend", n.norm_doubling, "below x2 in 500 steps", verdict, "lower the learning rate")
+
+
+def _updates(n: RunNumbers) -> Finding:
+    value = n.update_ratio or 0.0
+    verdict: Verdict = "ok" if 1e-5 <= value <= 1e-2 else "warning"
+    advice = "lower the learning rate" if value > 1e-2 else "raise the learning rate"
+    return _row("update_ratio", n.update_ratio, "1e-5..1e-2", verdict, advice)
+
+
+def _shares(n: RunNumbers) -> list[Finding]:
+    rows: list[Finding] = []
+    for label, share in n.loss_shares.items():
+        main = label == n.main_loss
+        limit = 0.1 if main else 0.001
+        advice = (
+            "dominated by the other losses: lower their loss_weight, or use dynamic_loss_scheduling"
+            if main
+            else "inactive: raise its loss_weight or remove it"
+        )
+        verdict: Verdict = "ok" if share >= limit else "warning"
+        rows.append(_row(f"loss share {label}", share, f"at least {limit:.1%}", verdict, advice))
+    return rows or [_row("loss shares", None, "main 10 %, others 0.1 %", "unknown", "")]
+
+
+def _residual(n: RunNumbers) -> Finding:
+    value = n.residual_ratio or 0.0
+    verdict: Verdict = "ok" if 0.3 <= value <= 1.1 else "bad" if value < 0.1 or value > 1.5 else "warning"
+    advice = "adds little to interpolation" if value < 0.3 else "adds more than there is"
+    if verdict == "bad":
+        advice = "collapsed to interpolation" if value < 0.1 else "diverged or hallucinating"
+    return _row("residual_ratio", n.residual_ratio, "0.3..1.1", verdict, advice)
+
+
+def _edges(n: RunNumbers) -> Finding:
+    value, high = n.edge_ratio or 0.0, 1.2 if n.adversarial else 1.05
+    verdict: Verdict = "ok" if 0.8 <= value <= high else "warning"
+    return _row("edge_ratio", n.edge_ratio, f"0.8..{high:g}", verdict, "blur" if value < 0.8 else "ringing")
+
+
+def _metric(n: RunNumbers) -> Finding:
+    name = f"{n.metric or 'metric'} vs bicubic"
+    if n.score is None or n.bicubic is None:
+        return _row(name, None, "above 0", "unknown", "")
+    gain = n.score - n.bicubic if n.higher_is_better else n.bicubic - n.score
+    verdict: Verdict = "ok" if gain > 0 else "bad" if n.warm else "warning"
+    advice = "misaligned data, wrong range or wrong colour order" if n.warm else "too early to tell"
+    return _row(name, gain, "above 0", verdict, advice)
+
+
+def _waiting(n: RunNumbers) -> Finding:
+    verdict: Verdict = "ok" if (n.data_wait_share or 0.0) < 0.1 else "warning"
+    advice = "loader bound: more num_worker_per_gpu, or a cache"
+    return _row("data_wait_share", n.data_wait_share, "below 0.1", verdict, advice)

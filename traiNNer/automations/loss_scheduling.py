@@ -1,0 +1,184 @@
+"""DynamicLossScheduling: holds or sets the share of each loss in the gradient at the network's output.
+
+The value of a loss says nothing about its influence; the length of its gradient at the output does. That is
+measured every 16 steps for each loss and compared with the anchor, the first pixel loss.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from traiNNer.automations import AUTOMATIONS, Automation
+from traiNNer.control import (
+    ChangeEvent,
+    Controls,
+    Decision,
+    Event,
+    Plain,
+    RunFacts,
+    SetLossFactors,
+    WindowEvent,
+)
+
+MEASURE_EVERY = 16
+"""Steps between two measurements of the gradients at the output."""
+
+CHANGES = {"lr_factor", "batch", "lq_size", "losses"}
+
+
+@dataclass
+class _Loss(Plain):
+    ratio: float = 0.0
+    """Running mean of ln |gradient| against the anchor's, before weights and factors."""
+    measured: int = 0
+    """Measurements in that mean; it begins as a plain mean."""
+    since: int = 0
+    """Step at which the loss was first measured."""
+    target: float | None = None
+    """The ratio to hold; None before the end of the baseline."""
+
+
+@dataclass
+class _State(Plain):
+    losses: dict[str, _Loss] = field(default_factory=dict)
+    seen: dict[str, float] = field(default_factory=dict)
+    """The last measurement, to tell a new one by."""
+    step: int = 0
+    fresh: bool = False
+
+
+@AUTOMATIONS.register("DynamicLossScheduling")
+class DynamicLossScheduling(Automation[_State]):
+    """Multiplies loss weights so that shares of the gradient stay, or become, what they should be.
+
+    Args:
+        auto_calibrate: Set shares instead of holding them: the weight of a loss then *is* its share relative
+            to the anchor, whatever the scale of its values.
+        momentum: Of the running mean of measured ratios, 0 to 1.
+        baseline_iterations: Steps after a loss is first seen in which the share to hold is measured, or in
+            which a factor may still jump to the share to set.
+        adaptation_threshold: Deviation of a share, as the logarithm of its ratio, that is tolerated.
+        adaptation_rate: Largest change of a factor per step, as a logarithm.
+        min_weight: Lowest factor.
+        max_weight: Highest factor.
+        facts: Of the run.
+    """
+
+    name = "DynamicLossScheduling"
+
+    def __init__(
+        self,
+        *,
+        auto_calibrate: bool = False,
+        momentum: float = 0.9,
+        baseline_iterations: int = 200,
+        adaptation_threshold: float = 0.05,
+        adaptation_rate: float = 0.01,
+        min_weight: float = 1e-6,
+        max_weight: float = 1e6,
+        facts: RunFacts,
+    ) -> None:
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must lie in 0..1, 1 excluded (got {momentum:g})")
+        if not 0 < min_weight <= 1 <= max_weight:
+            raise ValueError("min_weight must lie in 0..1, max_weight at 1 or above")
+        self._set_shares, self._momentum, self._baseline = auto_calibrate, momentum, baseline_iterations
+        self._tolerance, self._rate = adaptation_threshold, adaptation_rate
+        self._low, self._high = math.log(min_weight), math.log(max_weight)
+        self._anchor = facts.anchor_loss
+        self.state = _State()
+
+    def observe(self, event: Event) -> None:
+        """Take in a measurement; average afresh after changes elsewhere."""
+        s = self.state
+        match event:
+            case WindowEvent():
+                s.step = event.step
+                on = {label: g for label, g in event.gradient_at_output.items() if label in event.losses}
+                s.losses = {label: loss for label, loss in s.losses.items() if label in event.losses}
+                if on != s.seen:
+                    s.seen = on
+                    self._measure(on, event.step)
+            case ChangeEvent(control=control) if control in CHANGES:
+                for loss in s.losses.values():
+                    loss.measured = 0
+            case _:
+                pass
+
+    def _measure(self, gradients: Mapping[str, float], step: int) -> None:
+        s = self.state
+        usable = {label: g for label, g in gradients.items() if math.isfinite(g) and g > 0}
+        anchor = usable.pop(self._anchor, None)
+        if anchor is None:
+            return
+        s.fresh = True
+        for label, gradient in usable.items():
+            ratio = math.log(gradient) - math.log(anchor)
+            loss = s.losses.setdefault(label, _Loss(since=step))
+            loss.measured += 1
+            keep = min(self._momentum, 1 - 1 / loss.measured)
+            loss.ratio = keep * loss.ratio + (1 - keep) * ratio
+            if loss.target is None and not self._set_shares and step - loss.since >= self._baseline:
+                loss.target = loss.ratio
+
+    def decide(self, controls: Controls) -> Sequence[Decision]:
+        """The factors that deviate by more than is tolerated, moved towards where they should be."""
+        s = self.state
+        fresh, s.fresh = s.fresh, False
+        factors = controls.loss_factor
+        new: dict[str, float] = {}
+        for label, loss in s.losses.items():
+            old = math.log(factors.get(label, 1.0))
+            inside = min(self._high, max(self._low, old))
+            if fresh and loss.measured:
+                inside = self._moved(loss, old)
+            if abs(inside - old) > 1e-9:
+                new[label] = math.exp(inside)
+        return [self._decision(new, factors)] if new else ()
+
+    def fallback(self, controls: Controls) -> Sequence[Decision]:
+        """The factors stay as they are: a sudden change would be a worse fault."""
+        return ()
+
+    def _moved(self, loss: _Loss, old: float) -> float:
+        """The logarithm of a factor after this measurement."""
+        target = 0.0 if self._set_shares else loss.target
+        if target is None:
+            return min(self._high, max(self._low, old))
+        wanted = min(self._high, max(self._low, target - loss.ratio))
+        if abs(wanted - old) <= self._tolerance:
+            return min(self._high, max(self._low, old))
+        calibrating = self._set_shares and self.state.step - loss.since < self._baseline
+        most = math.inf if calibrating else self._rate * MEASURE_EVERY
+        return old + min(most, max(-most, wanted - old))
+
+    def _decision(self, new: Mapping[str, float], factors: Mapping[str, float]) -> SetLossFactors:
+        worst = max(new, key=lambda label: abs(math.log(new[label] / factors.get(label, 1.0))))
+        loss, old = self.state.losses[worst], factors.get(worst, 1.0)
+        held = "set" if self._set_shares else "held"
+        changes = ", ".join(f"{label} {factors.get(label, 1.0):.4g} -> {f:.4g}" for label, f in new.items())
+        off = math.log(old) + loss.ratio - (loss.target or 0.0)
+        why = f"gradient share of {worst} off the {held} one by a factor {math.exp(off):.3g}"
+        return SetLossFactors(
+            factors=dict(new),
+            parameter="loss_factor",
+            old=old,
+            new=new[worst],
+            reason=f"{why} ({changes})",
+            statistic=abs(off),
+            limit=self._tolerance,
+            message=f"Loss factors adjusted ({changes}) due to {why}",
+        )
+
+
+def gradient_shares(
+    gradients: Mapping[str, float], weights: Mapping[str, float], factors: Mapping[str, float]
+) -> dict[str, float]:
+    """Share of each loss in the gradient at the output, 0 to 1, from unweighted norms."""
+    parts = {
+        label: g * abs(weights.get(label, 1.0)) * factors.get(label, 1.0) for label, g in gradients.items()
+    }
+    total = math.fsum(parts.values())
+    return {label: part / total if total > 0 else 0.0 for label, part in parts.items()}
