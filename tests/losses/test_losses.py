@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from traiNNer.losses import LOSSES, LossInputs
 from traiNNer.metrics import ssim
@@ -149,6 +150,8 @@ CR = 0.5 * 0.1 + 0.418688 * 0.2 - 0.081312 * 0.3
 RAMP = torch.arange(32, dtype=torch.float64).view(1, 1, 1, 32).expand(2, 3, 32, 32) / 100
 STRIPES = torch.tensor([0.0, 0.0, 1.0, 1.0]).double().repeat(8).view(1, 1, 1, 32).expand(2, 3, 32, 32)
 
+CORNER = F.pad(torch.ones(1, 1, 1, 1, dtype=torch.float64), (4, 0, 4, 0))
+
 BY_HAND = [
     ({"type": "L1Loss"}, constant(0.2), constant(0.6), 0.4),
     ({"type": "MSELoss"}, constant(0.2), constant(0.6), 0.16),
@@ -164,8 +167,10 @@ BY_HAND = [
     ({"type": "ColorLoss"}, constant(0.5) + RGB, constant(0.5), (CB + CR) / 2),
     ({"type": "ColorLoss", "scale": 5}, constant(0.5) + RGB, constant(0.5), (CB + CR) / 2),
     ({"type": "ColorLoss"}, STRIPES, constant(0.5), 0),  # grey: no colour
+    ({"type": "ColorLoss"}, CORNER * RGB, 0 * CORNER, (CB + CR) / 2 / 4),  # one square of four, of one pixel
     ({"type": "FFTLoss"}, constant(0.2), constant(0.6), 0.4 * 32 / (32 * 17 * 2)),  # one bin of the spectrum
     ({"type": "EdgeLoss"}, RAMP + 0.3, constant(0.5), (0.01 * 30 + 0.005 * 2) / 32 / 2),
+    ({"type": "EdgeLoss"}, RAMP.mT + 0.3, constant(0.5), (0.01 * 30 + 0.005 * 2) / 32 / 2),
     # stripes 0 1 1 0 have derivatives of 4 and -4 everywhere: a variance of 16 * n / (n - 1) in one direction
     ({"type": "GradientVarianceLoss"}, STRIPES[:, :, :16, 1:17], constant(0.5, 16), 16 * 256 / 255),
     ({"type": "TVLoss"}, RAMP, constant(0.5), 0.01),

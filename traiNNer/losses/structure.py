@@ -60,7 +60,7 @@ class SSIMLoss(nn.Module):
     """1 - SSIM, 0 to 2; Wang et al. 2004, equation 13.
 
     Per channel, 11 x 11 Gaussian window of sigma 1.5 where it lies inside the image, data range 1: for images
-    of 8 bits, one minus the metric `ssim`. A network near 30 dB has about 0.1.
+    of 8 bits, one minus the metric `ssim`. A network near 30 dB has about 0.13.
     """
 
     pixel: ClassVar[bool] = False
@@ -88,7 +88,8 @@ class MSSIMLoss(nn.Module):
     The scales are combined per sample and channel. There are five, halved by averaging 2 x 2, as long as the
     11 x 11 window fits: patches below 176 pixels have fewer (128: four, 64: three, 32: two), and the paper's
     weights of those are stretched to a sum of 1. A scale whose contrast term is below 0.001, as where the
-    output is a negative of its target, counts as 0.001 and gives no gradient.
+    output is a negative of its target, counts as 0.001 and gives no gradient. A
+    network near 30 dB has about 0.02.
     """
 
     pixel: ClassVar[bool] = False
