@@ -182,7 +182,7 @@ def test_plateau_equals_torch(options, higher_is_better):
     settings = {"factor": 0.5, "patience": 3, "cooldown": 1, "eps": 0.0} | options
     theirs = lr_scheduler.ReduceLROnPlateau(sgd, mode=mode, **settings)
     scores = SCORES if higher_is_better else [100 - score for score in SCORES]
-    scores[7:7] = scores[:0] = [math.nan]
+    scores = [math.nan, *scores[:7], math.nan, *scores[7:]]
     for score in scores:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -14,7 +14,7 @@ from traiNNer.losses.precision import at_least_float32
 class TVLoss(nn.Module):
     """Total variation of the output: mean |step to the right| plus mean |step down|; Rudin et al. 1992.
 
-    A penalty on noise, not a comparison: photographs have about 0.04, and the smallest is that of a constant image.
+    A penalty on noise, not a comparison: photographs have about 0.04, a constant image has 0.
     """
 
     pixel: ClassVar[bool] = False
