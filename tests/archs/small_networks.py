@@ -22,17 +22,17 @@ def spec_of(name):
     return {"type": name, **scale, **SMALL.get(name, {})}
 
 
-def on_meta(spec):
-    """The network without memory for its weights."""
-    with torch.device("meta"):
+def bare(spec):
+    """The network as constructed, without memory for its weights unless it is known to be small."""
+    with torch.device("cpu" if spec["type"] in SMALL else "meta"):
         return build_network(spec)
 
 
 ALL = list_networks()
-META = {name: on_meta(spec_of(name)) for name in ALL}
-"""One instance of each name without memory, for questions about it."""
-RUN = [name for name, net in META.items() if sum(p.numel() for p in net.parameters()) <= LIMIT]
-GENERATORS = [name for name in RUN if META[name].facts.kind == "generator"]
+BARE = {name: bare(spec_of(name)) for name in ALL}
+"""One instance of each name, for questions about it."""
+RUN = [name for name, net in BARE.items() if sum(p.numel() for p in net.parameters()) <= LIMIT]
+GENERATORS = [name for name in RUN if BARE[name].facts.kind == "generator"]
 
 
 def build(name, **options):

@@ -2,13 +2,15 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from spandrel import ModelLoader
 from spandrel.architectures.Compact import Compact
 from spandrel.architectures.ESRGAN import ESRGAN
 from spandrel.architectures.PLKSR import RealPLKSR
 from spandrel.architectures.SPAN import SPAN
 
-from traiNNer.archs import build_network
+from traiNNer.archs import build_network, load_network
+from traiNNer.registry import ConfigError
 
 RGB = {"num_in_ch": 3, "num_out_ch": 3}
 
@@ -95,18 +97,42 @@ def test_the_same_weights_give_the_same_output(spec, training):
     _assert_same(ours.train(training)(image), theirs.train(training)(image.clone()))
 
 
-@pytest.mark.parametrize(
-    ("spec", "options"),
-    [
-        ({"scale": 4}, {"scale": 4}),
-        ({"scale": 2}, {"scale": 4, "shuffle_factor": 2, "in_nc": 12}),
-        ({"scale": 1}, {"scale": 4, "shuffle_factor": 4, "in_nc": 48}),
-        ({"scale": 2, "use_pixel_unshuffle": False}, {"scale": 2}),
-        ({"scale": 1, "use_pixel_unshuffle": False}, {"scale": 1}),
-        ({"scale": 8}, {"scale": 8}),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("spec", CASES, ids=_name)
+def test_training_starts_as_the_reference_does(spec):
+    options = {key: value for key, value in spec.items() if key != "type"}
+    torch.manual_seed(0)
+    first, second = (REFERENCES[spec["type"]](**options).state_dict() for _ in range(2))
+    ours = build_network(spec).state_dict()
+    for key, start in first.items():
+        if torch.equal(start, second[key]):  # ones, zeros, slopes, places
+            assert torch.equal(ours[key], start), key
+        elif start.numel() > 400 and "eval_conv" not in key:  # which is a product of the others
+            assert ours[key].std() == pytest.approx(start.std().item(), rel=0.15), key
+
+
+def test_esrgans_dense_blocks_start_at_a_tenth_of_he_normal_and_the_rest_at_torchs_default():
+    torch.manual_seed(0)
+    for key, start in build_network({"type": "esrgan", "num_block": 1}).state_dict().items():
+        if ".rdb" in key and key.endswith("bias"):
+            assert not start.any(), key
+        elif key.endswith("weight"):
+            fan_in = start[0].numel()
+            expected = 0.1 * (2 / fan_in) ** 0.5 if ".rdb" in key else (1 / (3 * fan_in)) ** 0.5
+            assert start.std().item() == pytest.approx(expected, rel=0.05), key
+
+
+ESRGAN_CASES = [
+    ({"scale": 4}, {"scale": 4}),
+    ({"scale": 2}, {"scale": 4, "shuffle_factor": 2, "in_nc": 12}),
+    ({"scale": 1}, {"scale": 4, "shuffle_factor": 4, "in_nc": 48}),
+    ({"scale": 2, "use_pixel_unshuffle": False}, {"scale": 2}),
+    ({"scale": 1, "use_pixel_unshuffle": False}, {"scale": 1}),
+    ({"scale": 8}, {"scale": 8}),
+]
+"""Our options and spandrel's for the same network."""
+
+
+@pytest.mark.parametrize(("spec", "options"), ESRGAN_CASES, ids=str)
 @torch.no_grad()
 def test_esrgan_gives_the_same_output_through_its_own_keys_and_the_old_ones(spec, options):
     ours = _shaken(build_network({"type": "esrgan", "num_feat": 16, "num_block": 2, **spec}))
@@ -125,3 +151,50 @@ def test_spandrel_finds_out_what_our_weights_are(spec):
     image = _image(19, 14, n=1)
     assert found.scale == spec["scale"]
     _assert_same(ours(image), found.model.eval()(image.clone()))
+
+
+@pytest.mark.parametrize("spec", CASES, ids=_name)
+@torch.no_grad()
+def test_a_foreign_file_loads_with_what_it_tells_and_what_is_said(spec, tmp_path):
+    options = {key: value for key, value in spec.items() if key != "type"}
+    theirs = _shaken(REFERENCES[spec["type"]](**options)).eval()
+    save_file(theirs.state_dict(), tmp_path / "net.safetensors")
+    said = {key: value for key, value in options.items() if key in {*UNTOLD, "rgb_mean"}}
+    ours = load_network(tmp_path / "net.safetensors", **said)
+    image = _image(19, 14)
+    _assert_same(ours(image), theirs(image.clone()))
+
+
+@pytest.mark.parametrize(("spec", "options"), ESRGAN_CASES, ids=str)
+def test_an_esrgan_file_tells_its_scale_and_whether_pixels_are_folded(spec, options, tmp_path):
+    net = build_network({"type": "esrgan", "num_feat": 8, "num_block": 2, "num_grow_ch": 4, **spec})
+    save_file(net.state_dict(), tmp_path / "net.safetensors")
+    found = load_network(tmp_path / "net.safetensors")
+    assert found.facts == net.facts
+    assert (found.unshuffle, found.enlarge) == (net.unshuffle, net.enlarge)
+
+
+def test_an_activation_without_weights_is_asked_for(tmp_path):
+    save_file(
+        build_network({"type": "compact", "act_type": "relu"}).state_dict(), tmp_path / "net.safetensors"
+    )
+    with pytest.raises(ConfigError, match=r"does not tell act_type.*act_type=\.\.\."):
+        load_network(tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (("model.0.weight", "model.1.sub.0.RDB1.conv1.0.weight"), "ESRGAN under the names from before"),
+        (("conv_first.weight", "RRDB_trunk.0.RDB1.conv1.weight"), "ESRGAN under the names from before"),
+        (
+            ("feats.0.weight", "feats.1.channe_mixer.0.weight", "feats.1.refine.weight"),
+            "PLKSR, the network of",
+        ),
+        (("in_conv.weight", "up_blocks.0.magic_upsample.sharpen.conv_h.weight"), "MUNet of November 2025"),
+    ],
+)
+def test_relatives_that_are_not_supported_are_refused_by_name(names, says, tmp_path):
+    save_file({name: torch.zeros(1) for name in names}, tmp_path / "net.safetensors")
+    with pytest.raises(ConfigError, match=says):
+        load_network(tmp_path / "net.safetensors")

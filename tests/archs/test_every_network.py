@@ -5,11 +5,12 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from small_networks import ALL, GENERATORS, META, RUN, assert_close, build, noise, on_meta, spec_of
+from safetensors.torch import save_file
+from small_networks import ALL, BARE, GENERATORS, RUN, assert_close, bare, build, noise, spec_of
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from traiNNer.archs import build_network
+from traiNNer.archs import build_network, load_network
+from traiNNer.archs.loading import DETECTORS
 from traiNNer.archs.paragonsr2.fuse import fuse
 from traiNNer.registry import ConfigError
 
@@ -30,27 +31,28 @@ def _image(net, height=17, width=23, n=1):
 
 @every
 def test_its_class_is_run_by_some_small_instance(name):
-    assert type(META[name]) in {type(META[small]) for small in RUN}, (
+    assert type(BARE[name]) in {type(BARE[small]) for small in RUN}, (
         f"give {name} options in small_networks.SMALL"
     )
 
 
 @every
 def test_output_size_is_scale_times_input_size(name):
-    spec, channels = spec_of(name), 3 if META[name].facts.kind == "generator" else 1
+    spec, channels = spec_of(name), 3 if BARE[name].facts.kind == "generator" else 1
     wanted = [{**spec, "scale": scale} for scale in (2, 3, 4)] if "scale" in spec else [spec]
     for variant in wanted if name in RUN else wanted[:1]:
-        net, scale = on_meta(variant).eval(), variant.get("scale", 1)
-        image = _image(net)
+        net, scale = bare(variant).eval(), variant.get("scale", 1)
+        image = _image(net).to(next(net.parameters()).device)
+        height, width = image.shape[2:]
         assert net.facts.scale == scale
-        assert net(image.to("meta")).shape == (1, channels, image.shape[2] * scale, image.shape[3] * scale)
+        assert net(image).shape == (1, channels, height * scale, width * scale)
 
 
 @every
 def test_its_options_rebuild_it_after_a_trip_through_json(name):
-    net = META[name]
+    net = BARE[name]
     options = json.loads(json.dumps(net.options))
-    again = on_meta({"type": name, **options})
+    again = bare({"type": name, **options})
     assert {k: (v.shape, v.dtype) for k, v in net.state_dict().items()} == {
         k: (v.shape, v.dtype) for k, v in again.state_dict().items()
     }
@@ -67,7 +69,7 @@ def test_an_unknown_option_is_refused_by_name(name):
 
 @every
 def test_only_fixed_filters_and_derived_weights_are_frozen(name):
-    for key, parameter in META[name].named_parameters():
+    for key, parameter in BARE[name].named_parameters():
         assert parameter.requires_grad or {*FIXED_FILTERS, *DERIVED} & set(key.split(".")), key
 
 
@@ -103,15 +105,28 @@ def test_every_learned_parameter_gets_a_finite_gradient(name):
 
 @every_small
 @torch.no_grad()
-def test_weights_survive_safetensors_bit_for_bit(name, tmp_path):
+def test_weights_survive_safetensors_bit_for_bit_and_metadata_rebuilds_the_network(name, tmp_path):
     net = build(name).eval()
-    save_file(
-        {key: value.contiguous() for key, value in net.state_dict().items()}, tmp_path / "net.safetensors"
-    )
-    again = build_network(spec_of(name)).eval()
-    again.load_state_dict(load_file(tmp_path / "net.safetensors"))
+    metadata = {"architecture": name, "options": json.dumps(net.options)}
+    save_file(net.state_dict(), tmp_path / "net.safetensors", metadata)
     image = _image(net)
-    assert torch.equal(net(image), again(image))
+    assert torch.equal(load_network(tmp_path / "net.safetensors")(image), net(image))
+
+
+@every_small
+@torch.no_grad()
+def test_names_and_shapes_tell_all_but_what_is_asked_for(name, tmp_path):
+    net = build(name).eval()
+    weights = net.state_dict()
+    save_file(weights, tmp_path / "net.safetensors")
+    (detector,) = [detector for detector in DETECTORS if detector.applies(weights)]
+    guess = detector.infer(weights)
+    overrides = {option: net.options[option] for option in (*guess.asks, *guess.assumed)}
+    image = _image(net)
+    assert torch.equal(load_network(tmp_path / "net.safetensors", **overrides)(image), net(image))
+    if guess.asks:
+        with pytest.raises(ConfigError, match=guess.asks[0]):
+            load_network(tmp_path / "net.safetensors")
 
 
 @every_small
@@ -173,13 +188,14 @@ def test_a_tile_with_the_stated_margin_equals_the_whole_image(name):
         far[..., -8:] = 1 - far[..., -8:]
         assert not torch.equal(net(image)[..., :8], net(far)[..., :8])
         return
-    kept = 4 * step
-    image = noise(1, 3, 3 * step, kept + 2 * margin + kept)
-    for x in (image, image.transpose(2, 3).contiguous()):
-        whole = net(x)
-        tile = net(x[..., : kept + margin, :] if x is not image else x[..., : kept + margin])
-        axis = 3 if x is image else 2
-        assert_close(tile.narrow(axis, 0, kept * scale), whole.narrow(axis, 0, kept * scale))
+    left, kept = 3 * step, 4 * step  # a tile that touches neither end
+    wide = noise(1, 3, 3 * step, left + margin + kept + margin + left)
+    for axis, image in ((3, wide), (2, wide.transpose(2, 3).contiguous())):
+        tile = net(image.narrow(axis, left, margin + kept + margin))
+        assert_close(
+            tile.narrow(axis, margin * scale, kept * scale),
+            net(image).narrow(axis, (left + margin) * scale, kept * scale),
+        )
 
 
 @every_generator

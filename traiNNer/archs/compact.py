@@ -6,12 +6,15 @@ repetition. X. Wang et al., Real-ESRGAN, ICCVW 2021, and its later release of sm
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Literal, TypeAlias
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs.loading import Guess, Weights, recognises
 from traiNNer.archs.paragonsr2.blocks import recorded
 from traiNNer.registry import ConfigError
 
@@ -73,3 +76,19 @@ class Compact(nn.Module):
         scale = self.facts.scale
         detail = F.pixel_shuffle(self.body(x_NCHW), scale)
         return detail + F.interpolate(x_NCHW, scale_factor=float(scale), mode="nearest")
+
+
+@recognises(lambda weights: all(re.fullmatch(r"body\.\d+\.(weight|bias)", name) for name in weights))
+def _infer(weights: Weights) -> Guess:
+    last = max(int(name.split(".")[1]) for name in weights)
+    width, channels = weights["body.0.weight"].shape[:2]
+    options = {
+        "scale": math.isqrt(weights[f"body.{last}.weight"].shape[0] // channels),
+        "num_feat": width,
+        "num_conv": (last - 2) // 2,
+        "num_in_ch": channels,
+        "num_out_ch": channels,
+    }
+    if "body.1.weight" in weights:
+        return Guess("compact", {**options, "act_type": "prelu"})
+    return Guess("compact", options, asks=("act_type",))

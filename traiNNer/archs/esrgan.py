@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs.loading import Guess, Weights, recognises
 from traiNNer.archs.paragonsr2.blocks import recorded
+from traiNNer.registry import ConfigError
 
 # N: batch, C: channels, H, W: low-resolution height and width, f: unshuffle factor
 
@@ -137,3 +139,36 @@ class ESRGAN(nn.Module):
         height, width = x_NCHW.shape[-2:]
         mirrored = F.pad(x_NCHW, (0, -width % f, 0, -height % f), mode="reflect")
         return F.pixel_unshuffle(mirrored, f)
+
+
+@recognises(lambda weights: "conv_first.weight" in weights and "body.0.rdb1.conv1.weight" in weights)
+def _infer(weights: Weights) -> Guess:
+    width, channels = weights["conv_first.weight"].shape[:2]
+    out_channels = weights["conv_last.weight"].shape[0]
+    doublings = sum(name.startswith("conv_up") and name.endswith(".weight") for name in weights)
+    # 4 or 16 times the channels: 2x2 or 4x4 pixels were folded
+    folded = {4 * out_channels: 2, 16 * out_channels: 4}.get(channels, 1) if doublings == 2 else 1
+    options = {
+        "num_feat": width,
+        "num_block": len({name.split(".")[1] for name in weights if name.startswith("body.")}),
+        "num_grow_ch": weights["body.0.rdb1.conv1.weight"].shape[0],
+        "use_pixel_unshuffle": folded > 1 or doublings > 1,
+        "num_in_ch": channels // folded**2,
+        "num_out_ch": out_channels,
+    }
+    scale = {"scale": 2**doublings // folded}
+    if doublings == 1:  # one enlargement may be by 3, which only our metadata tells
+        return Guess("esrgan", options, assumed=scale)
+    return Guess("esrgan", options | scale)
+
+
+@recognises(
+    lambda weights: (
+        "model.1.sub.0.RDB1.conv1.0.weight" in weights or "RRDB_trunk.0.RDB1.conv1.weight" in weights
+    )
+)
+def _refuse_old_names(_: Weights) -> Guess:
+    raise ConfigError(
+        "ESRGAN under the names from before Real-ESRGAN (model.0, RRDB_trunk), not supported: rename "
+        "them as in BasicSR's RRDBNet (conv_first, body.0.rdb1.conv1, conv_body, conv_up1, conv_last)"
+    )

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs.loading import Guess, Weights, recognises
 from traiNNer.archs.paragonsr2.blocks import recorded
 from traiNNer.archs.paragonsr2.resampler import PREFILTER_TAPS, RECONSTRUCTION_TAPS, Sep
 from traiNNer.registry import ConfigError
@@ -220,3 +221,24 @@ def _log_spectrum(luma_N1HW: Tensor) -> Tensor:
     spectrum = torch.view_as_real(torch.fft.fft2(luma_N1HW.float(), norm="ortho"))
     power = spectrum.square().sum(dim=-1) + SPECTRUM_FLOOR**2
     return 0.5 * torch.fft.fftshift(power.log(), dim=(2, 3))
+
+
+_INPUT = "in_conv.parametrizations.weight.original"
+_UP = "up_blocks.0.magic_upsample.sharpen.conv_h.weight"
+
+
+@recognises(lambda weights: _INPUT in weights and "attention_fusion.attention_conv.0.bias" in weights)
+def _infer(weights: Weights) -> Guess:
+    width, channels = weights[_INPUT].shape[:2]
+    halvings = sum(name.startswith("down_blocks.") and name.endswith("original") for name in weights)
+    multiples = tuple(
+        weights[f"down_blocks.{level}.0.parametrizations.weight.original"].shape[0] // width
+        for level in range(halvings)
+    )
+    options = {"num_feat": width, "ch_mult": multiples, "num_in_ch": channels}
+    return Guess("munet", options, assumed={"slope": 0.2, "pool_frequency": False})
+
+
+@recognises(lambda weights: "in_conv.weight" in weights and _UP in weights)
+def _refuse_first_version(_: Weights) -> Guess:
+    raise ConfigError("MUNet of November 2025, a plain U-Net under the same name, not supported")

@@ -8,6 +8,7 @@ Upsample by Learning to Sample, ICCV 2023, arXiv 2308.15085).
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs.loading import Guess, Weights, recognises
 from traiNNer.archs.paragonsr2.blocks import recorded
 from traiNNer.registry import ConfigError
 
@@ -224,3 +226,27 @@ def _check(dim: int, split_ratio: float, kernel_size: int, in_ch: int, out_ch: i
         raise ConfigError(f"kernel_size must be odd to keep the size, got {kernel_size}")
     if not 1 <= int(dim * split_ratio) <= dim:
         raise ConfigError(f"split_ratio {split_ratio} of dim {dim} must leave 1 to {dim} channels")
+
+
+@recognises(lambda weights: "feats.0.weight" in weights and "feats.1.refine.weight" in weights)
+def _infer(weights: Weights) -> Guess:
+    if "feats.1.channel_mixer.0.weight" not in weights:
+        raise ConfigError("PLKSR, the network of the paper, not supported; only RealPLKSR is")
+    last = max(int(name.split(".")[1]) for name in weights if name.startswith("feats."))
+    dim, channels = weights["feats.0.weight"].shape[:2]
+    large_channels, _, kernel_size, _ = weights["feats.1.lk.conv.weight"].shape
+    ratio = large_channels / dim
+    options = {
+        "scale": math.isqrt(weights[f"feats.{last}.weight"].shape[0] // channels),
+        "dim": dim,
+        "n_blocks": last - 2,
+        "kernel_size": kernel_size,
+        # the product with dim is rounded down, and must not fall below by a rounding error
+        "split_ratio": ratio if int(dim * ratio) == large_channels else math.nextafter(ratio, 2),
+        "use_ea": "feats.1.attn.f.0.weight" in weights,
+        "layer_norm": "feats.1.layer_norm.weight" in weights,
+        "upsampler": "dysample" if "to_img.init_pos" in weights else "pixelshuffle",
+        "in_ch": channels,
+        "out_ch": channels,
+    }
+    return Guess("realplksr", options, assumed={"norm_groups": 4, "dropout": 0.0})

@@ -7,6 +7,7 @@ convolution they amount to.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs.loading import Guess, Weights, recognises
 from traiNNer.archs.paragonsr2.blocks import recorded
 from traiNNer.archs.paragonsr2.fuse import Foldable
 from traiNNer.registry import ConfigError
@@ -23,6 +25,8 @@ from traiNNer.registry import ConfigError
 
 GAIN = 2
 """How many times wider the chain is than the convolution it stands for, as in the reference."""
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+"""Mean colour of the training set of DIV2K, RGB, 0 to 1."""
 
 
 class Conv3XC(Foldable):
@@ -108,7 +112,7 @@ class SPAN(nn.Module):
         norm: Subtract `rgb_mean` and multiply by `img_range` first. Without it a buffer `no_norm` says so in
             the state dict.
         img_range: 255 in the reference: the features have the range of 8-bit values.
-        rgb_mean: Mean colour of the training set (DIV2K), 0 to 1.
+        rgb_mean: What stands for grey, 0 to 1.
         num_in_ch: Channels of the input; `rgb_mean` needs as many values where `norm` is on.
         num_out_ch: Channels of the output.
     """
@@ -122,7 +126,7 @@ class SPAN(nn.Module):
         feature_channels: int = 48,
         norm: bool = True,
         img_range: float = 255.0,
-        rgb_mean: tuple[float, ...] = (0.4488, 0.4371, 0.4040),
+        rgb_mean: tuple[float, ...] = DIV2K_MEAN,
         num_in_ch: int = 3,
         num_out_ch: int = 3,
     ) -> None:
@@ -162,3 +166,16 @@ class SPAN(nn.Module):
         deep, b6_first = self.block_6(deep)
         features = torch.cat([shallow, self.conv_2(deep), b1, b6_first], dim=1)
         return self.upsampler(self.conv_cat(features))
+
+
+@recognises(lambda weights: "conv_1.sk.weight" in weights and "block_1.c1_r.sk.weight" in weights)
+def _infer(weights: Weights) -> Guess:
+    width, channels = weights["conv_1.sk.weight"].shape[:2]
+    options = {
+        "scale": math.isqrt(weights["upsampler.0.weight"].shape[0] // channels),
+        "feature_channels": width,
+        "norm": "no_norm" not in weights,
+        "num_in_ch": channels,
+        "num_out_ch": channels,
+    }
+    return Guess("span", options, assumed={"img_range": 255.0, "rgb_mean": DIV2K_MEAN})
