@@ -72,6 +72,11 @@ def test_real_photographs_have_no_findings(data_root):
         assert audit(Made(scale=scale, photos=photos)).findings == ()
 
 
+def test_tiny_images_are_no_fault():
+    photos = [*PHOTOS, PHOTOS[0][:2, :2], PHOTOS[1][:14, :40]]
+    assert audit(Made(photos=photos)).findings == ()
+
+
 def test_equal_photographs_are_found(data_root):
     photos = [read_image(data_root / f"train/T91/HR/t91_t{number}.png") for number in (35, 36, 65)]
     photos = [photo[: photo.shape[0] // 2 * 2, : photo.shape[1] // 2 * 2] for photo in photos]

@@ -10,12 +10,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from traiNNer.data.alignment import NO_DIFFERENCE, compare
 from traiNNer.data.image_io import ImageError
 from traiNNer.data.resize import shrink
 from traiNNer.data.sources import Pair
@@ -150,7 +150,7 @@ def _look(pair: Pair, scale: int) -> _Look:
     gt = pair.gt[y * k : (y + size) * k, x * k : (x + size) * k] / top
     small = shrink(gt, scale)
     flat = bool(gt.std(axis=(0, 1)).max() < 1 / 255)
-    compared = _NOTHING if flat else _compare(small.mean(axis=2), lq.mean(axis=2))
+    compared = NO_DIFFERENCE if flat else compare(small.mean(axis=2), lq.mean(axis=2))
     straight, crossed = ((lq - small) ** 2).mean(), ((lq - small[..., ::-1]) ** 2).mean()
     return _Look(
         name=pair.name,
@@ -167,63 +167,6 @@ def _look(pair: Pair, scale: int) -> _Look:
         flat=flat,
         digest=hashlib.blake2b(np.ascontiguousarray(pair.gt).data, digest_size=16).digest(),
     )
-
-
-class _Comparison(NamedTuple):
-    """How an image differs from another, in grey."""
-
-    shift: tuple[float, float]
-    """To the right and down, in pixels."""
-    gain: float
-    """Its contrast over that of the other."""
-    correlation: float
-
-
-_NOTHING = _Comparison((0.0, 0.0), 1.0, 1.0)
-
-
-def _compare(expected: NDArray[np.float64], found: NDArray[np.float64]) -> _Comparison:
-    """Compare two grey images (h, w).
-
-    Phase correlation tells the whole pixels, the least-squares solution of Lucas and Kanade (1981) the rest;
-    on photographs it was ten times as exact as the peak of phase correlation.
-    """
-    window = cv2.createHanningWindow(expected.shape[::-1], cv2.CV_64F)
-    # copies, because it multiplies its arguments in place
-    x, y = cv2.phaseCorrelate(expected.copy(), found.copy(), window)[0]
-    moves = [(0, 0)]
-    if abs(x) < found.shape[1] / 4 and abs(y) < found.shape[0] / 4:
-        moves.append((round(x), round(y)))
-    a, b = _blur(expected), _blur(found)
-    right, down = max(moves, key=lambda move: _correlation(*_overlap(a, b, *move)))
-    expected, found = _overlap(a, b, right, down)
-    gain = float(found.std() / expected.std()) if expected.std() else 1.0
-    slope_y, slope_x = np.gradient(expected)
-    slopes = np.stack([slope_x.ravel(), slope_y.ravel()])
-    change = (expected - expected.mean()) - (found - found.mean()) / (gain or 1.0)
-    rest = np.linalg.pinv(slopes @ slopes.T) @ (slopes @ change.ravel())
-    return _Comparison((right + float(rest[0]), down + float(rest[1])), gain, _correlation(expected, found))
-
-
-def _blur(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """So little that only noise and compression count less."""
-    return cast("NDArray[np.float64]", cv2.GaussianBlur(image, (0, 0), 1.0))
-
-
-def _overlap(
-    expected: NDArray[np.float64], found: NDArray[np.float64], right: int, down: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The parts of both that show the same, if `found` is shifted by whole pixels."""
-    height, width = found.shape
-    return (
-        expected[max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)],
-        found[max(0, down) : height - max(0, -down), max(0, right) : width - max(0, -right)],
-    )
-
-
-def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    spread = float(a.std() * b.std())
-    return float(((a - a.mean()) * (b - b.mean())).mean()) / spread if spread else 0.0
 
 
 def _statistics(looks: Sequence[_Look], side: int) -> Statistics:
