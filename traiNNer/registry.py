@@ -128,15 +128,18 @@ class Registry(Generic[T]):
                 for p in problems
             )
             raise ConfigError(list(lines))
-        return self._parts[normalise(spec["type"])](**params, **given)
+        try:
+            return self._parts[normalise(spec["type"])](**params, **given)
+        except ConfigError:
+            raise
+        except ValueError as error:  # ranges are known to the constructors alone
+            raise ConfigError(f"{self.kind} {spec['type']!r}: {error}") from error
 
-    def _read(
-        self, spec: Mapping[str, Any], given: frozenset[str]
-    ) -> tuple[dict[str, Any], list[Problem]]:
+    def _read(self, spec: Mapping[str, Any], given: frozenset[str]) -> tuple[dict[str, Any], list[Problem]]:
         self._load()
         name = spec.get("type")
         if not isinstance(name, str):
-            return {}, [Problem((), f"needs a 'type', the name of a {self.kind}")]
+            return {}, [Problem((), f"needs a 'type': which {self.kind}")]
         part = self._parts.get(normalise(name))
         if part is None:
             hint = did_you_mean(name, self._names.values()) or f"; known: {', '.join(self.names())}"
@@ -173,7 +176,9 @@ def _parameters(part: Callable[..., Any], given: frozenset[str]) -> dict[str, Pa
     empty = inspect.Parameter.empty
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {
-        name: Parameter(name, hints.get(name, Any), p.default is empty, None if p.default is empty else p.default)
+        name: Parameter(
+            name, hints.get(name, Any), p.default is empty, None if p.default is empty else p.default
+        )
         for name, p in inspect.signature(part).parameters.items()
         if name not in given and p.kind not in variadic
     }

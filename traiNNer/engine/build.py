@@ -7,9 +7,9 @@ schedules, automations) before anything is built; `build_run` builds them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,8 +31,10 @@ from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
 from traiNNer.optim.optimizers import build_optimizer, check_optimizer
 from traiNNer.optim.schedules import SCHEDULES, ReduceLROnPlateau, Schedule, warmup
-from traiNNer.options import DatasetOptions, Options
-from traiNNer.registry import ConfigError, Problem, did_you_mean, normalise
+from traiNNer.options import Options, TrainOptions
+from traiNNer.registry import ConfigError, Problem, normalise
+
+_log = logging.getLogger(__name__)
 
 WINDOW = 10  # steps between two readings of the device's numbers
 _ENGINE_LOSS_KEYS = ("loss_weight", "name")
@@ -63,13 +65,14 @@ def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
     problems = [p.below("network_g") for p in _check_generator(raw)]
     problems += [p.below("train", "optim_g") for p in check_optimizer(_mapping(train.get("optim_g")))]
     if scheduler := _mapping(train.get("scheduler")):
-        problems += [p.below("train", "scheduler") for p in SCHEDULES.check(scheduler, ("base_lr", "total_iter"))]
+        problems += [
+            p.below("train", "scheduler") for p in SCHEDULES.check(scheduler, ("base_lr", "total_iter"))
+        ]
     losses = train.get("losses")
     if not losses:
         problems.append(Problem(("train",), "needs at least one entry in losses, such as {type: L1Loss}"))
     for index, spec in enumerate(losses if isinstance(losses, list) else []):
-        own = {k: v for k, v in _mapping(spec).items() if k not in _ENGINE_LOSS_KEYS}
-        problems += [p.below("train", "losses", index) for p in LOSSES.check(own)]
+        problems += [p.below("train", "losses", index) for p in LOSSES.check(_loss_spec(_mapping(spec)))]
     for label, spec in _mapping(val.get("metrics")).items():
         problems += [p.below("val", "metrics", label) for p in METRICS.check(_metric_spec(label, spec))]
     for name, spec in _mapping(train.get("training_automations")).items():
@@ -83,7 +86,9 @@ def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
 def _check_generator(raw: Mapping[str, Any]) -> Iterator[Problem]:
     spec = _mapping(raw.get("network_g"))
     if not spec:
-        yield Problem((), f"is required, such as {{type: paragonsr2_nano}}; known: {', '.join(NETWORKS.names())}")
+        yield Problem(
+            (), f"is required, such as {{type: paragonsr2_nano}}; known: {', '.join(NETWORKS.names())}"
+        )
         return
     yield from NETWORKS.check({"scale": raw.get("scale", 4), **spec})
 
@@ -95,6 +100,14 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 def _metric_spec(label: str, spec: Any) -> dict[str, Any]:
     """`psnr: {type: calculate_psnr, crop_border: 2}` and `psnr: {better: higher}` as a registry reads them."""
     return {"type": label, **{k: v for k, v in _mapping(spec).items() if k != "better"}}
+
+
+def _loss_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what the engine reads, and without `reduction: mean`, which every loss here is anyway."""
+    own = {key: value for key, value in spec.items() if key not in _ENGINE_LOSS_KEYS}
+    if own.get("reduction") == "mean":
+        del own["reduction"]
+    return own
 
 
 # --- building ----------------------------------------------------------------------------------------------
@@ -135,7 +148,7 @@ def build_generator(options: Options, numbers: Arithmetic) -> nn.Module:
     net = build_network({"scale": options.scale, **options.network_g})
     path = options.path.pretrain_network_g
     if path:
-        weights, _ = read_weights(Path(path), key=options.path.param_key_g)
+        weights, _ = read_weights(path)
         for line in load_weights(net, weights, strict=options.path.strict_load_g):
             _log.warning("%s: %s", path, line)
     order = torch.channels_last if numbers.channels_last else torch.contiguous_format
@@ -143,6 +156,12 @@ def build_generator(options: Options, numbers: Arithmetic) -> nn.Module:
     if options.use_compile:
         net.compile(mode=options.compile_mode, dynamic=False)
     return net
+
+
+def _train(options: Options) -> TrainOptions:
+    if options.train is None:
+        raise ConfigError("train: is required for training")
+    return options.train
 
 
 def build_learner(options: Options, net: nn.Module, schedule: Schedule, numbers: Arithmetic) -> Learner:
@@ -162,11 +181,12 @@ def build_losses(options: Options, device: torch.device) -> dict[str, WeightedLo
     """The losses by label: the `name` given, else the type without "Loss", numbered where it comes twice."""
     losses: dict[str, WeightedLoss] = {}
     for spec in _train(options).losses or []:
-        own = {key: value for key, value in spec.items() if key not in _ENGINE_LOSS_KEYS}
         base = spec.get("name") or normalise(LOSSES.own_name(spec["type"])).removesuffix("loss")
         taken = sum(label == base or label.startswith(f"{base}_") for label in losses)
         label = f"{base}_{taken + 1}" if taken else base
-        losses[label] = WeightedLoss(LOSSES.build(own).to(device), float(spec.get("loss_weight", 1.0)))
+        losses[label] = WeightedLoss(
+            LOSSES.build(_loss_spec(spec)).to(device), float(spec.get("loss_weight", 1.0))
+        )
     return losses
 
 
@@ -201,7 +221,7 @@ def build_parts(
 ) -> Parts:
     """Everything that computes. `auto` must have been replaced by values."""
     train, data = _train(options), options.datasets["train"]
-    seed = int(options.manual_seed or 0)
+    seed = int(options.manual_seed)
     numbers = arithmetic(options, device)
     torch.manual_seed(seed)
     net = build_generator(options, numbers)

@@ -19,30 +19,34 @@ def choose_device(options: Options, local_rank: int) -> torch.device:
     return torch.device("cpu")
 
 
-def derive(options: Options, device: torch.device, world_size: int) -> dict[tuple[str | int, ...], Any]:
-    """Every value that the options leave open, by its path.
+def derive(options: Options, device: torch.device, world_size: int) -> dict[str, Any]:
+    """Every value that the options leave open, by its dotted path.
 
     The seed is 0, so that two runs of one file are one run. Workers: half the cores of a process's share where
     the CPU computes, all but one (at most 8) where a GPU does. Twenty validations and ten saved states a run,
     at least 100 and at most 5000 steps apart.
     """
-    found: dict[tuple[str | int, ...], Any] = {}
-    total = options.train.total_iter if options.train else 0
-    if options.num_gpu == "auto":
-        found["num_gpu",] = world_size if device.type == "cuda" else 0
-    if options.manual_seed is None:
-        found["manual_seed",] = 0
-    data = options.datasets["train"]
+    train, data = options.train, options.datasets["train"]
+    assert train is not None
+    total = train.total_iter
+    cores = max(1, (os.cpu_count() or 1) // world_size)
+    rules: list[tuple[str, Any, Any]] = [
+        ("num_gpu", options.num_gpu, world_size if device.type == "cuda" else 0),
+        ("manual_seed", options.manual_seed, 0),
+        ("datasets.train.batch_size_per_gpu", data.batch_size_per_gpu, 16),
+        (
+            "datasets.train.num_worker_per_gpu",
+            data.num_worker_per_gpu,
+            max(1, cores // 2) if device.type == "cpu" else min(8, max(1, cores - 1)),
+        ),
+        ("val.val_freq", options.val.val_freq, min(max(total // 20, 100), 5000)),
+        (
+            "logger.save_checkpoint_freq",
+            options.logger.save_checkpoint_freq,
+            min(max(total // 10, 100), 5000),
+        ),
+    ]
+    found = {path: value for path, written, value in rules if written == "auto"}
     if data.lq_size is None:
-        found["datasets", "train", "lq_size"] = (data.gt_size or 64 * options.scale) // options.scale
-    if data.batch_size_per_gpu in (None, "auto"):
-        found["datasets", "train", "batch_size_per_gpu"] = 16
-    if data.num_worker_per_gpu in (None, "auto"):
-        cores = max(1, (os.cpu_count() or 1) // world_size)
-        workers = min(8, max(1, cores - 1)) if device.type != "cpu" else max(1, cores // 2)
-        found["datasets", "train", "num_worker_per_gpu"] = workers
-    if options.val.val_freq in (None, "auto"):
-        found["val", "val_freq"] = min(max(total // 20, 100), 5000)
-    if options.logger.save_checkpoint_freq == "auto":
-        found["logger", "save_checkpoint_freq"] = min(max(total // 10, 100), 5000)
+        found["datasets.train.lq_size"] = (data.gt_size or 64 * options.scale) // options.scale
     return found

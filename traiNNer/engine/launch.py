@@ -20,10 +20,14 @@ def train(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="train.py", description="Train a super-resolution network.")
     parser.add_argument("-opt", required=True, metavar="FILE", help="the YAML file that describes the run")
-    parser.add_argument("--auto_resume", action="store_true", help="go on from the newest whole training state")
+    parser.add_argument(
+        "--auto_resume", action="store_true", help="go on from the newest whole training state"
+    )
     parser.add_argument("--check", action="store_true", help="build everything, run one step, write nothing")
     parser.add_argument("--launcher", choices=("none", "pytorch"), help="pytorch: started by torchrun")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="options that win over the file")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key.sub=value", help="options that win over the file"
+    )
     args = parser.parse_args(arguments)
     overrides = list(args.overrides)
     if args.auto_resume:

@@ -42,7 +42,7 @@ def open_sets(
         raise ConfigError(problems)
     train = opened.pop("train")
     train.report_small(int(data["train"].lq_size or 0))
-    return train, {data[key].name or key: images for key, images in opened.items()}
+    return train, {data[key].name: images for key, images in opened.items()}
 
 
 def _open(options: Options, key: str, data: DatasetOptions) -> PairedImageDataset:
@@ -55,8 +55,8 @@ def _open(options: Options, key: str, data: DatasetOptions) -> PairedImageDatase
             _log.info("datasets.%s: checked %s of %s files", key, f"{done:,}", f"{total:,}")
 
     images = PairedImageDataset(
-        data.dataroot_gt or [],
-        data.dataroot_lq or [],
+        data.dataroot_gt,
+        data.dataroot_lq,
         options.scale,
         filename_tmpl=data.filename_tmpl,
         use_hflip=data.use_hflip,
@@ -69,7 +69,7 @@ def _open(options: Options, key: str, data: DatasetOptions) -> PairedImageDatase
 
 
 def _roots(data: DatasetOptions) -> list[str]:
-    return [*(data.dataroot_gt or []), *(data.dataroot_lq or [])]
+    return [*data.dataroot_gt, *data.dataroot_lq]
 
 
 def _is_demo(root: str) -> bool:

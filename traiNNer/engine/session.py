@@ -68,7 +68,9 @@ class Session:
         """
         options = load_options(path, overrides, check=check_parts)
         console = Console() if Console().is_terminal and not check else None
-        processes = Processes.start(options.launcher, cpu=options.num_gpu == 0 or not torch.cuda.is_available())
+        processes = Processes.start(
+            options.launcher, cpu=options.num_gpu == 0 or not torch.cuda.is_available()
+        )
         start_logging(console if processes.is_main else None, quiet=not processes.is_main)
         for note in options.notes:
             _log.log(note.level, "%s", note.text)
@@ -107,7 +109,9 @@ class Session:
         trainer = self._trainer(parts, None, None)
         trainer.rehearse()
         total = sum(p.numel() for p in parts.model.generator.net.parameters())
-        _log.info("One step and one validation image went through; the network has %s parameters", f"{total:,}")
+        _log.info(
+            "One step and one validation image went through; the network has %s parameters", f"{total:,}"
+        )
         return 0
 
     def close(self) -> None:
@@ -185,7 +189,9 @@ class Session:
         if self.options.auto_resume:
             found = Checkpointer(self.folder).newest_whole_state()
             if found is None:
-                _log.info("No training state in %s yet; starting at the beginning", self.folder.training_states)
+                _log.info(
+                    "No training state in %s yet; starting at the beginning", self.folder.training_states
+                )
             return found
         return None
 
@@ -207,7 +213,11 @@ class Session:
             "reason": reason,
             "iterations": progress.step,
             "samples": progress.position,
-            "best": {"metric": trainer.headline_name, "value": progress.best, "iteration": progress.best_step},
+            "best": {
+                "metric": trainer.headline_name,
+                "value": progress.best,
+                "iteration": progress.best_step,
+            },
             "seconds": round(progress.seconds, 1),
             "automations": trainer.standing(),
         }
@@ -221,7 +231,7 @@ class Session:
 def run_folder(options: Options) -> RunFolder:
     """Where the run of these options keeps its files."""
     path = options.path
-    experiments = Path(path.experiments_root or "experiments")
+    experiments = Path(path.experiments_root)
     root = experiments / options.name
     return RunFolder(
         root=root,

@@ -185,7 +185,9 @@ class Trainer:
 
     def _ended(self) -> bool:
         cooldown = self.controls.cooldown
-        return bool(self.progress.stop_rule) and (cooldown is None or cooldown.done(self.progress.position) >= 1)
+        return bool(self.progress.stop_rule) and (
+            cooldown is None or cooldown.done(self.progress.position) >= 1
+        )
 
     def _step(self) -> None:
         """One optimizer step, however many attempts the memory needs."""
@@ -253,7 +255,9 @@ class Trainer:
             step=progress.step,
             position=progress.position,
             lr_exhausted=self._schedule(progress.time) < 0.01,
-            show=self._recorder.image(progress.step) if self._recorder and self._recorder.wants_images else None,
+            show=self._recorder.image(progress.step)
+            if self._recorder and self._recorder.wants_images
+            else None,
         )
         progress.validated = progress.step
         progress.seconds += time.monotonic() - began
@@ -364,7 +368,9 @@ class Trainer:
             )
 
     def _restart_batches(self) -> None:
-        self._batches = self.loader.batches(self.progress.position, self.controls.batch, self.controls.lq_size)
+        self._batches = self.loader.batches(
+            self.progress.position, self.controls.batch, self.controls.lq_size
+        )
 
     # --- saving --------------------------------------------------------------------------------------------
 

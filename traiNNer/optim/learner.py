@@ -52,6 +52,7 @@ class Learner:
         device = self._parameters[0].device
         self.scaler = _Scaler(device) if fp16 else None
         self._fused = has_device_skip(optimizer)
+        self._has_stepped = False
         self._buffers = _Buffers(net)
 
     @property
@@ -113,6 +114,7 @@ class Learner:
     def forget_moments(self) -> None:
         """Let the optimizer start afresh, as after a return to earlier weights."""
         self.optimizer.state.clear()
+        self._has_stepped = False
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, moments and loss scale. The optimizer's settings are not state: the YAML gives them."""
@@ -144,8 +146,9 @@ class Learner:
     def _guarded_step(self, applied: Tensor, divisor: Tensor | float, gradients: list[Tensor]) -> None:
         """For other optimizers: keep what was, step, and put it back where the step is to be skipped."""
         torch._foreach_div_(gradients, divisor)
-        if not self.optimizer.state and not applied:  # the one read of a run: moments do not exist yet
+        if not self._has_stepped and not applied:  # the one host read: there are no moments yet to put back
             return
+        self._has_stepped = True
         tensors = [*self._parameters, *self._moments()]
         before = [tensor.clone() for tensor in tensors]
         self.optimizer.step()
