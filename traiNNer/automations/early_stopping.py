@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from traiNNer.automations import AUTOMATIONS, Automation
-from traiNNer.automations.statistics import Z95, RunningLine, upper_projection
+from traiNNer.automations.statistics import RunningLine, upper_projection
 from traiNNer.automations.validation_record import ValidationRecord, read_scores
 from traiNNer.control import (
     ChangeEvent,
@@ -186,6 +186,8 @@ class IntelligentEarlyStopping(Automation[_State]):
         curve, record = self.state.curve, self.state.record
         if len(curve) < FEWEST_POINTS or record.highest is None:
             return False
+        # the later half: curves bend, and a line through all of it would promise the gains of the beginning
+        curve = curve[-max(FEWEST_POINTS, len(curve) // 2) :]
         end = max(curve[-1][0], math.log(self._samples))
         bound = upper_projection([x for x, _ in curve], [y for _, y in curve], end)
         return bound - record.highest < self._margin
@@ -256,7 +258,7 @@ class IntelligentEarlyStopping(Automation[_State]):
         since = s.record.below_since
         if since is None or s.step - since < self._patience or s.record.since < FEWEST_VALIDATIONS:
             return ""
-        if not s.losses.falls(Z95):
+        if not s.losses.falls(3.0):
             return ""
         return (
             f"overfitting: {self._label} below its best for {s.step - since} iterations, the loss still falls"

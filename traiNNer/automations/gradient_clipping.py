@@ -212,7 +212,9 @@ class AdaptiveGradientClipping(Automation[_State]):
         wanted = self._bounded(network.norms.usual)
         off, slack = math.log(wanted / threshold), 0.5 * network.norms.deviation
         statistic, limit = wanted, threshold
-        if tally.rate > CLIP_RATE:
+        if inside != threshold:
+            move, why = 0.0, "the bounds of the configuration"
+        elif tally.rate > CLIP_RATE:
             move, why = self._reach, f"clipping rate {tally.rate:.1%} above {CLIP_RATE:.0%}"
             statistic, limit = tally.rate, CLIP_RATE
         elif off > slack:
@@ -220,7 +222,7 @@ class AdaptiveGradientClipping(Automation[_State]):
         elif -off > (slack if tally.mean < threshold / 5 else max(slack, self._reach)):
             move, why = max(off, -self._reach), f"low gradients (average norm {tally.mean:.4g})"
         else:
-            move, why = 0.0, "the bounds of the configuration"
+            return None
         new = self._bounded(threshold * math.exp(move))
         if abs(math.log(new / threshold)) < 1e-3:
             return None

@@ -101,7 +101,7 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         improvement_threshold: float = 0.001,
         min_lr_factor: float = 0.1,
         max_lr_factor: float = 2.0,
-        fallback: ScheduleFallback = ScheduleFallback(),
+        fallback: ScheduleFallback | None = None,
         facts: RunFacts,
     ) -> None:
         if not 0 < min_lr_factor <= 1 <= max_lr_factor:
@@ -112,7 +112,7 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         self._threshold, self._patience = adaptation_threshold, plateau_patience
         self._improvement = improvement_threshold
         self.min_factor, self._max = min_lr_factor, max_lr_factor
-        self.base_schedule = fallback
+        self.base_schedule = fallback or ScheduleFallback()
         self._facts = facts
         self._settling = math.ceil(3 / (1 - facts.ema_decay)) if facts.ema_decay > 0 else 0
         self.state = _State()

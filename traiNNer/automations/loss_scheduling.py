@@ -98,8 +98,9 @@ class DynamicLossScheduling(Automation[_State]):
                 s.step = event.step
                 on = {label: g for label, g in event.gradient_at_output.items() if label in event.losses}
                 s.losses = {label: loss for label, loss in s.losses.items() if label in event.losses}
-                if on != s.seen:
-                    s.seen = on
+                news = any(s.seen.get(label) != gradient for label, gradient in on.items())
+                s.seen = on
+                if news:
                     self._measure(on, event.step)
             case ChangeEvent(control=control) if control in CHANGES:
                 for loss in s.losses.values():
