@@ -59,7 +59,7 @@ def test_make_lr_lists_failures_at_the_end_and_makes_the_rest(photos, tmp_path):
     write_image(photos / "dot.png", np.zeros((1, 5, 3), np.uint8))
     done = _run("make_lr.py", photos, tmp_path, "--processes", 1)
     assert done.returncode == 1
-    assert "failed: " in done.stderr and "broken.png: is cut short" in done.stderr
+    assert "failed: " in done.stderr and "broken.png: is damaged" in done.stderr
     assert "dot.png: is smaller than 2 pixels" in done.stderr
     assert "2 of 4 images failed" in done.stderr
     assert "2 LR images made" in done.stdout

@@ -114,6 +114,7 @@ def _decode(data: bytes, path: str | Path) -> Pixels:
 # --- headers -----------------------------------------------------------------------------------------------
 
 _REMEDY = "; save it as grey or RGB with 8 or 16 bits a value"
+_CUT_SHORT = "is cut short; copy or download it again"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
@@ -143,23 +144,17 @@ class _Tag(IntEnum):
 
 
 def _problem(data: bytes) -> str | None:
-    """What decoders pass over in silence: missing ends, and kinds of TIFF that come out wrong."""
+    """What decoders pass over in silence: a missing end of JPEG and TIFF, and TIFFs that come out wrong."""
     if not data:
         return "is empty"
-    whole = True
     with contextlib.suppress(struct.error, IndexError):  # a senseless header is for the decoder to refuse
-        if data.startswith(_PNG):
-            whole = data.rfind(b"IEND") > 0
-        elif data.startswith(_JPEG):  # a thumbnail in front of the scan has an end of its own
+        if data.startswith(_JPEG):  # a thumbnail in front of the scan has an end of its own
             scan = next((at for marker, at in _jpeg_segments(io.BytesIO(data)) if marker == _JPEG_SCAN), 0)
-            whole = data.rfind(_JPEG_END) > scan
-        elif data.startswith(b"RIFF"):
-            whole = struct.unpack_from("<I", data, 4)[0] + 8 <= len(data)
-        elif data.startswith(b"BM"):
-            whole = _bmp_bytes(data) <= len(data)
+            if data.rfind(_JPEG_END) < scan:
+                return _CUT_SHORT
         elif data[:4] in _TIFF:
             return _tiff_problem(data)
-    return None if whole else "is cut short; copy or download it again"
+    return None
 
 
 def _size_from_header(file: BinaryIO) -> tuple[int, int] | None:
@@ -222,14 +217,6 @@ def _webp_size(head: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _bmp_bytes(data: bytes) -> int:
-    """How long an uncompressed BMP must be; 0 for other kinds."""
-    offset, header, width, height, _, bits, packing = struct.unpack_from("<IIiiHHI", data, 10)
-    if header < 40 or packing not in (0, 3):
-        return 0
-    return offset + (width * bits + 31) // 32 * 4 * abs(height)
-
-
 def _tiff_tags(file: BinaryIO) -> dict[int, tuple[int, ...]]:
     """The whole-number fields of the first directory (TIFF 6.0, section 2)."""
     file.seek(0)
@@ -260,5 +247,5 @@ def _tiff_problem(data: bytes) -> str | None:
     for offsets, lengths in ((_Tag.STRIP_OFFSETS, _Tag.STRIP_BYTES), (_Tag.TILE_OFFSETS, _Tag.TILE_BYTES)):
         for offset, length in zip(tags.get(offsets, ()), tags.get(lengths, ()), strict=False):
             if offset + length > len(data):
-                return "is cut short; copy or download it again"
+                return _CUT_SHORT
     return None
