@@ -218,7 +218,7 @@ def _lines(value: Mapping[str, Any], path: Path, options: Options) -> list[str]:
         place = (*path, key)
         if isinstance(item, dict) and item:
             lines += [f"{write_scalar(key)}:", *("  " + line for line in _lines(item, place, options))]
-        elif isinstance(item, list) and any(isinstance(entry, dict) for entry in item):
+        elif isinstance(item, list) and item and all(isinstance(entry, dict) and entry for entry in item):
             lines.append(f"{write_scalar(key)}:")
             for index, entry in enumerate(item):
                 first, *rest = _lines(entry, (*place, index), options)

@@ -7,7 +7,7 @@ num_gpu: auto
 datasets:
   train: {name: T, type: PairedImageDataset, dataroot_gt: [a, b], dataroot_lq: [c, d], gt_size: 96}
   val: {dataroot_gt: e, dataroot_lq: f}
-network_g: {type: ParagonSR2, scale: 2, channels: [8, 16], text: "1e-4", nothing: null}
+network_g: {type: ParagonSR2, scale: 2, channels: [8, [16], {a: 1}, {}], text: "1e-4", nothing: null}
 train:
   total_iter: 1e3
   optim_g: {type: AdamW, lr: 1e-4}

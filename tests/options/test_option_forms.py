@@ -1,4 +1,4 @@
-"""Automations in every form in which they are written: aliases, switches, misplaced and deprecated options."""
+"""Automations in every form in which they are written: aliases, switches, misplaced or deprecated names."""
 
 import logging
 
