@@ -162,7 +162,9 @@ def random_history(seed, windows=150):
                     values[i] = rng.choice([math.nan, math.inf, 1e3, 1e-12])
         level *= 0.995
         on = {"l1": losses, "gan": other} if index > windows // 3 else {"l1": losses}
-        norms_by_net = {"g": norms, "d": noisy(rng, 0.5, 0.3, count)} if index > windows // 3 else {"g": norms}
+        norms_by_net = (
+            {"g": norms, "d": noisy(rng, 0.5, 0.3, count)} if index > windows // 3 else {"g": norms}
+        )
         events.append(
             replace(
                 window(step, losses=losses, norms=norms),

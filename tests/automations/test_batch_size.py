@@ -2,6 +2,7 @@ import math
 
 import pytest
 from automations.simulate import controls, drive, facts, flat, window
+
 from traiNNer.automations.batch_size import BatchFallback, DynamicBatchSizeOptimizer
 from traiNNer.automations.memory_plan import divisors, grown, largest_fitting
 from traiNNer.control import OutOfMemoryEvent
@@ -67,7 +68,9 @@ def test_the_batch_grows_only_if_the_user_allows_it_and_only_while_it_brings_spe
 
     assert run(linear(0.001), speed=faster) == []
     in_force = controls()
-    found = run(linear(0.001), automation=optimizer(max_batch_size=64), in_force=in_force, speed=faster, windows=300)
+    found = run(
+        linear(0.001), automation=optimizer(max_batch_size=64), in_force=in_force, speed=faster, windows=300
+    )
     assert [d.batch for _, d in found] == [12, 18, 27, 18]
     assert in_force.batch == 18 and "no gain in speed" in found[-1][1].reason
     for (_, a), (_, b) in zip(found, found[1:], strict=False):
@@ -85,11 +88,15 @@ def test_a_growth_of_less_than_five_percent_returns_and_stays():
 
 def test_growth_needs_two_reviews_with_room_in_a_row():
     peaks = iter([0.5] * 10 + [0.86] * 10 + [0.5] * 10 + [0.5] * 10)
-    found = run(lambda c: next(peaks), automation=optimizer(max_batch_size=32, vram_history_size=5), windows=40)
+    found = run(
+        lambda c: next(peaks), automation=optimizer(max_batch_size=32, vram_history_size=5), windows=40
+    )
     assert [s for s, _ in found] == [400]
 
 
-@pytest.mark.parametrize("kind, expected", [("AdamW", math.sqrt(1.5)), ("SGD", 1.5), ("Adan", math.sqrt(1.5))])
+@pytest.mark.parametrize(
+    "kind, expected", [("AdamW", math.sqrt(1.5)), ("SGD", 1.5), ("Adan", math.sqrt(1.5))]
+)
 def test_the_learning_rate_goes_with_the_batch(kind, expected):
     in_force = controls()
     automation = optimizer(max_batch_size=12, facts=facts(optimizer=kind))

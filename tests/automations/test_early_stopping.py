@@ -6,6 +6,7 @@ from statistics import fmean
 import pytest
 from automations.simulate import controls, drive, facts, flat, noisy, validation, window
 from pydantic import ValidationError
+
 from traiNNer.automations import AUTOMATIONS
 from traiNNer.automations.early_stopping import IntelligentEarlyStopping
 from traiNNer.control import ChangeEvent
@@ -123,7 +124,10 @@ def test_a_broken_run_ends_with_an_error_and_the_best_weights_whatever_the_setti
 
 
 def test_one_bad_validation_alone_is_not_broken():
-    events = [window(100), *(validation(1000 * k, [v, v]) for k, v in ((1, 30.0), (2, 26.0), (3, 30.0), (4, 26.0)))]
+    events = [
+        window(100),
+        *(validation(1000 * k, [v, v]) for k, v in ((1, 30.0), (2, 26.0), (3, 30.0), (4, 26.0))),
+    ]
     assert flat(drive(stopping(warmup_iterations=0), events)) == []
 
 
@@ -213,7 +217,9 @@ def test_min_epochs_that_can_never_be_reached_are_said(caplog):
 def test_a_comparison_with_other_images_is_not_attempted():
     automation = stopping()
     drive(automation, [window(10), validation(1000, [30.0, 31.0])])
-    drive(automation, [ChangeEvent(1500, 1, "validation", "metric_guard"), validation(2000, [20.5, 21.5, 22.5])])
+    drive(
+        automation, [ChangeEvent(1500, 1, "validation", "metric_guard"), validation(2000, [20.5, 21.5, 22.5])]
+    )
     assert automation.state.record.best == [20.5, 21.5, 22.5] and automation.state.record.highest == 21.5
 
 

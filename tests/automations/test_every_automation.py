@@ -5,8 +5,10 @@ import inspect
 import json
 
 import pytest
+import yaml
 from automations.simulate import ALL, apply, controls, drive, facts, flat, random_history
 from pydantic import ValidationError
+
 from traiNNer.automations import AUTOMATIONS
 from traiNNer.control import to_plain
 
@@ -162,3 +164,19 @@ def test_what_is_only_monitored_is_said_once_and_not_at_every_window(name):
         automation.observe(event)
         said += len(automation.decide(in_force))
     assert said < len(events) / 2
+
+
+ENGINES = {"enabled", "max_adjustments", "monitor_only", "max_no_improvement", "improvement_threshold"}
+"""Options that the engine takes, or that are other names in the stopping block."""
+
+
+@pytest.mark.parametrize("name", ["guide_full.yml", "analysis_recommended.fragment.yml"])
+def test_the_blocks_of_the_contract_build(contract_root, name):
+    tree = yaml.safe_load((contract_root / name).read_text())
+    blocks = tree["train"]["training_automations"]
+    for automation, block in blocks.items():
+        if automation == "enabled":
+            continue
+        other = ENGINES if automation == "IntelligentEarlyStopping" else ENGINES - {"improvement_threshold"}
+        options = {k: v for k, v in block.items() if k not in other}
+        AUTOMATIONS.build({"type": automation, **options}, facts=facts())

@@ -4,6 +4,7 @@ import random
 
 import pytest
 from automations.simulate import apply, controls, drive, facts, flat, window
+
 from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping, ClipFallback
 from traiNNer.automations.norm_patterns import NormPattern, Pattern, pattern_key, prior_threshold
 from traiNNer.control import ChangeEvent, RequestEvent, to_plain
@@ -62,7 +63,7 @@ def test_fewer_than_one_healthy_step_in_a_hundred_is_touched_and_none_is_skipped
 def test_a_spike_gets_an_ordinary_length_or_is_skipped():
     windows = healthy(2)
     clip = run(windows)[2]
-    assert 0.03 * 20 > clip.threshold
+    assert clip.threshold < 0.03 * 20
     assert clip.target == pytest.approx(0.03, rel=0.15)
     assert clip.threshold == pytest.approx(0.03 * math.exp(3 * 0.35), rel=0.35)
     assert clip.skip_above == pytest.approx(0.03 * math.exp(6 * 0.35), rel=0.7)

@@ -3,6 +3,7 @@ import random
 
 import pytest
 from automations.simulate import controls, drive, facts, flat, noisy, validation, window
+
 from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
 from traiNNer.control import (
     ChangeEvent,
@@ -85,7 +86,9 @@ def test_a_loss_plateau_is_no_plateau_while_the_images_still_improve():
 
 
 def test_a_slow_divergence_halves_the_rate():
-    found = run(lambda s: 0.05 * (1.0 if s < 3000 else 1.15 ** ((s - 3000) / 1000)), cv=0.12, steps=8000, progress=0.2)
+    found = run(
+        lambda s: 0.05 * (1.0 if s < 3000 else 1.15 ** ((s - 3000) / 1000)), cv=0.12, steps=8000, progress=0.2
+    )
     step, first = found[0]
     assert first.reason.startswith("divergence") and first.factor == 0.5 and step < 6500
     assert first.statistic > first.limit
@@ -262,7 +265,6 @@ def test_the_fallback_never_raises_the_rate():
 
 def test_the_base_schedule_of_the_fallback_is_cosine_unless_written():
     assert scheduler().base_schedule.scheduler_type == "cosine"
-
 
 
 OPTIONS = [

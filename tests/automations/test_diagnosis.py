@@ -1,0 +1,56 @@
+import pytest
+
+from traiNNer.automations.diagnosis import RunNumbers, diagnose
+
+HEALTHY = {
+    "progress": 1.0, "grad_clip_ratio": 0.01, "norm_doubling": 1.1, "update_ratio": 1e-3, "main_loss": "l1",
+    "loss_shares": {"l1": 0.8, "gan": 0.2}, "residual_ratio": 0.8, "edge_ratio": 0.95, "metric": "val/psnr",
+    "score": 30.0, "bicubic": 28.0, "data_wait_share": 0.02,
+}  # fmt: skip
+
+
+def row(quantity, **changes):
+    rows = {r.quantity: r for r in diagnose(RunNumbers(**{**HEALTHY, **changes}))}
+    return rows[quantity]
+
+
+def test_a_healthy_run_gets_no_advice():
+    rows = diagnose(RunNumbers(**HEALTHY))
+    assert [r.verdict for r in rows] == ["ok"] * 9 and all(r.advice == "" for r in rows)
+
+
+@pytest.mark.parametrize(
+    "quantity, changes, verdict, words",
+    [
+        ("grad_clip_ratio", {"grad_clip_ratio": 0.1}, "warning", "fall"),
+        ("grad_clip_ratio", {"grad_clip_ratio": 0.15, "progress": 0.01}, "ok", ""),
+        ("grad_clip_ratio", {"grad_clip_ratio": 0.6}, "bad", "learning rate or loss scale too high"),
+        ("norm trend", {"norm_doubling": 2.1}, "warning", "lower the learning rate"),
+        ("update_ratio", {"update_ratio": 0.02}, "warning", "lower the learning rate"),
+        ("update_ratio", {"update_ratio": 1e-6}, "warning", "raise the learning rate"),
+        ("loss share l1", {"loss_shares": {"l1": 0.05, "gan": 0.95}}, "warning", "dominated"),
+        ("loss share gan", {"loss_shares": {"l1": 0.9999, "gan": 0.0001}}, "warning", "inactive"),
+        ("residual_ratio", {"residual_ratio": 0.2}, "warning", "little"),
+        ("residual_ratio", {"residual_ratio": 0.05}, "bad", "collapsed to interpolation"),
+        ("residual_ratio", {"residual_ratio": 1.6}, "bad", "hallucinating"),
+        ("edge_ratio", {"edge_ratio": 0.7}, "warning", "blur"),
+        ("edge_ratio", {"edge_ratio": 1.1}, "warning", "ringing"),
+        ("edge_ratio", {"edge_ratio": 1.1, "adversarial": True}, "ok", ""),
+        ("val/psnr vs bicubic", {"score": 27.0}, "bad", "misaligned data"),
+        ("val/psnr vs bicubic", {"score": 27.0, "warm": False}, "warning", "early"),
+        ("data_wait_share", {"data_wait_share": 0.3}, "warning", "loader bound"),
+    ],
+)
+def test_every_rule_of_the_table(quantity, changes, verdict, words):
+    found = row(quantity, **changes)
+    assert found.verdict == verdict and words in found.advice
+
+
+def test_a_metric_of_which_less_is_better_is_above_bicubic_when_lower():
+    found = row("val/lpips vs bicubic", metric="val/lpips", score=0.1, bicubic=0.3, higher_is_better=False)
+    assert found.verdict == "ok" and found.value == pytest.approx(0.2)
+
+
+def test_what_was_not_measured_is_unknown_and_gets_no_advice():
+    rows = diagnose(RunNumbers(progress=0.5))
+    assert len(rows) == 8 and all(r.verdict == "unknown" and r.advice == "" for r in rows)
