@@ -1,0 +1,87 @@
+"""Two processes are one run with twice the batch."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import small_run
+import torch
+from safetensors.torch import load_file
+
+from traiNNer.engine.checkpoint import read_state
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run")
+    small_run.write_data(path)
+    return path
+
+
+def run(folder, name, batch, processes, *arguments):
+    configuration = {**small_run.options(folder), "name": name}
+    configuration["datasets"]["train"]["batch_size_per_gpu"] = batch
+    configuration["val"] = {"val_freq": 20}
+    file = folder / f"{name}.yml"
+    file.write_text(json.dumps(configuration))
+    launcher: tuple[str, ...] = ()
+    if processes > 1:
+        launcher = ("-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--rdzv_backend=c10d")
+        launcher = (*launcher, "--rdzv_endpoint=localhost:0")
+        arguments = ("--launcher", "pytorch", *arguments)
+    printed = small_run.train(file, *arguments, launcher=launcher)
+    assert printed.returncode == 0, printed.stdout + printed.stderr
+    return folder / "experiments" / name
+
+
+@pytest.fixture(scope="module")
+def two(folder):
+    return run(folder, "two", 4, 2)
+
+
+def test_two_processes_end_with_the_weights_of_one_with_twice_the_batch(folder, two):
+    one = run(folder, "one", 8, 1)
+    left, right = (load_file(path / "models/net_g_20.safetensors") for path in (one, two))
+    for name, tensor in left.items():
+        torch.testing.assert_close(tensor, right[name], rtol=0, atol=1e-5)
+    scores = []
+    for path in (one, two):
+        records = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+        scores.append([r["metrics"]["psnr"] for r in records if r["kind"] == "val"])
+        assert [r["iter"] for r in records if r["kind"] == "train"] == [5, 10, 15, 20]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+    assert (two / "summary.json").exists()
+
+
+def test_two_processes_resume_as_if_nothing_had_happened(folder, two):
+    part = run(folder, "part", 4, 2, "train.total_iter=20")
+    for state in ("18", "20"):
+        (part / f"training_states/{state}.state").unlink()
+    run(folder, "part", 4, 2, "--auto_resume")
+    whole, resumed = (read_state(path / "training_states/20.state") for path in (two, part))
+    for name, tensor in whole["model"]["generator"]["net"].items():
+        assert torch.equal(tensor, resumed["model"]["generator"]["net"][name])
+
+
+_KILLED = """
+import sys
+from traiNNer.engine.distributed import Processes
+processes = Processes.start("pytorch", cpu=True)
+print(processes.any(processes.rank == 1), processes.maximum([processes.rank, 5.0]))
+processes.end()
+"""
+
+
+def test_a_flag_of_one_process_is_seen_by_all(tmp_path):
+    script = tmp_path / "flags.py"
+    script.write_text(_KILLED)
+    command = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--rdzv_endpoint=localhost:0"]
+    printed = subprocess.run(
+        [sys.executable, *command, "--rdzv_backend=c10d", str(script)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=small_run.ROOT,
+    )
+    assert printed.stdout.count("True [1.0, 5.0]") == 2, printed.stderr
