@@ -43,7 +43,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--gt", required=True, help="folder of training photographs")
     parser.add_argument("--lq", required=True, help="folder of the same at half the size")
-    parser.add_argument("--bench", required=True, type=Path, help="folder with Set5 and Set14, each HR and LRx2")
+    parser.add_argument(
+        "--bench", required=True, type=Path, help="folder with Set5 and Set14, each HR and LRx2"
+    )
     parser.add_argument("--out", required=True, type=Path, help="file of JSON lines, one a finished run")
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--batch", type=int, default=4)
@@ -110,7 +112,9 @@ def run_once(args: argparse.Namespace, network: dict[str, Any], seed: int) -> di
         file.write_text(json.dumps(configuration))  # JSON is YAML
         began = time.monotonic()
         command = [sys.executable, str(ROOT / "train.py"), "-opt", str(file)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        subprocess.run(
+            command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
         lines = (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()
     scores = {r["set"]: r["metrics"]["psnr"] for line in lines if (r := json.loads(line))["kind"] == "val"}
     return {**scores, "seconds": round(time.monotonic() - began)}
@@ -118,7 +122,10 @@ def run_once(args: argparse.Namespace, network: dict[str, Any], seed: int) -> di
 
 def table(runs: list[dict[str, Any]]) -> str:
     """Markdown: network, options, Set5, Set14, paired difference to the default."""
-    lines = ["| network | options | seeds | Set5 | Set14 | gain on Set5 | gain on Set14 |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| network | options | seeds | Set5 | Set14 | gain on Set5 | gain on Set14 |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for network in NETWORKS:
         for label in OPTIONS:
             mine = {r["seed"]: r for r in runs if r["network"] == network and r["options"] == label}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter
@@ -23,7 +23,7 @@ class Plain:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 

@@ -135,8 +135,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(batch, name):
         net = Poisoned(poisoned)
         optimizer = build_optimizer({"type": name, "lr": 1e-2}, net.parameters())
         model = make_model(net, optimizer=optimizer)
-        model._seed = 0
-        for step in range(steps):
+        for _ in range(steps):
             model.set_learning_rates(20, 1.0)
             model.optimize_parameters(batch, 0, CONTROLS)
         return model

@@ -111,7 +111,7 @@ def read_state(path: Path) -> dict[str, Any]:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except DamagedState:
         raise
-    except Exception as error:  # noqa: BLE001 - a damaged zip or pickle may raise anything
+    except Exception as error:
         raise DamagedState(f"{path}: {type(error).__name__}: {error}".split("\n")[0]) from error
     if not isinstance(saved, dict) or "parts" not in saved:
         raise DamagedState(f"{path}: not a training state of this program")

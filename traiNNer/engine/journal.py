@@ -13,9 +13,9 @@ from typing import Any
 class Journal:
     """A file of JSON objects, one a line, each with the `iter` it belongs to.
 
-    A training state remembers how long the file was; going on from it first cuts the file to that length, since
-    the run will write the rest again. Numbers that are not finite are written as text ("nan", "inf"), since
-    JSON has no word for them.
+    A training state remembers how long the file was; going on from it first cuts the file to that length,
+    since the run will write the rest again. Numbers that are not finite are written as text ("nan", "inf"),
+    since JSON has no word for them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,7 +25,7 @@ class Journal:
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one line and hand it to the system, so that a kill cannot lose it."""
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(record)) + "\n")
+            file.write(json.dumps(finite(record)) + "\n")
 
     def settle(self) -> int:
         """Bring everything safely to the disk; returns the length in bytes."""
@@ -41,11 +41,12 @@ class Journal:
             os.truncate(self._path, length)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A value as JSON can hold it: numbers that are not finite as text, "nan", "inf" or "-inf"."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from traiNNer.data.demo import ensure_demo_data
@@ -25,24 +26,51 @@ def open_sets(
     Raises:
         ConfigError: Missing folders, files without partner, sizes that do not fit, unreadable headers.
     """
-    data = dict(options.datasets)
+    keys = [key for key in options.datasets if key == "train" or options.val.val_enabled]
+    opened = _open_all(options, keys, processes)
+    train = opened.pop("train")
+    train.report_small(int(options.datasets["train"].lq_size or 0))
+    return train, _by_name(options, opened)
+
+
+def open_test_sets(options: Options, processes: Processes) -> dict[str, PairedImageDataset]:
+    """All sets but that of the training, by name, every pair checked.
+
+    Raises:
+        ConfigError: As `open_sets`, and where there is no such set.
+    """
+    keys = [key for key in options.datasets if key != "train"]
+    if not keys:
+        raise ConfigError("datasets: needs a set to measure, under a key that begins with 'val' or 'test'")
+    return _by_name(options, _open_all(options, keys, processes))
+
+
+def _open_all(options: Options, keys: Sequence[str], processes: Processes) -> dict[str, PairedImageDataset]:
+    """The sets by key, after the demonstration data is made if one of them is part of it."""
+    data = {key: options.datasets[key] for key in keys}
     if processes.is_main and any(_is_demo(root) for part in data.values() for root in _roots(part)):
         ensure_demo_data(DEMO, options.scale)
     processes.wait()
     problems: list[str] = []
     opened: dict[str, PairedImageDataset] = {}
     for key, part in data.items():
-        if key != "train" and not options.val.val_enabled:
-            continue
         try:
             opened[key] = _open(options, key, part)
         except ConfigError as error:
             problems += [f"datasets.{key}: {line}" for line in error.problems]
     if problems:
         raise ConfigError(problems)
-    train = opened.pop("train")
-    train.report_small(int(data["train"].lq_size or 0))
-    return train, {data[key].name: images for key, images in opened.items()}
+    return opened
+
+
+def _by_name(options: Options, opened: Mapping[str, PairedImageDataset]) -> dict[str, PairedImageDataset]:
+    named: dict[str, PairedImageDataset] = {}
+    for key, images in opened.items():
+        name = options.datasets[key].name
+        if name in named:
+            raise ConfigError(f"datasets.{key}.name: another set is named {name!r} already")
+        named[name] = images
+    return named
 
 
 def _open(options: Options, key: str, data: DatasetOptions) -> PairedImageDataset:

@@ -12,10 +12,9 @@ from typing import Any, Literal
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from traiNNer import __version__
-from traiNNer.control import ValidationEvent
+from traiNNer.data.audit import audit
 from traiNNer.data.sources import PairedImageDataset
 from traiNNer.engine.build import Parts, build_parts, check_parts
 from traiNNer.engine.checkpoint import Checkpointer, read_state
@@ -27,12 +26,17 @@ from traiNNer.engine.memory import memory_source
 from traiNNer.engine.prepare_data import open_sets
 from traiNNer.engine.recorder import Recorder
 from traiNNer.engine.run_folder import RunFolder, written_beside
+from traiNNer.engine.score_table import score_table
 from traiNNer.engine.signals import StopSignal
 from traiNNer.engine.trainer import Trainer
 from traiNNer.options import Options, dump_resolved, load_options
 from traiNNer.registry import ConfigError
 
 _log = logging.getLogger(__name__)
+
+
+_AUDITED_IN_CHECK = 64  # pairs
+_AUDITED_AT_START = 16  # enough to notice shifted, swapped or darkened sets without delaying the run
 
 
 class Session:
@@ -84,6 +88,7 @@ class Session:
         state = self._starting_state()
         if self.processes.is_main:
             self._open_folder(resuming=state is not None)
+            self._audit(_AUDITED_AT_START, every_line=False)
         trainer, recorder = self._assemble(state)
         status: Literal["completed", "stopped_early", "interrupted", "failed"] = "failed"
         reason = ""
@@ -93,7 +98,7 @@ class Session:
         except ConfigError as error:
             reason = str(error)
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever ends a run belongs into its summary
             reason = f"{type(error).__name__}: {error}"
             _log.exception("The run failed at iteration %s", f"{trainer.progress.step:,}")
         finally:
@@ -105,6 +110,9 @@ class Session:
 
     def check(self) -> int:
         """Build everything, run one step and one validation image, print what was found, write nothing."""
+        findings = self._audit(_AUDITED_IN_CHECK, every_line=True)
+        if not findings:
+            _log.info("The data: nothing suspicious in the pairs looked at")
         parts = self._build()
         trainer = self._trainer(parts, None, None)
         trainer.rehearse()
@@ -113,6 +121,15 @@ class Session:
             "One step and one validation image went through; the network has %s parameters", f"{total:,}"
         )
         return 0
+
+    def _audit(self, count: int, *, every_line: bool) -> int:
+        """Look at some training pairs and say what is suspicious; returns the number of findings."""
+        report = audit(self.train_set, count, seed=int(self.options.manual_seed))
+        for line in report.lines() if every_line else []:
+            _log.info("%s", line)
+        for finding in report.findings:
+            _log.warning("datasets.train: %s", finding)
+        return len(report.findings)
 
     def close(self) -> None:
         """Leave the other processes and close the log."""
@@ -225,7 +242,7 @@ class Session:
             partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         _log.info("Run %s: %s (%s)", status, reason, self.folder.root)
         if status in ("completed", "stopped_early") and trainer.last_validation:
-            (self.console or Console()).print(_result_table(trainer.last_validation))
+            (self.console or Console()).print(score_table(trainer.last_validation))
 
 
 def run_folder(options: Options) -> RunFolder:
@@ -268,12 +285,3 @@ def _environment(device: torch.device) -> str:
         "threads": str(torch.get_num_threads()),
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())])
-
-
-def _result_table(event: ValidationEvent) -> Table:
-    table = Table("set", "metric", "bicubic", "trained", "gain", title="Bicubic against the trained network")
-    for name, scores in event.sets.items():
-        for label, values in scores.metrics.items():
-            trained, bicubic = sum(values) / len(values), sum(scores.baseline[label]) / len(values)
-            table.add_row(name, label, f"{bicubic:.4f}", f"{trained:.4f}", f"{trained - bicubic:+.4f}")
-    return table

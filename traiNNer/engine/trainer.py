@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
@@ -236,8 +236,8 @@ class Trainer:
                 total=numbers.total,
                 grad_norm=numbers.grad_norm,
                 applied=numbers.applied,
-                gradient_at_output={},
-                update_ratio=None,
+                gradient_at_output=numbers.gradient_at_output,
+                update_ratio=numbers.update_ratio,
                 memory_peak=memory,
                 seconds=seconds,
                 data_wait=wait / seconds if seconds else 0.0,
@@ -293,7 +293,7 @@ class Trainer:
                 if self._recorder:
                     self._recorder.decision(self.progress.step, proposal)
 
-    def _apply(self, proposal: Proposal) -> list[Event]:
+    def _apply(self, proposal: Proposal) -> list[Event]:  # noqa: C901 - one case for each kind of decision
         """The one place where a decision becomes an effect. Returns what others should know of it."""
         controls, progress = self.controls, self.progress
         match proposal.decision:

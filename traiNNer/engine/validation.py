@@ -1,4 +1,4 @@
-"""Measuring the network on validation sets: one image at a time, on the device, beside bicubic enlargement."""
+"""Measuring a network on validation sets: one image at a time, on the device, beside bicubic enlargement."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from traiNNer.control import SetScores, ValidationEvent
 from traiNNer.data.resize import imresize
 from traiNNer.data.sources import Pixels
 from traiNNer.engine.distributed import Processes
-from traiNNer.models.sr_model import Arithmetic, SRModel
+from traiNNer.models.sr_model import Arithmetic
 
 
 class ImageSet(Protocol):
@@ -26,6 +26,19 @@ class ImageSet(Protocol):
 
     def pair(self, index: int) -> tuple[Pixels, Pixels, str]:
         """LQ, GT (exactly `scale` times as large) and the name of one image."""
+        ...
+
+
+class Upscaler(Protocol):
+    """What can be measured, such as `SRModel`."""
+
+    @property
+    def released(self) -> nn.Module:
+        """The network that is measured."""
+        ...
+
+    def enhance(self, lq: Tensor, *, tile: int, overlap: int) -> Tensor:
+        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1; see `models.inference.enhance`."""
         ...
 
 
@@ -92,7 +105,7 @@ class Validator:
 
     def run(
         self,
-        model: SRModel,
+        model: Upscaler,
         *,
         step: int,
         position: int,
@@ -103,7 +116,7 @@ class Validator:
         """Score every image of every set; every process returns the same event.
 
         Args:
-            model: Its running average is measured where there is one.
+            model: What is measured; of an `SRModel` the running average where there is one.
             step: For the event, as `position` and `lr_exhausted`.
             show: Called with each image this process scored.
             progress: Called with the images done and their number.
@@ -127,7 +140,7 @@ class Validator:
         finite = all(bool(torch.isfinite(p).all()) for p in model.released.parameters())
         return ValidationEvent(step, position, sets, weights_finite=finite, lr_exhausted=lr_exhausted)
 
-    def rehearse(self, model: SRModel) -> None:
+    def rehearse(self, model: Upscaler) -> None:
         """Score the first image of every set, to see that it works."""
         for validation_set in self.sets:
             self._measure(model, validation_set, 0, with_baseline=True, show=None)
@@ -153,7 +166,7 @@ class Validator:
 
     def _measure(
         self,
-        model: SRModel,
+        model: Upscaler,
         validation_set: ValidationSet,
         index: int,
         *,

@@ -6,6 +6,7 @@ trainer reads once per window of steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from traiNNer.losses import LossInputs
 from traiNNer.models.inference import enhance
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import NO_LIMIT, Learner
+
+UPDATE_RATIO_EVERY = 500  # steps between measurements of |dw| / |w|, which take a copy of the weights
 
 
 class BatchTooLarge(Exception):
@@ -53,6 +56,10 @@ class Numbers(NamedTuple):
     total: list[float]
     grad_norm: dict[str, list[float]]
     applied: dict[str, list[bool]]
+    gradient_at_output: dict[str, float]
+    """Norm of each unweighted loss's gradient at the network's output, where the window measured it."""
+    update_ratio: float | None
+    """|dw| / |w| of the generator, where the window measured it."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,8 @@ class SRModel:
         arithmetic: Device and precision.
         seed: Of the run; every step draws from (seed, step, rank).
         window: Steps between two readings of the numbers.
+        measure_losses_every: Steps between measurements of what each loss does at the network's output, which
+            cost one backward pass through each loss; 0 measures the first step only.
     """
 
     def __init__(
@@ -110,12 +119,29 @@ class SRModel:
         seed: int,
         rank: int = 0,
         window: int = 10,
+        measure_losses_every: int = 0,
     ) -> None:
         self.generator, self.facts, self.ema = generator, facts, ema
         self.losses = dict(losses)
         self.arithmetic = arithmetic
         self._peers, self._seed, self._rank = peers, seed, rank
-        self._numbers = _NumberBuffer([*losses, "total", "norm_g", "applied_g"], window, arithmetic)
+        self._measure_losses_every = measure_losses_every
+        self._numbers = _NumberBuffer(
+            [
+                *losses,
+                "total",
+                *(f"at_output {label}" for label in losses),
+                "norm_g",
+                "applied_g",
+                "update_ratio",
+            ],
+            window,
+            arithmetic,
+        )
+        self._unmeasured = torch.full(
+            (len(losses),), math.nan, dtype=arithmetic.dtype, device=arithmetic.device
+        )
+        self._snapshot: dict[str, Any] | None = None
 
     def optimize_parameters(self, batch: Batch, step: int, controls: Controls) -> None:
         """One update of the weights from the samples of `batch`, or none if the gradient is not fit for one.
@@ -124,21 +150,26 @@ class SRModel:
             BatchTooLarge: If memory did not suffice on any process. Nothing was changed.
         """
         torch.manual_seed(((self._seed * 1_000_003 + step) * 4_099 + self._rank) % 2**63)
-        means = self._try_to_accumulate(batch, controls)
+        every = self._measure_losses_every
+        means = self._try_to_accumulate(batch, controls, measured=step % every == 0 if every else step == 0)
         if self._peers.any(means is None) or means is None:
             self.generator.discard()
             raise BatchTooLarge
         gradients = self.generator.gradients()
         self._peers.average([*gradients, *self.generator.floating_buffers(), means])
-        update = self.generator.step(controls.clip.get("g", NO_LIMIT), controls.loss_scale)
+        update = self.generator.step(
+            controls.clip.get("g", NO_LIMIT),
+            controls.loss_scale,
+            measured=step % UPDATE_RATIO_EVERY == UPDATE_RATIO_EVERY - 1,
+        )
         if self.ema:
             self.ema.update(self.generator.net, step, update.applied)
-        self._numbers.write(torch.cat([means, torch.stack([update.norm, update.applied])]))
+        self._numbers.write(torch.cat([means, torch.stack(update)]))
 
-    def _try_to_accumulate(self, batch: Batch, controls: Controls) -> Tensor | None:
+    def _try_to_accumulate(self, batch: Batch, controls: Controls, *, measured: bool) -> Tensor | None:
         """None when memory does not suffice; by then the exception and all it held are gone."""
         try:
-            return self._accumulate(batch, controls)
+            return self._accumulate(batch, controls, measured)
         except torch.OutOfMemoryError:
             return None
         except RuntimeError as error:
@@ -146,41 +177,75 @@ class SRModel:
                 raise
             return None
 
-    def _accumulate(self, batch: Batch, controls: Controls) -> Tensor:
-        """Forward and backward in micro-batches; the means over the samples of every loss, then the total."""
+    def _accumulate(self, batch: Batch, controls: Controls, measured: bool) -> Tensor:
+        """Forward and backward in micro-batches.
+
+        Means over the samples of every loss and of the total, then the gradient norms at the output (NaN where
+        not measured; those of the first micro-batch otherwise).
+        """
         count = len(batch.lq)
         size = min(controls.micro_batch, count)
         means: Tensor | None = None
+        at_output = self._unmeasured
         for lq, gt in zip(batch.lq.split(size), batch.gt.split(size), strict=True):
-            values = self._forward_backward(lq, gt, len(lq) / count, controls)
+            inputs = self._forward(lq, gt)
+            raw = {
+                label: loss.module(inputs)
+                for label, loss in self.losses.items()
+                if controls.loss_factor.get(label, 1.0)
+            }
+            if measured and means is None:
+                at_output = self._gradients_at_output(raw, inputs.output)
+            values = self._backward(raw, len(lq) / count, controls)
             means = values if means is None else means + values
         assert means is not None
-        return means
+        return torch.cat([means, at_output])
 
-    def _forward_backward(self, lq: Tensor, gt: Tensor, share: float, controls: Controls) -> Tensor:
+    def _forward(self, lq: Tensor, gt: Tensor) -> LossInputs:
         lq, gt = self.arithmetic.images(lq), self.arithmetic.images(gt)
         with self.arithmetic.casting():
             output = self.generator.net(lq)
-        inputs = LossInputs(output.to(self.arithmetic.dtype), gt, lq)
-        raw = {label: loss.module(inputs) for label, loss in self.losses.items()}
+        return LossInputs(output.to(self.arithmetic.dtype), gt, lq)
+
+    def _backward(self, raw: Mapping[str, Tensor], share: float, controls: Controls) -> Tensor:
+        """Backward of the weighted sum; the losses (NaN for those that are off) and the sum, times `share`."""
         weighted = [
-            raw[label] * (loss.weight * controls.loss_factor.get(label, 1.0))
-            for label, loss in self.losses.items()
+            value * (self.losses[label].weight * controls.loss_factor.get(label, 1.0))
+            for label, value in raw.items()
         ]
         total = torch.stack(weighted).sum() if len(weighted) > 1 else weighted[0]
         factor = share * controls.loss_scale
         self.generator.backward(total if factor == 1.0 else total * factor)
-        values = torch.stack([*raw.values(), total]).detach()
+        values = torch.stack(
+            [*(raw.get(label, self._unmeasured[0]) for label in self.losses), total]
+        ).detach()
         return values if share == 1.0 else values * share
+
+    def _gradients_at_output(self, raw: Mapping[str, Tensor], output: Tensor) -> Tensor:
+        """L2 norms: what each loss, unweighted, asks of the output."""
+        norms = [
+            torch.linalg.vector_norm(torch.autograd.grad(raw[label], output, retain_graph=True)[0])
+            if label in raw and raw[label].requires_grad
+            else self._unmeasured[0]
+            for label in self.losses
+        ]
+        return torch.stack(norms)
 
     def read_numbers(self) -> Numbers:
         """The steps since the last reading. The one host read of a window."""
         columns = self._numbers.read()
+        at_output = {label: _last(columns[f"at_output {label}"]) for label in self.losses}
         return Numbers(
-            losses={label: columns[label] for label in self.losses},
+            losses={
+                label: columns[label]
+                for label in self.losses
+                if not _is_off(columns[label], columns["total"])
+            },
             total=columns["total"],
             grad_norm={"g": columns["norm_g"]},
             applied={"g": [value > 0 for value in columns["applied_g"]]},
+            gradient_at_output={label: value for label, value in at_output.items() if value is not None},
+            update_ratio=_last(columns["update_ratio"]),
         )
 
     def set_learning_rates(self, time: float, factor: float) -> None:
@@ -199,7 +264,10 @@ class SRModel:
 
     @torch.inference_mode()
     def enhance(self, lq: Tensor, *, tile: int = 0, overlap: int = 32) -> Tensor:
-        """The output for images of any size, in full precision; (n, 3, h, w) to (n, 3, h * s, w * s), 0..1."""
+        """The output for images of any size; (n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1.
+
+        In full precision: rounding to bfloat16 costs tenths of a decibel at high quality.
+        """
         net = self.released
         training = net.training
         net.eval()
@@ -208,20 +276,62 @@ class SRModel:
         finally:
             net.train(training)
 
+    def take_snapshot(self) -> None:
+        """Remember the weights and their average in memory, to return to."""
+        self._snapshot = {
+            "net": _copy(self.generator.net.state_dict()),
+            "ema": _copy(self.ema.state_dict()) if self.ema else None,
+        }
+
+    def roll_back(self) -> None:
+        """Return to the last snapshot; the optimizer forgets what it learned since."""
+        assert self._snapshot is not None, "no snapshot was taken"
+        self.generator.net.load_state_dict(self._snapshot["net"])
+        if self.ema:
+            self.ema.load_state_dict(self._snapshot["ema"])
+        self.generator.forget_moments()
+
+    def adopt(self, weights: Mapping[str, Tensor]) -> None:
+        """Take weights as they are, for the network and its average."""
+        self.generator.net.load_state_dict(weights)
+        if self.ema:
+            self.ema.load_state_dict(dict(weights))
+
     def state_dict(self) -> dict[str, Any]:
         """Everything learned, the open window of numbers included."""
         return {
             "generator": self.generator.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
             "numbers": self._numbers.state_dict(),
+            "snapshot": self._snapshot,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave. An average that the configuration added since begins at the weights."""
+        """Restore what `state_dict` gave; an average that is new to the run begins at the weights."""
         self.generator.load_state_dict(state["generator"])
         if self.ema:
             self.ema.load_state_dict(state["ema"] or state["generator"]["net"])
         self._numbers.load_state_dict(state["numbers"])
+        if state["snapshot"] is not None:
+            self.take_snapshot()
+            assert self._snapshot is not None
+            for name, weights in state["snapshot"].items():
+                for key, tensor in (weights or {}).items():
+                    self._snapshot[name][key].copy_(tensor)
+
+
+def _copy(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in weights.items()}
+
+
+def _is_off(values: Sequence[float], totals: Sequence[float]) -> bool:
+    """Losses that are off are NaN while the total is a number; one that fails makes the total NaN too."""
+    return all(math.isnan(value) and not math.isnan(t) for value, t in zip(values, totals, strict=True))
+
+
+def _last(values: Sequence[float]) -> float | None:
+    """The last measurement of a window, if there was one."""
+    return next((value for value in reversed(values) if not math.isnan(value)), None)
 
 
 class _NumberBuffer:

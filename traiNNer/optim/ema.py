@@ -32,7 +32,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, net: nn.Module, step: int, applied: Tensor) -> None:
-        """Move towards the weights of `net` by 1 - decay; where `applied` (0 or 1, scalar) is 0, not at all."""
+        """Move towards the weights of `net` by 1 - decay, times `applied` (a scalar, 0 or 1)."""
         decay = ema_decay(step - self._begin, self._limit, self._power) if step >= self._begin else 0.0
         mine, theirs = list(self.net.parameters()), list(net.parameters())
         change = torch._foreach_sub(theirs, mine)

@@ -25,6 +25,8 @@ class Update(NamedTuple):
     """L2 norm of the gradient before clipping, without any loss scale."""
     applied: Tensor
     """1 where the weights were changed, 0 where the step was skipped."""
+    ratio: Tensor
+    """|dw| / |w| over all weights; NaN where it was not measured."""
 
 
 class Learner:
@@ -52,6 +54,7 @@ class Learner:
         device = self._parameters[0].device
         self.scaler = _Scaler(device) if fp16 else None
         self._fused = has_device_skip(optimizer)
+        self._unmeasured = torch.full((), float("nan"), device=device)
         self._has_stepped = False
         self._buffers = _Buffers(net)
 
@@ -79,13 +82,15 @@ class Learner:
         return [b for b in self.net.buffers() if b.is_floating_point()]
 
     @torch.no_grad()
-    def step(self, clip: Clip, loss_scale: float = 1.0) -> Update:
+    def step(self, clip: Clip, loss_scale: float = 1.0, *, measured: bool = False) -> Update:
         """Clip, update the weights or skip the step, discard the gradient.
 
         Args:
             clip: The limits on the gradient's norm.
             loss_scale: What the loss was multiplied by (the scale of fp16 aside); undone before clipping.
+            measured: Compare the weights before and after, which takes a copy of them.
         """
+        before = [p.detach().clone() for p in self._parameters] if measured else None
         gradients = self.gradients()
         scale = loss_scale * (self.scaler.scale if self.scaler else 1.0)
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) / scale
@@ -100,7 +105,14 @@ class Learner:
         if self.scaler:
             self.scaler.update(torch.isfinite(norm))
         self.discard_gradient()
-        return Update(norm, applied.to(norm.dtype))
+        ratio = self._change_since(before) if before else self._unmeasured
+        return Update(norm, applied.to(norm.dtype), ratio.to(norm.dtype))
+
+    def _change_since(self, before: list[Tensor]) -> Tensor:
+        change = torch._foreach_norm(torch._foreach_sub(self._parameters, before))
+        return torch.linalg.vector_norm(torch.stack(change)) / torch.linalg.vector_norm(
+            torch.stack(torch._foreach_norm(before))
+        )
 
     def discard(self) -> None:
         """Give up a step that could not be finished: no gradient, and buffers as before it."""
