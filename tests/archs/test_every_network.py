@@ -19,6 +19,17 @@ FIXED_FILTERS = ("sharpen", "resample_conv", "sharp", "blur")
 DERIVED = ("eval_conv",)
 """Modules whose weights are computed from others."""
 
+PARTS = {name: frozenset(type(module) for module in net.modules()) for name, net in BARE.items()}
+"""The classes of module that each network has."""
+KINDS = [
+    name
+    for name in GENERATORS
+    if not any(
+        PARTS[name] < PARTS[other] or (PARTS[name] == PARTS[other] and other < name) for other in GENERATORS
+    )
+]
+"""One name for each set of parts that is no part of another's."""
+
 every = pytest.mark.parametrize("name", ALL)
 every_small = pytest.mark.parametrize("name", RUN)
 every_generator = pytest.mark.parametrize("name", GENERATORS)
@@ -30,10 +41,9 @@ def _image(net, height=17, width=23, n=1):
 
 
 @every
-def test_its_class_is_run_by_some_small_instance(name):
-    assert type(BARE[name]) in {type(BARE[small]) for small in RUN}, (
-        f"give {name} options in small_networks.SMALL"
-    )
+def test_all_its_parts_are_run_by_some_small_instance(name):
+    missing = PARTS[name] - frozenset.union(*(PARTS[small] for small in RUN))
+    assert not missing, f"give {name} options in small_networks.SMALL that have these"
 
 
 @every
@@ -198,12 +208,24 @@ def test_a_tile_with_the_stated_margin_equals_the_whole_image(name):
         )
 
 
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "training", [pytest.param(False, marks=pytest.mark.slow), True], ids=["eval", "train"]
+)
+def test_one_graph_holds_the_forward_pass_at_any_size(name, training):
+    torch._dynamo.reset()
+    net = build(name).train(training)
+    compiled = torch.compile(copy.deepcopy(net), fullgraph=True, backend="eager", dynamic=True)
+    for image in (_image(net, n=2), _image(net, 24, 33, n=3)):
+        assert_close(compiled(image), net(image))
+
+
 @every_generator
 @torch.no_grad()
 def test_fusing_changes_the_output_by_no_more_than_rounding_and_leaves_the_original_alone(name):
     net = build(name).train()
-    before = copy.deepcopy(net.state_dict())
     fused = fuse(net)
+    before = build(name).state_dict()
     assert net.training
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
     image = _image(net, n=2)
