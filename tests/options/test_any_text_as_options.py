@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from traiNNer.options import dump_resolved, load_options
 from traiNNer.registry import ConfigError
-from traiNNer.yaml_reader import write_scalar
+from traiNNer.options.yaml_reader import write_scalar
 
 SPOTS = st.integers(0, len(FULL))
 TYPED = st.sampled_from(

@@ -1,0 +1,237 @@
+"""The way from a YAML file to the typed options, and back to a file that says where each value comes from.
+
+`options.tree` holds the fields, `yaml_reader` the syntax, `options.forms` other spellings. Reading options asks
+no device, draws no seed and writes nothing; it finds every problem of a file at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from traiNNer.options.draft import COMMAND_LINE, MISSING, Draft
+from traiNNer.options.draft import Note as Note
+from traiNNer.options.forms import rename, settle
+from traiNNer.options.relations import complete, relate
+from traiNNer.options.tree import DatasetOptions as DatasetOptions
+from traiNNer.options.tree import (
+    LogOptions,
+    Options,
+    PathOptions,
+    Provenance,
+    Section,
+    TrainOptions,
+    ValOptions,
+)
+from traiNNer.registry import ConfigError, Problem, did_you_mean, problems_of
+from traiNNer.options.yaml_reader import Document, Mark, Path, read_value, read_yaml, write_scalar
+
+_SECTIONS: dict[tuple[str, ...], type[Section]] = {
+    (): Options,
+    ("datasets", "*"): DatasetOptions,
+    ("path",): PathOptions,
+    ("train",): TrainOptions,
+    ("val",): ValOptions,
+    ("logger",): LogOptions,
+}
+
+
+def load_options(
+    path: str | FilePath,
+    overrides: Iterable[str] = (),
+    *,
+    check: Callable[[Mapping[str, Any]], list[Problem]] | None = None,
+) -> Options:
+    """The options of a YAML file, with `overrides` of the form `train.total_iter=100` winning over it.
+
+    `check` finds problems of the parts with a type (networks, losses, ...). It gets the tree in its canonical
+    form without defaults, in which every section and list has its right kind, even if other values are wrong.
+
+    Raises:
+        ConfigError: With every problem, by line.
+    """
+    draft = _prepare(_read(FilePath(path)), overrides)
+    options = _validate(draft)
+    if check is not None:
+        known = {finding.path for finding in draft.findings}
+        for problem in check(_shaped(draft)):
+            if problem.path not in known:
+                draft.report(problem.path, problem.message, key=problem.message.startswith("unknown"))
+    if draft.findings or options is None:
+        raise ConfigError(list(dict.fromkeys(finding.text for finding in sorted(draft.findings))))
+    return options.with_provenance(Provenance(draft.marks, tuple(draft.notes)))
+
+
+def _read(path: FilePath) -> Document:
+    try:
+        return read_yaml(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+
+
+def _prepare(document: Document, overrides: Iterable[str]) -> Draft:
+    draft = Draft(document.tree, document.marks)
+    waiting = [override for text in overrides for override in _parse_override(draft, text)]
+    # where the file has the place in the written form, the override goes there; elsewhere names are canonical
+    waiting = [(keys, value) for keys, value in waiting if not _override(draft, keys, value, anywhere=False)]
+    rename(draft)
+    for keys, value in waiting:
+        _override(draft, keys, value, anywhere=True)
+    rename(draft)
+    settle(draft)
+    _drop_nulls(draft)
+    complete(draft)
+    return draft
+
+
+# --- the command line --------------------------------------------------------------------------------------
+
+
+def _parse_override(draft: Draft, text: str) -> list[tuple[list[str], Any]]:
+    dotted, equals, value = text.partition("=")
+    keys = dotted.strip().split(".")
+    mark = Mark(COMMAND_LINE, tuple(keys))
+    if not equals or not all(keys):
+        draft.complain(mark._replace(path=(text,)), "should be key.sub=value")
+        return []
+    try:
+        return [(keys, read_value(value))]
+    except ConfigError as error:
+        draft.complain(mark, "; ".join(problem.partition(": ")[2] for problem in error.problems))
+        return []
+
+
+def _override(draft: Draft, keys: list[str], value: Any, *, anywhere: bool) -> bool:
+    path: Path = ()
+    for key in keys:
+        inside_list = isinstance(draft.get(path), list)
+        path = (*path, int(key) if inside_list and key.isdecimal() else key)
+    if not anywhere and not isinstance(draft.get(path[:-1]), (dict, list)):
+        return False
+    marks = {below: Mark(COMMAND_LINE, (*path, *below)) for below in _paths_of(value)}
+    if not draft.put(path, value, marks):
+        draft.complain(Mark(COMMAND_LINE, path), "there is no such place to put a value")
+    return True
+
+
+def _paths_of(value: Any) -> list[Path]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [(), *((key, *below) for key, item in items for below in _paths_of(item))]
+
+
+# --- the tree ----------------------------------------------------------------------------------------------
+
+
+def _drop_nulls(draft: Draft) -> None:
+    """In sections with fixed keys, null means that the option was left out."""
+    for place, section in _SECTIONS.items():
+        for path in draft.matches(place):
+            for key in [k for k, v in draft.section(path).items() if v is None and k in section.model_fields]:
+                draft.take((*path, key))
+
+
+def _section_at(path: Path) -> type[Section] | None:
+    pattern = tuple("*" if i == 1 and path[0] == "datasets" else str(key) for i, key in enumerate(path))
+    return _SECTIONS.get(pattern)
+
+
+def _validate(draft: Draft) -> Options | None:
+    options = None
+    try:
+        options = Options.model_validate(deepcopy(draft.tree))
+    except ValidationError as error:
+        for problem, item in zip(problems_of(error), error.errors(include_url=False), strict=True):
+            path, section = problem.path, _section_at(problem.path[:-1])
+            if item["type"] == "extra_forbidden" and section is not None:
+                draft.report(path, f"unknown key{_hint(str(path[-1]), section)}", key=True)
+            else:
+                draft.report(path, problem.message.removeprefix("input "))
+    relate(draft)
+    return options
+
+
+def _hint(key: str, section: type[Section]) -> str:
+    for place, other in _SECTIONS.items():
+        if key in other.model_fields:
+            return f"; it belongs {'under ' + '.'.join(place) if place else 'at the top'}"
+    return did_you_mean(key, section.model_fields)
+
+
+def _shaped(draft: Draft) -> dict[str, Any]:
+    """A copy of the tree in which sections, lists and mappings are what they should be."""
+    copy = Draft(deepcopy(draft.tree), {})
+    for path in {finding.path for finding in draft.findings}:
+        value = copy.get(path)
+        if value is MISSING:
+            continue
+        if path in _LISTS and not isinstance(value, list):
+            copy.put(path, [], {})
+        elif _is_mapping(path) and not isinstance(value, dict):
+            copy.put(path, {}, {})
+        elif path and _section_at(path[:-1]) and path not in _LISTS and not _is_mapping(path):
+            copy.take(path)
+    return copy.tree
+
+
+_LISTS = {("train", "losses")}
+_MAPPINGS = {
+    ("network_g",),
+    ("network_d",),
+    ("datasets",),
+    ("val", "metrics"),
+    ("train", "optim_g"),
+    ("train", "optim_d"),
+    ("train", "scheduler"),
+    ("train", "training_automations"),
+    ("train", "dynamic_loss_scheduling"),
+}
+
+
+def _is_mapping(path: Path) -> bool:
+    entry = path[:-1] in (("train", "losses"), ("val", "metrics"), ("train", "training_automations"))
+    return path in _MAPPINGS or _section_at(path) is not None or entry
+
+
+# --- back to a file ----------------------------------------------------------------------------------------
+
+
+def dump_resolved(options: Options) -> str:
+    """All values as YAML, each with its origin in a comment; `load_options` reads it back."""
+    tree = options.model_dump()
+    automations = (tree["train"] or {}).get("training_automations")
+    if automations:
+        some_on = any(spec["enabled"] for spec in automations.values())
+        tree["train"]["training_automations"] = {"enabled": some_on, **automations}
+    head = "# Every option of the run, with where its value comes from. A configuration in its own right."
+    return "\n".join([head, *_lines(tree, (), options), ""])
+
+
+def _lines(value: Mapping[str, Any], path: Path, options: Options) -> list[str]:
+    lines: list[str] = []
+    for key, item in value.items():
+        place = (*path, key)
+        if isinstance(item, dict) and item:
+            lines += [f"{write_scalar(key)}:", *("  " + line for line in _lines(item, place, options))]
+        elif isinstance(item, list) and item and all(isinstance(entry, dict) and entry for entry in item):
+            lines.append(f"{write_scalar(key)}:")
+            for index, entry in enumerate(item):
+                first, *rest = _lines(entry, (*place, index), options)
+                lines += ["  - " + first, *("    " + line for line in rest)]
+        else:
+            lines.append(f"{write_scalar(key)}: {_flow(item)}  # {options.origin(place)}")
+    return lines
+
+
+def _flow(value: Any) -> str:
+    match value:
+        case dict():
+            return "{" + ", ".join(f"{write_scalar(key)}: {_flow(item)}" for key, item in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(map(_flow, value)) + "]"
+    return write_scalar(value)

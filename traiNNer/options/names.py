@@ -1,0 +1,177 @@
+"""Names that people's configurations contain besides those of the tree in `options`.
+
+Data only: other places and names of an option, names of features that do not exist here, and which
+automation owns which option. `options.forms` applies these tables; `*` stands for any key.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+# --- other places ------------------------------------------------------------------------------------------
+
+MOVES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("path", "pretrain_network_g_path"), ("path", "pretrain_network_g")),
+    (("path", "strict_load"), ("path", "strict_load_g")),
+)
+"""Older names of an option: said in a note, then read as the newer name."""
+
+SILENT_MOVES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ((("losses",), ("train", "losses")),)
+"""Other places that are as good."""
+
+LOSS_FORMS = (
+    "pixel_opt", "mssim_opt", "ms_ssim_l1_opt", "perceptual_opt", "contextual_opt", "dists_opt",
+    "hr_inversion_opt", "dinov2_opt", "topiq_opt", "pd_opt", "fd_opt", "ldl_opt", "hsluv_opt", "gan_opt",
+    "color_opt", "luma_opt", "avg_opt", "bicubic_opt",
+)  # fmt: skip
+"""Losses as keys of `train`, the form of BasicSR: each becomes an entry of `train.losses`."""
+
+INTERNAL: dict[tuple[str, ...], dict[str, Any]] = {
+    (): {
+        "rank": None, "world_size": None, "is_train": None, "root_path": None, "start_iter": 0,
+        "contents": None, "find_unused_parameters": False,
+        "dist_params": {"backend": "nccl", "port": 29500},
+    },
+    ("datasets", "*"): {"phase": None, "prefetch_mode": None, "num_prefetch_queue": 1},
+    ("val",): {"pbar": True},
+}  # fmt: skip
+"""What the program decides by itself, with the value that means nothing: ignored, with a note."""
+
+# --- features that do not exist here -----------------------------------------------------------------------
+
+
+class Feature(NamedTuple):
+    """Options of a feature that is not supported yet."""
+
+    place: tuple[str, ...]
+    """The section that holds them."""
+    options: dict[str, Any]
+    """Names and the values that ask for nothing; null, false and `enabled: false` never do."""
+    switch: tuple[str, ...] = ()
+    """The option that switches the feature on; where it is written as false, the others ask for nothing."""
+
+
+_KERNELS = ["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"]
+_KERNEL_PROB = [0.45, 0.25, 0.12, 0.03, 0.12, 0.03]
+_MODES = ["bilinear", "bicubic", "nearest-exact", "lanczos"]
+_EVEN = [0.25, 0.25, 0.25, 0.25]
+_OTF = ("high_order_degradation",)
+
+FEATURES = (
+    Feature((), {
+        "input_pixel_format": "rgb", "output_pixel_format": "rgb", "network_g_teacher": None,
+        "network_ae": None, "watch": False, "switch_iter_per_epoch": 1, "onnx": None,
+    }),
+    Feature((), {
+        "high_order_degradation": False, "high_order_degradations_debug": False,
+        "high_order_degradations_debug_limit": 100, "dataroot_lq_prob": 0, "lq_usm": False,
+        "lq_usm_radius_range": [1, 25], "blur_prob": 0, "thicklines_prob": 0,
+        "resize_prob": [0.2, 0.7, 0.1], "resize_mode_list": _MODES, "resize_mode_prob": _EVEN,
+        "resize_range": [0.4, 1.5], "gaussian_noise_prob": 0, "noise_range": [0, 0],
+        "poisson_scale_range": [0, 0], "gray_noise_prob": 0, "jpeg_prob": 1, "jpeg_range": [75, 95],
+        "blur_prob2": 0, "resize_prob2": [0.3, 0.4, 0.3], "resize_mode_list2": _MODES,
+        "resize_mode_prob2": _EVEN, "resize_range2": [0.6, 1.2], "gaussian_noise_prob2": 0,
+        "noise_range2": [0, 0], "poisson_scale_range2": [0, 0], "gray_noise_prob2": 0, "jpeg_prob2": 1,
+        "jpeg_range2": [75, 95], "resize_mode_list3": _MODES, "resize_mode_prob3": _EVEN, "queue_size": 120,
+    }, _OTF),
+    Feature(("datasets", "*"), {
+        "blur_kernel_size": 12, "kernel_list": _KERNELS, "kernel_prob": _KERNEL_PROB,
+        "kernel_range": [5, 17], "sinc_prob": 0, "blur_sigma": [0.2, 2], "betag_range": [0.5, 4],
+        "betap_range": [1, 2], "blur_kernel_size2": 12, "kernel_list2": _KERNELS,
+        "kernel_prob2": _KERNEL_PROB, "kernel_range2": [5, 17], "sinc_prob2": 0, "blur_sigma2": [0.2, 1],
+        "betag_range2": [0.5, 4], "betap_range2": [1, 2], "final_sinc_prob": 0, "final_kernel_range": [5, 17],
+    }, _OTF),
+    Feature(("datasets", "*"), {
+        "io_backend": {"type": "disk"}, "mean": [0, 0, 0], "std": [1, 1, 1], "color": None,
+        "clip_size": None, "lq_resize_mode": None, "meta_info": None,
+    }),
+    Feature(("path",), {
+        "pretrain_network_g_teacher": None, "pretrain_network_ae_path": None, "pretrain_network_g_ema": None,
+        "pretrain_network_ae": None, "pretrain_network_ae_ema": None, "pretrain_network_ae_decoder": None,
+        "pretrain_network_ae_decoder_ema": None, "pretrain_network_d": None, "param_key_d": None,
+        "strict_load_d": True, "ignore_resume_networks": [],
+    }),
+    Feature(("train",), {
+        "optim_ae": None, "ema_switch_iter": 0, "restart_scheduler": False,
+        "eco": {"enabled": False, "end_ratio": 0.75, "mode": "full"},
+    }),
+    Feature(("train",), {
+        "adaptive_d": False, "adaptive_d_ema_decay": 0.999, "adaptive_d_threshold": 1.02,
+    }, ("train", "adaptive_d")),
+    Feature(("train",), {
+        "use_moa": False, "moa_augs": ["none", "mixup", "cutmix", "resizemix"],
+        "moa_probs": [0.4, 0.084, 0.084, 0.084, 0.348], "moa_debug": False, "moa_debug_limit": 100,
+    }, ("train", "use_moa")),
+    Feature(("logger",), {"wandb": {"resume_id": None, "project": None}}),
+)  # fmt: skip
+
+# --- automations -------------------------------------------------------------------------------------------
+
+COMMON_OPTIONS = ("enabled", "fallback", "max_adjustments", "monitor_only")
+"""Options of every automation."""
+
+LOSS_SCHEDULING = "DynamicLossScheduling"
+
+AUTOMATION_OPTIONS: dict[str, tuple[str, ...]] = {
+    "IntelligentLearningRateScheduler": (
+        "monitor_loss", "monitor_validation", "adaptation_threshold", "plateau_patience",
+        "improvement_threshold", "min_lr_factor", "max_lr_factor",
+    ),
+    "DynamicBatchSizeOptimizer": (
+        "target_vram_usage", "safety_margin", "adjustment_frequency", "min_batch_size", "max_batch_size",
+        "vram_history_size", "tune",
+    ),
+    "AdaptiveGradientClipping": (
+        "initial_threshold", "min_threshold", "max_threshold", "adjustment_factor", "monitoring_frequency",
+        "gradient_history_size",
+    ),
+    "IntelligentEarlyStopping": (
+        "patience", "min_improvement", "min_epochs", "min_iterations", "monitor_metric",
+        "warmup_iterations", "cooldown",
+    ),
+    "GradientFlowStabilizer": ("pattern_store",),
+    LOSS_SCHEDULING: (
+        "auto_calibrate", "momentum", "baseline_iterations", "adaptation_threshold", "adaptation_rate",
+        "min_weight", "max_weight",
+    ),
+}  # fmt: skip
+"""Every automation and the options that are its own; tells a misplaced option from an unknown one."""
+
+ALL_AUTOMATIONS = tuple(AUTOMATION_OPTIONS)[:4]
+"""What `training_automations: true` switches on."""
+
+AUTOMATION_ALIASES: dict[str, str] = {
+    "early_stopping": "IntelligentEarlyStopping",
+    "DynamicBatchAndPatchSizeOptimizer": "DynamicBatchSizeOptimizer",
+    "auto_vram_management": "DynamicBatchSizeOptimizer",
+}
+"""Other names of automations; every name is also known in snake_case."""
+
+PATCH_TUNING = {"DynamicBatchAndPatchSizeOptimizer": {"tune": ["lq_size", "micro_batch"]}}
+"""Options that an alias stands for besides the automation."""
+
+
+class OptionAlias(NamedTuple):
+    """Another name of an option of an automation."""
+
+    name: str
+    stricter: str = ""
+    """Where both names are given and differ: `smaller` or `larger` wins with a warning; empty: an error."""
+
+
+OPTION_ALIASES: dict[str, dict[str, OptionAlias]] = {
+    "IntelligentLearningRateScheduler": {
+        "adaptation_frequency": OptionAlias("plateau_patience"),
+        "patience": OptionAlias("plateau_patience"),
+    },
+    "IntelligentEarlyStopping": {
+        "max_no_improvement": OptionAlias("patience", "smaller"),
+        "improvement_threshold": OptionAlias("min_improvement", "larger"),
+    },
+}
+
+DEPRECATED_OPTIONS = ("lr_log_frequency", "convergence_*", "architecture_hints", "detailed_logging")
+"""Options of automations that have no effect any more; `*` ends a prefix."""
+
+REFUSED_OPTIONS = {"manual_weights": "does not exist; set the 'loss_weight' of each entry of train.losses"}
+"""Options of automations whose meaning would be lost if they were ignored."""

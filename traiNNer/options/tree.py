@@ -1,0 +1,300 @@
+"""The typed tree of options: every field says what it does, in which unit, and what its default is.
+
+The JSON schema and `docs/configuration.md` are made from these classes. Parts with a `type` (networks,
+losses, ...) stay open mappings: their parameters are checked by the registries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Required, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
+
+from traiNNer.options.draft import DERIVED, Draft, Note
+from traiNNer.options.yaml_reader import Mark, Path
+
+# --- kinds of values ---------------------------------------------------------------------------------------
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _or_word(word: str, least: int) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        value = _whole(value)
+        if value == word or (isinstance(value, int) and not isinstance(value, bool) and value >= least):
+            return value
+        text = "should be a whole number of at least {least}, or '{word}'"
+        raise PydanticCustomError("or_word", text, {"least": least, "word": word})
+
+    return BeforeValidator(check)
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
+Count: TypeAlias = Annotated[Whole, Field(ge=1)]
+Size: TypeAlias = Annotated[Whole, Field(ge=0)]
+AutoCount: TypeAlias = Annotated[int | Literal["auto"], _or_word("auto", 1)]
+AutoSize: TypeAlias = Annotated[int | Literal["auto"], _or_word("auto", 0)]
+Paths: TypeAlias = Annotated[list[str], BeforeValidator(_listed)]
+
+
+class Spec(TypedDict, total=False):
+    """A part: its `type` and whatever parameters that type takes."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", allow_inf_nan=False)  # type: ignore[reportGeneralTypeIssues] - read by pydantic
+    type: Required[str]
+
+
+class LossSpec(Spec, total=False):
+    """A loss: its type, its weight and its parameters."""
+
+    loss_weight: float
+
+
+class OptimizerSpec(Spec, total=False):
+    """An optimizer: its type, its peak learning rate and its parameters."""
+
+    lr: Annotated[float, Field(gt=0)]
+
+
+OPTIMIZER: OptimizerSpec = {"type": "AdamW", "lr": 2e-4}
+"""The optimizer of a run that names none."""
+
+# --- the tree ----------------------------------------------------------------------------------------------
+
+
+class Section(BaseModel):
+    """One mapping of the configuration with a fixed set of keys."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class DatasetOptions(Section):
+    """A collection of image pairs: `datasets.train`, or any key that begins with `val` or `test`."""
+
+    name: str
+    """What logs call the set; the key by default."""
+    type: str = "PairedImageDataset"
+    """Kind of data set."""
+    dataroot_gt: Paths = []
+    """Folder, or list of folders, of high-resolution images; searched with their subfolders."""
+    dataroot_lq: Paths = []
+    """Folder or list of folders of low-resolution images, in the order of `dataroot_gt`."""
+    filename_tmpl: str = "{}"
+    """Name of a low-resolution image given the stem of its partner, such as `{}x2`."""
+    gt_size: Count | None = None
+    """Side of the square high-resolution patch (pixels): `lq_size` times the scale."""
+    lq_size: Count | None = None
+    """Side of the square low-resolution patch (pixels); from `gt_size` by default, 64 without either."""
+    batch_size_per_gpu: AutoCount = "auto"
+    """Samples per process and optimizer step (1 in validation); auto: as many as fit."""
+    accum_iter: Count = 1
+    """Forward passes that each batch is spread over; saves memory, changes no result."""
+    num_worker_per_gpu: AutoSize = "auto"
+    """Processes that read images, per training process; 0: read in the training process."""
+    use_hflip: bool = True
+    """Mirror half of the patches."""
+    use_rot: bool = True
+    """Turn patches by multiples of 90 degrees, together with `use_hflip`."""
+    pin_memory: bool = True
+    """Keep batches in page-locked memory, for faster copies to the GPU."""
+    persistent_workers: bool = True
+    """Keep the reading processes between epochs."""
+    prefetch_factor: Count = 2
+    """Batches that each reading process keeps ready."""
+    dataset_enlarge_ratio: AutoCount = "auto"
+    """Times that every image occurs in an epoch; the stream of patches is endless whatever it is."""
+    skip_bad_images: bool = False
+    """Go on without images that cannot be read or do not fit; otherwise the run refuses to start."""
+
+
+class PathOptions(Section):
+    """Where results go and weights come from; relative to the current directory. Folders may be left out."""
+
+    experiments_root: str = "experiments"
+    """Folder that holds the folder of each run."""
+    models: str | None = None
+    """Folder of weights; in the run's folder by default, like the following ones."""
+    resume_models: str | None = None
+    """Folder in which resuming looks for weights."""
+    training_states: str | None = None
+    """Folder of training states."""
+    log: str | None = None
+    """Folder of logs and records."""
+    visualization: str | None = None
+    """Folder of validation images."""
+    results_root: str = "results"
+    """Folder that holds the results of `test.py`."""
+    pretrain_network_g: str | None = None
+    """Weights to start the generator from (.safetensors or .pth)."""
+    param_key_g: str | None = None
+    """Key that holds the weights inside the file; found by itself by default."""
+    strict_load_g: bool = True
+    """Refuse weights whose names or shapes differ; false: load what fits and list the rest."""
+    resume_state: str | None = None
+    """Training state to go on from."""
+
+
+class TrainOptions(Section):
+    """How long and by what rules to train."""
+
+    total_iter: Count
+    """Optimizer steps at the configured batch size."""
+    optim_g: OptimizerSpec = OPTIMIZER
+    """Optimizer of the generator: `type`, `lr` (peak learning rate) and the parameters of that type."""
+    optim_d: OptimizerSpec | None = None
+    """Optimizer of the discriminator."""
+    scheduler: Spec | None = None
+    """How the learning rate goes over the run; constant by default."""
+    warmup_iter: Annotated[Whole, Field(ge=-1)] = -1
+    """Steps over which the learning rate rises from zero; -1: none."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest decay of the running average of the weights (0.999 is common); 0: no average."""
+    ema_update_after_step: Size = 0
+    """Steps before the running average begins."""
+    ema_power: Annotated[float, Field(gt=0)] = 0.75
+    """The decay is 1 - (1 + step) ** -power up to `ema_decay`. traiNNer-redux has 10: constant in effect."""
+    grad_clip: bool = False
+    """Limit the norm of gradients to `grad_clip_max_norm`."""
+    grad_clip_max_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Largest L2 norm of a network's gradient; a ceiling for adaptive clipping too."""
+    losses: list[LossSpec] = []
+    """Losses: each a `type`, a `loss_weight` (1 by default) and the parameters of that type."""
+    training_automations: dict[str, dict[str, Any]] = {}
+    """Automations by class name, each with `enabled` and its options."""
+    dynamic_loss_scheduling: dict[str, Any] | None = None
+    """The automation that holds or sets the share of each loss in the gradient."""
+
+
+class ValOptions(Section):
+    """How to validate."""
+
+    val_enabled: bool = True
+    """Validate during training, where there is a validation set."""
+    val_freq: AutoCount = "auto"
+    """Steps between validations."""
+    save_img: bool = False
+    """Write the validation images as files."""
+    suffix: str | None = None
+    """Added to the names of written images."""
+    tile_size: Size = 0
+    """Side of the tiles (low-resolution pixels) in which images are computed; 0: whole images."""
+    tile_overlap: Size = 0
+    """Pixels that neighbouring tiles share; 0: what the network needs."""
+    metrics_enabled: bool = True
+    """Compute metrics."""
+    metrics: dict[str, Spec] = {"psnr": {"type": "psnr"}, "ssim": {"type": "ssim"}}
+    """Metrics by label; the `type` is the label where it is not given."""
+
+
+class LogOptions(Section):
+    """What to write, and how often."""
+
+    print_freq: Count = 100
+    """Steps between log lines."""
+    save_checkpoint_freq: AutoCount = "auto"
+    """Steps between checkpoints."""
+    use_tb_logger: bool = True
+    """Write TensorBoard records."""
+    save_checkpoint_format: Literal["safetensors", "pth"] = "safetensors"
+    """Format of the weights."""
+    keep_training_states: Count = 3
+    """How many of the newest training states stay."""
+    keep_models: Annotated[int | Literal["all"], _or_word("all", 1)] = "all"
+    """How many of the newest weights stay, or `all`; the best always stay."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where values come from. Trees of equal values are equal whatever it says."""
+
+    marks: Mapping[Path, Mark] = field(default_factory=dict, compare=False)
+    notes: tuple[Note, ...] = field(default=(), compare=False)
+
+
+class Options(Section):
+    """Everything that a configuration says, checked, with defaults."""
+
+    name: str
+    """Name of the run and of its folder."""
+    scale: Count
+    """How many times the output is larger than the input."""
+    num_gpu: AutoSize = "auto"
+    """GPUs to use; 0: the CPU."""
+    manual_seed: AutoSize = "auto"
+    """Seed of everything random; auto: drawn, and written down."""
+    deterministic: bool = False
+    """Use only algorithms that give the same bits every time; slower."""
+    use_amp: bool = False
+    """Compute in half precision where that is safe."""
+    amp_bf16: bool = False
+    """bfloat16 instead of float16 with `use_amp`."""
+    use_channels_last: bool = True
+    """Keep images as (n, h, w, c) in memory, the faster order for most networks."""
+    fast_matmul: bool = False
+    """Allow TF32 in float32 products: faster, about three decimal digits."""
+    use_compile: bool = False
+    """Compile the networks."""
+    compile_mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = (
+        "max-autotune-no-cudagraphs"
+    )
+    """How hard to compile."""
+    detect_anomaly: bool = False
+    """Find the operation that makes a NaN; very slow."""
+    auto_resume: bool = False
+    """Go on from the newest whole training state of the run."""
+    launcher: Literal["none", "pytorch"] | None = None
+    """`pytorch`: this process was started by torchrun."""
+    dist: bool | None = None
+    """Train in several processes; found out from the launcher by default."""
+    datasets: dict[str, DatasetOptions] = {}
+    """Data sets: `train`, and any number whose keys begin with `val` or `test`."""
+    network_g: Spec | None = None
+    """The generator: `type` and the parameters of that type."""
+    network_d: Spec | None = None
+    """The discriminator."""
+    path: PathOptions = PathOptions()
+    """Folders and files."""
+    train: TrainOptions | None = None
+    """The training; not needed for testing."""
+    val: ValOptions = ValOptions()
+    """Validation."""
+    logger: LogOptions = LogOptions()
+    """Logs and checkpoints."""
+
+    _provenance: Provenance = PrivateAttr(default_factory=Provenance)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What is worth saying about the configuration, for the log."""
+        return self._provenance.notes
+
+    def origin(self, path: Path) -> str:
+        """Where a value comes from: `default`, `file line 12`, `command line` or `derived`."""
+        mark = self._provenance.marks.get(path)
+        return "default" if mark is None else f"file line {mark.line}" if mark.line else mark.source
+
+    def with_derived(self, values: Mapping[str, Any]) -> Options:
+        """The options with values that the program found, by dotted path such as `datasets.train.lq_size`."""
+        draft = Draft(self.model_dump(), dict(self._provenance.marks))
+        for dotted, value in values.items():
+            path = tuple(dotted.split("."))
+            draft.put(path, value, {(): Mark(DERIVED, path)})
+        return Options.model_validate(draft.tree).with_provenance(Provenance(draft.marks, self.notes))
+
+    def with_provenance(self, provenance: Provenance) -> Options:
+        """The same options, knowing where they come from."""
+        known = self.model_copy()
+        known._provenance = provenance
+        return known
