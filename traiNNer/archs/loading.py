@@ -231,7 +231,7 @@ def _differences(own: Weights, given: Weights) -> list[str]:
     ]
     lines += [f"{name} {_shape(own[name])}: missing{_nearest(name, surplus)}" for name in absent[:SHOWN]]
     lines += [
-        f"{name} {_shape(given[name])}: not in the network{_nearest(name, absent)}"
+        f"{name} {_shape(given[name])}: unknown to the network{_nearest(name, absent)}"
         for name in surplus[:SHOWN]
     ]
     rest = sum(max(0, len(names) - SHOWN) for names in (other, absent, surplus))
