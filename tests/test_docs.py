@@ -1,0 +1,116 @@
+"""The documents say what is true: links, files, names, figures and examples."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from traiNNer.archs import NETWORKS, build_network, list_networks
+from traiNNer.options import load_options
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+]
+PAGES += [ROOT / "datasets/README.md", ROOT / "experiments/README.md"]
+RECIPES = sorted(ROOT.glob("options/**/*.yml"))
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+PRELUDE = """
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+import numpy as np
+import torch
+from torch import Tensor, nn
+from traiNNer.archs import NETWORKS, NetworkFacts, build_network
+from traiNNer.automations import AUTOMATIONS, Automation
+from traiNNer.control import Controls, Decision, Event, Plain, RunFacts
+from traiNNer.data.loader import TrainLoader
+from traiNNer.data.sources import Patch
+from traiNNer.data.stream import Draw
+from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.metrics import METRICS
+from traiNNer.metrics.protocol import compared
+from traiNNer.optim.schedules import SCHEDULES, Schedule
+"""
+USE = """
+a, b = torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 8, 8)
+assert LOSSES.build({"type": "cubicloss"})(LossInputs(a, b, b)) == 1
+assert METRICS.build({"type": "mae"})(a, b).tolist() == [255, 255]
+net = build_network({"type": "TinyShuffle", "scale": 2})
+assert net(a).shape == (2, 3, 16, 16)
+assert SCHEDULES.build({"type": "half", "at": 3}, base_lr=1.0, total_iter=9)(5) == 0.5
+assert AUTOMATIONS.build({"type": "PatientObserver", "patience": 2}, facts=None).decide(None) == []
+batch = next(TrainLoader(PlainColours(2), 0).batches(0, 4, 8))
+assert batch.gt.shape == (4, 16, 16, 3)
+"""
+
+
+def ids(path):
+    return str(path.relative_to(ROOT))
+
+
+def named_files(text):
+    """Paths of our own in backticks."""
+    tops = r"(?:traiNNer|tests|scripts|options|docs|datasets|experiments)/[\w./]*\.(?:py|md|yml)"
+    return set(re.findall(rf"`({tops})`", text)) | set(re.findall(r"[ `](options/[\w/]+\.yml)", text))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_relative_links_and_named_files_exist(page):
+    text = page.read_text()
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+    made_by_the_reader = {"options/mine.yml"}
+    assert [name for name in named_files(text) - made_by_the_reader if not (ROOT / name).is_file()] == []
+
+
+def test_the_core_is_ten_files_in_order():
+    rows = re.findall(r"^\| (\d+) \| `([^`]+)` \|", ARCHITECTURE, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 11))
+    assert all((ROOT / name).is_file() for _, name in rows)
+
+
+def test_the_examples_of_every_kind_of_part_work():
+    blocks = re.findall(r"```python\n(.*?)```", ARCHITECTURE, re.DOTALL)
+    assert len(blocks) == 6
+    program = "\n".join([PRELUDE, *blocks, USE])  # in a process of its own: registries are not put back
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=ids)
+def test_every_recipe_loads_and_says_what_it_is_about(path):
+    options = load_options(path)
+    assert options.datasets
+    assert [note.text for note in options.notes] == []
+    assert path.read_text().startswith("# ")
+
+
+def test_every_network_is_listed_with_its_parameters():
+    text = (ROOT / "docs/networks.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([\d,]+) \|$", text, re.MULTILINE)
+    assert [name for name, _ in rows] == list_networks()
+    counted = {}
+    for name, _ in rows:
+        scale = {"scale": 2} if "scale" in NETWORKS.parameters(name) else {}
+        with torch.device("meta"):
+            counted[name] = sum(p.numel() for p in build_network({"type": name, **scale}).parameters())
+    assert {name: int(number.replace(",", "")) for name, number in rows} == counted
+
+
+def test_the_option_names_of_the_networks_page_exist():
+    text = (
+        (ROOT / "docs/networks.md").read_text().partition("## Options")[2].partition("\n\nParagonSR2 is")[0]
+    )
+    known = {name for network in list_networks() for name in NETWORKS.parameters(network)}
+    words = {word for word in re.findall(r"`([a-z_]+)`", text) if not word.startswith(("_", "paragonsr2"))}
+    assert words - known <= set(list_networks())
