@@ -27,10 +27,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "base: bicubic": {"base": "bicubic"},
     "padding: replicate": {"padding": "replicate"},
-    "layer_scale_init: 0.1": {"layer_scale_init": 0.1},
     "layer_scale_init: 0.5": {"layer_scale_init": 0.5},
     "icnr: true": {"icnr": True},
-    "all (layer_scale_init: 0.5)": BETTER,
+    "all four": BETTER,
 }
 NETWORKS: dict[str, dict[str, Any]] = {
     "paragonsr2_realtime": {"upsampler_alpha": 0.0},
@@ -51,10 +50,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--lq-size", type=int, default=24)
     parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    for seed in range(args.seeds):
+    for seed in args.seeds:
         for label, options in OPTIONS.items():
             for network, fixed in NETWORKS.items():
                 key = {"network": network, "options": label, "seed": seed, "steps": args.steps}

@@ -11,7 +11,7 @@ from torch import nn
 
 from traiNNer.archs import NetworkFacts
 from traiNNer.automations import Supervisor
-from traiNNer.control import Clip, Controls
+from traiNNer.control import Clip, Controls, RunFacts
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.sources import Pair, Patch
 from traiNNer.data.stream import Draw
@@ -30,6 +30,23 @@ from traiNNer.optim.learner import Learner
 from traiNNer.optim.schedules import SCHEDULES, warmup
 
 FACTS = NetworkFacts("generator", scale=2)
+FACTS_OF_RUN = RunFacts(
+    total_iter=20,
+    batch=4,
+    world_size=1,
+    learning_rates={"g": 1e-2},
+    optimizer="AdamW",
+    precision="fp32",
+    ema_decay=0.9,
+    loss_weights={"l1": 1.0, "char": 0.1},
+    anchor_loss="l1",
+    higher_is_better={"psnr": True},
+    validate_every=4,
+    warmup_iter=5,
+    images=11,
+    deterministic=False,
+    fingerprint={},
+)
 CPU = Arithmetic(torch.device("cpu"), dtype=torch.float64)
 
 
@@ -75,15 +92,17 @@ def tiny_network() -> nn.Module:
     return net.double()
 
 
-def make_model(net: nn.Module | None = None, *, optimizer=None, ema: bool = True, window: int = 10) -> SRModel:
+def make_model(
+    net: nn.Module | None = None, *, optimizer=None, ema: bool = True, window: int = 10
+) -> SRModel:
     """A model over `tiny_network`, two losses, AdamW with warm-up and milestones."""
     net = net or tiny_network()
     optimizer = optimizer or torch.optim.AdamW(net.parameters(), lr=1e-2, fused=True)
     schedule = SCHEDULES.build({"type": "MultiStepLR", "milestones": [12]}, base_lr=1e-2, total_iter=20)
     learner = Learner(net, optimizer, lambda time: schedule(time) * warmup(time, 5))
     losses = {
-        "l1": WeightedLoss(LOSSES.build({"type": "L1Loss"}), 1.0),
-        "char": WeightedLoss(LOSSES.build({"type": "CharbonnierLoss"}), 0.1),
+        "l1": WeightedLoss(LOSSES.build({"type": "L1Loss"}), lambda step: 1.0),
+        "char": WeightedLoss(LOSSES.build({"type": "CharbonnierLoss"}), lambda step: 0.1),
     }
     return SRModel(
         learner,
@@ -151,6 +170,8 @@ def make_trainer(
         validator=validator,
         recorder=recorder,
         checkpointer=Checkpointer(folder),
+        facts=FACTS_OF_RUN,
+        best_weights=folder.models / "net_g_best.safetensors",
         metadata={"architecture": "tiny"},
     )
 

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Callable[..., Any])
 
 _ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
 
@@ -78,10 +79,10 @@ class Registry(Generic[T]):
         self._names: dict[str, str] = {}
         self._loaded = False
 
-    def register(self, *names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    def register(self, *names: str) -> Callable[[P], P]:
         """A decorator: make a class or function available under `names`; the first is its own name."""
 
-        def add(part: Callable[..., T]) -> Callable[..., T]:
+        def add(part: P) -> P:
             for name in names:
                 if self._parts.setdefault(normalise(name), part) is not part:
                     raise ValueError(f"two {self.kind}s are named {name!r}")
@@ -187,10 +188,10 @@ def _parameters(part: Callable[..., Any], given: frozenset[str]) -> dict[str, Pa
 def _adapter(hint: Any) -> TypeAdapter[Any]:
     try:
         return TypeAdapter(hint, config=_ANY_TYPE)
-    except PydanticUserError:  # the type brings a configuration of its own
-        return TypeAdapter(hint)
     except PydanticSchemaGenerationError:  # nothing to check a foreign annotation by
         return TypeAdapter(Any)
+    except PydanticUserError:  # the type brings a configuration of its own
+        return TypeAdapter(hint)
 
 
 _EXPECTED = {

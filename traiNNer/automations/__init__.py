@@ -126,6 +126,10 @@ class Supervisor:
             proposals += [p for decision in decisions if (p := self._admit(name, decision))]
         return proposals
 
+    def monitors_only(self, name: str) -> bool:
+        """Whether an automation may only say what it would do."""
+        return self._limits[name].monitor_only
+
     def standing(self) -> dict[str, str]:
         """One word on each automation for the closing report: active, frozen, monitoring, or its exception."""
         return {name: self._word(name) for name in self.automations}

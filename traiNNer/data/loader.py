@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -64,11 +64,11 @@ class TrainLoader:
         self._requests = _Requests(rank, world_size)
         self._loader: DataLoader[Batch] = DataLoader(
             _Samples(source, Stream(len(source), seed)),
-            batch_sampler=self._requests,  # type: ignore[arg-type]  # lists of requests, not of integers
+            batch_sampler=self._requests,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             prefetch_factor=prefetch_factor if num_workers > 0 else None,
-            collate_fn=_as_is,
+            collate_fn=cast(Any, _as_is),  # __getitems__ has made the batch already
             worker_init_fn=_leave_signals_to_the_parent,
             pin_memory=pin_memory,
         )

@@ -9,18 +9,28 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, build_network
 from traiNNer.archs.loading import load_weights, read_weights
-from traiNNer.automations import AUTOMATIONS, Automation, Limits, Supervisor
+from traiNNer.automations import Supervisor
+from traiNNer.automations.loss_schedule import LossSchedule
+from traiNNer.automations.lr_decisions import ScheduleFallback
 from traiNNer.control import Clip, Controls, RunFacts
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.sources import PairedImageDataset
+from traiNNer.engine.automate import (
+    LEARNING_RATE,
+    LOSS_SCHEDULING,
+    build_supervisor,
+    check_automation,
+    chosen,
+    set_starting_controls,
+)
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.trainer import Plan
 from traiNNer.engine.validation import ValidationSet, Validator
@@ -37,13 +47,13 @@ from traiNNer.registry import ConfigError, Problem, normalise
 _log = logging.getLogger(__name__)
 
 WINDOW = 10  # steps between two readings of the device's numbers
-_ENGINE_LOSS_KEYS = ("loss_weight", "name")
+_SCHEDULE_KEYS = tuple(field.name for field in fields(LossSchedule))
+_ENGINE_LOSS_KEYS = ("loss_weight", "name", *_SCHEDULE_KEYS)
 _NOT_YET = (
     "perceptual", "lpips", "dists", "contextual", "gan", "focalfrequency", "ldl", "msswd", "featurematching",
     "consistency", "hsluv", "topiq", "dinov2", "hrinversion", "average", "bicubic",
 )  # fmt: skip
 """Losses that users know and that are still to come."""
-_ENGINE_AUTOMATION_KEYS = ("enabled", "monitor_only", "max_adjustments")
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class Parts:
     schedule: Schedule
     plateau: ReduceLROnPlateau | None
     supervisor: Supervisor
+    facts: RunFacts
     validator: Validator | None
     metadata: dict[str, str]
 
@@ -82,12 +93,17 @@ def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
         problems += [p.below("train", "losses", index) for p in _check_loss(_mapping(spec))]
     for label, spec in _mapping(val.get("metrics")).items():
         problems += [p.below("val", "metrics", label) for p in METRICS.check(_metric_spec(label, spec))]
+    return [*problems, *_check_automations(train)]
+
+
+def _check_automations(train: Mapping[str, Any]) -> Iterator[Problem]:
     for name, spec in _mapping(train.get("training_automations")).items():
         if name != "enabled":
-            own = {k: v for k, v in _mapping(spec).items() if k not in _ENGINE_AUTOMATION_KEYS}
-            found = AUTOMATIONS.check({"type": name, **own}, ("facts",))
-            problems += [p.below("train", "training_automations", name) for p in found]
-    return problems
+            for problem in check_automation(name, _mapping(spec)):
+                yield problem.below("train", "training_automations", name)
+    if scheduling := _mapping(train.get("dynamic_loss_scheduling")):
+        for problem in check_automation(LOSS_SCHEDULING, scheduling):
+            yield problem.below("train", "dynamic_loss_scheduling")
 
 
 def _check_loss(spec: Mapping[str, Any]) -> list[Problem]:
@@ -122,6 +138,18 @@ def _loss_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     if own.get("reduction") == "mean":
         del own["reduction"]
     return own
+
+
+class BuiltLoss(NamedTuple):
+    """A loss with what the options say of its weight."""
+
+    module: nn.Module
+    weight: float
+    schedule: LossSchedule
+
+    def weighted(self) -> WeightedLoss:
+        """As the model wants it."""
+        return WeightedLoss(self.module, lambda step: self.schedule.weight(step, self.weight))
 
 
 # --- building ----------------------------------------------------------------------------------------------
@@ -165,14 +193,16 @@ def build_generator(options: Options, numbers: Arithmetic) -> nn.Module:
         weights, _ = read_weights(path)
         for line in load_weights(net, weights, strict=options.path.strict_load_g):
             _log.warning("%s: %s", path, line)
-    order = torch.channels_last if numbers.channels_last else torch.contiguous_format
-    net = net.to(numbers.device, memory_format=order)
+    net = net.to(numbers.device)
+    if numbers.channels_last:
+        net = net.to(memory_format=torch.channels_last)
     if options.use_compile:
         net.compile(mode=options.compile_mode, dynamic=False)
     return net
 
 
-def _train(options: Options) -> TrainOptions:
+def training(options: Options) -> TrainOptions:
+    """The section `train`, which training needs."""
     if options.train is None:
         raise ConfigError("train: is required for training")
     return options.train
@@ -180,7 +210,7 @@ def _train(options: Options) -> TrainOptions:
 
 def build_learner(options: Options, net: nn.Module, schedule: Schedule, numbers: Arithmetic) -> Learner:
     """The generator with its optimizer."""
-    train = _train(options)
+    train = training(options)
     trained = [p for p in net.parameters() if p.requires_grad]
     optimizer = build_optimizer(train.optim_g or {}, trained)
     return Learner(
@@ -191,39 +221,39 @@ def build_learner(options: Options, net: nn.Module, schedule: Schedule, numbers:
     )
 
 
-def build_losses(options: Options, device: torch.device) -> dict[str, WeightedLoss]:
+def build_losses(options: Options, device: torch.device) -> dict[str, BuiltLoss]:
     """The losses by label: the `name` given, else the type without "Loss", numbered where it comes twice."""
-    losses: dict[str, WeightedLoss] = {}
-    for spec in _train(options).losses or []:
+    losses: dict[str, BuiltLoss] = {}
+    for index, spec in enumerate(training(options).losses):
         base = spec.get("name") or normalise(LOSSES.own_name(spec["type"])).removesuffix("loss")
         taken = sum(label == base or label.startswith(f"{base}_") for label in losses)
         label = f"{base}_{taken + 1}" if taken else base
-        losses[label] = WeightedLoss(
-            LOSSES.build(_loss_spec(spec)).to(device), float(spec.get("loss_weight", 1.0))
-        )
+        try:
+            schedule = LossSchedule(**{key: spec[key] for key in _SCHEDULE_KEYS if key in spec})
+        except ValueError as error:
+            raise ConfigError(f"train.losses.{index}: {error}") from error
+        module = LOSSES.build(_loss_spec(spec)).to(device)
+        losses[label] = BuiltLoss(module, float(spec.get("loss_weight", 1.0)), schedule)
+    if not any(loss.schedule.weight(0, loss.weight) for loss in losses.values()):
+        raise ConfigError("train.losses: no loss is on at the first step")
     return losses
 
 
 def build_schedule(options: Options) -> Schedule:
     """The base schedule: the user's, or the peak rate throughout."""
-    train = _train(options)
-    spec = train.scheduler or {"type": "constant"}
+    train = training(options)
+    spec = train.scheduler or _fallback_schedule(options)
     rate = float((train.optim_g or {}).get("lr", 1e-3))
     return SCHEDULES.build(spec, base_lr=rate, total_iter=train.total_iter)
 
 
-def build_supervisor(options: Options, facts: RunFacts) -> Supervisor:
-    """The automations that are switched on."""
-    chosen = dict(_train(options).training_automations or {})
-    automations: dict[str, Automation[Any]] = {}
-    limits: dict[str, Limits] = {}
-    if chosen.pop("enabled", False):
-        for name, spec in chosen.items():
-            if spec["enabled"]:
-                own = {key: value for key, value in spec.items() if key not in _ENGINE_AUTOMATION_KEYS}
-                automations[name] = AUTOMATIONS.build({"type": name, **own}, facts=facts)
-                limits[name] = Limits(spec.get("max_adjustments"), bool(spec.get("monitor_only", False)))
-    return Supervisor(automations, limits)
+def _fallback_schedule(options: Options) -> Mapping[str, Any]:
+    """Without a scheduler: the peak rate throughout, or what the learning-rate automation falls back to."""
+    spec = chosen(options).get(LEARNING_RATE)
+    if spec is None:
+        return {"type": "constant"}
+    fallback = ScheduleFallback(**spec.get("fallback", {}))
+    return {"type": fallback.scheduler_type, **fallback.scheduler_params}
 
 
 def build_parts(
@@ -234,7 +264,7 @@ def build_parts(
     val_sets: Mapping[str, PairedImageDataset],
 ) -> Parts:
     """Everything that computes. `auto` must have been replaced by values."""
-    train, data = _train(options), options.datasets["train"]
+    train, data = training(options), options.datasets["train"]
     seed = int(options.manual_seed)
     numbers = arithmetic(options, device)
     torch.manual_seed(seed)
@@ -243,20 +273,23 @@ def build_parts(
     ema = None
     if train.ema_decay > 0:
         ema = Ema(net, train.ema_decay, train.ema_power, train.ema_update_after_step)
+    losses = build_losses(options, device)
     facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
     model = SRModel(
         build_learner(options, net, schedule, numbers),
         facts,
-        build_losses(options, device),
+        {label: loss.weighted() for label, loss in losses.items()},
         ema=ema,
         arithmetic=numbers,
         peers=processes,
         seed=seed,
         rank=processes.rank,
         window=WINDOW,
+        measure_losses_every=16 if LOSS_SCHEDULING in chosen(options) else 0,
     )
+    assert data.lq_size is not None
     micro_batch = int(data.batch_size_per_gpu)
-    controls = Controls(micro_batch * data.accum_iter, micro_batch, int(data.lq_size))
+    controls = Controls(micro_batch * data.accum_iter, micro_batch, data.lq_size)
     if train.grad_clip:
         limit = train.grad_clip_max_norm
         controls.clip["g"] = Clip(threshold=limit, target=limit)
@@ -278,24 +311,28 @@ def build_parts(
         warmup_iter=train.warmup_iter,
     )
     validator = build_validator(options, val_sets, numbers, processes)
-    facts_for_automations = run_facts(options, model, validator, plan, processes, len(train_set))
-    supervisor = build_supervisor(options, facts_for_automations)
+    known = run_facts(options, model, losses, validator, plan, processes, len(train_set))
+    settled_from = max(loss.schedule.settled_from for loss in losses.values())
+    supervisor = build_supervisor(options, known, settled_from=settled_from)
+    set_starting_controls(controls, supervisor)
     plateau = schedule if isinstance(schedule, ReduceLROnPlateau) else None
     about = released_metadata(options, net)
-    return Parts(model, loader, controls, plan, schedule, plateau, supervisor, validator, about)
+    return Parts(model, loader, controls, plan, schedule, plateau, supervisor, known, validator, about)
 
 
 def run_facts(
     options: Options,
     model: SRModel,
+    losses: Mapping[str, BuiltLoss],
     validator: Validator | None,
     plan: Plan,
     processes: Processes,
     images: int,
 ) -> RunFacts:
     """What automations may know about the run."""
-    train = _train(options)
-    pixel = [label for label, loss in model.losses.items() if getattr(loss.module, "pixel", False)]
+    train = training(options)
+    pixel = [label for label, loss in losses.items() if getattr(loss.module, "pixel", False)]
+    weights = {label: loss.weight for label, loss in losses.items()}
     network = dict(options.network_g or {})
     return RunFacts(
         total_iter=train.total_iter,
@@ -305,8 +342,8 @@ def run_facts(
         optimizer=type(model.generator.optimizer).__name__,
         precision=model.arithmetic.precision,
         ema_decay=train.ema_decay,
-        loss_weights={label: loss.weight for label, loss in model.losses.items()},
-        anchor_loss=(pixel or list(model.losses))[0],
+        loss_weights=weights,
+        anchor_loss=(pixel or list(losses))[0],
         higher_is_better={k: m.higher_is_better for k, m in validator.metrics.items()} if validator else {},
         validate_every=plan.validate_every,
         warmup_iter=train.warmup_iter,
@@ -315,7 +352,7 @@ def run_facts(
         fingerprint={
             "network": json.dumps(network, sort_keys=True),
             "parameters": str(sum(p.numel() for p in model.generator.net.parameters())),
-            "losses": json.dumps({label: loss.weight for label, loss in model.losses.items()}),
+            "losses": json.dumps(weights),
             "lq_size": str(options.datasets["train"].lq_size),
         },
     )

@@ -65,7 +65,8 @@ class Checkpointer:
 
     def drop_old_weights(self, prefixes: tuple[str, ...]) -> None:
         """Remove numbered weights of each prefix beyond the number to keep."""
-        if self._keep_models == "all":
+        keep = self._keep_models
+        if not isinstance(keep, int):
             return
         for prefix in prefixes:
             numbered = [
@@ -73,7 +74,7 @@ class Checkpointer:
                 for path in self._folder.models.glob(f"{prefix}_*.{self._suffix}")
                 if (number := path.stem.removeprefix(f"{prefix}_")).isdigit()
             ]
-            for _, path in sorted(numbered, reverse=True)[self._keep_models :]:
+            for _, path in sorted(numbered, reverse=True)[keep:]:
                 path.unlink()
 
     def states(self) -> list[Path]:

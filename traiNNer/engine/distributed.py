@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -22,7 +23,7 @@ class Processes:
 
     def __init__(self, *, rank: int = 0, world_size: int = 1, local_rank: int = 0) -> None:
         self.rank, self.world_size, self.local_rank = rank, world_size, local_rank
-        self._host = dist.new_group(backend="gloo", timeout=_TIMEOUT) if world_size > 1 else None
+        self._host: Any = dist.new_group(backend="gloo", timeout=_TIMEOUT) if world_size > 1 else None
 
     @classmethod
     def start(cls, launcher: str | None, *, cpu: bool) -> Processes:

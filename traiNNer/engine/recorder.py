@@ -118,7 +118,7 @@ class Recorder:
         """What to do with each validated image: strips for the dashboard, files where the user wants them."""
 
         def show(shown: Shown) -> None:
-            if self._dashboard and shown.index < _STRIPS:
+            if self._dashboard and shown.number < _STRIPS:
                 self._dashboard.strip(step, f"{shown.set_name}/{shown.name}", _strip(shown))
             if self._save_images:
                 folder = self._folder.visualization / shown.name
@@ -137,7 +137,8 @@ class Recorder:
         """Record what an automation decided, or would have decided."""
         decision = proposal.decision
         suffix = "" if proposal.applied else " (monitor only, not applied)"
-        _log.info("Automation %s: %s%s", proposal.automation, decision.message, suffix)
+        level = logging.getLevelNamesMapping()[decision.level]
+        _log.log(level, "Automation %s: %s%s", proposal.automation, decision.message, suffix)
         record = {
             "iter": step,
             "automation": proposal.automation,

@@ -16,7 +16,7 @@ from rich.console import Console
 from traiNNer import __version__
 from traiNNer.data.audit import audit
 from traiNNer.data.sources import PairedImageDataset
-from traiNNer.engine.build import Parts, build_parts, check_parts
+from traiNNer.engine.build import Parts, build_parts, check_parts, training
 from traiNNer.engine.checkpoint import Checkpointer, read_state
 from traiNNer.engine.dashboard import Dashboard
 from traiNNer.engine.derive import choose_device, derive
@@ -176,6 +176,8 @@ class Session:
             validator=parts.validator,
             recorder=recorder,
             checkpointer=checkpointer,
+            facts=parts.facts,
+            best_weights=self.folder.models / f"net_g_best.{self.options.logger.save_checkpoint_format}",
             metadata=parts.metadata,
         )
 
@@ -189,7 +191,7 @@ class Session:
             dashboard.text(resumed_at, "environment", _environment(self.device))
         return Recorder(
             self.folder,
-            total_iter=options.train.total_iter,
+            total_iter=training(options).total_iter,
             print_freq=options.logger.print_freq,
             save_images=options.val.save_img,
             dashboard=dashboard,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from types import FrameType
+from typing import Any
 
 _log = logging.getLogger(__name__)
 
@@ -15,7 +16,7 @@ class StopSignal:
     def __init__(self) -> None:
         self.received: str | None = None
         """Name of the signal, once there was one."""
-        self._before: dict[int, signal._HANDLER] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignal:
         for number in (signal.SIGINT, signal.SIGTERM):

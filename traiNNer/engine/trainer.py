@@ -12,8 +12,10 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from traiNNer.archs.loading import read_weights
 from traiNNer.automations import Proposal, Supervisor
 from traiNNer.control import (
     ChangeEvent,
@@ -24,6 +26,7 @@ from traiNNer.control import (
     Request,
     RequestEvent,
     RollBack,
+    RunFacts,
     SetBatch,
     SetClip,
     SetLearningRateFactor,
@@ -36,6 +39,7 @@ from traiNNer.control import (
     to_plain,
 )
 from traiNNer.data.loader import Batch, TrainLoader
+from traiNNer.engine.automate import store_pattern, wants_snapshot
 from traiNNer.engine.checkpoint import Checkpointer
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.memory import MemorySource
@@ -48,6 +52,7 @@ from traiNNer.registry import ConfigError
 
 _log = logging.getLogger(__name__)
 
+_PATTERN_EVERY = 1000  # steps between writings of what was learned of the gradients
 _REPLACED_LIMIT = 0.01  # share of unreadable samples that ends a run
 _REPLACED_AFTER = 1000  # samples before which that share says nothing
 
@@ -110,6 +115,8 @@ class Trainer:
         validator: None without validation.
         recorder: Only on the main process.
         checkpointer: Only on the main process.
+        facts: What the automations know; the key of learned patterns.
+        best_weights: Where the best weights are kept.
         metadata: What released weights say about themselves.
     """
 
@@ -128,6 +135,8 @@ class Trainer:
         validator: Validator | None,
         recorder: Recorder | None,
         checkpointer: Checkpointer | None,
+        facts: RunFacts,
+        best_weights: Path,
         metadata: Mapping[str, str],
     ) -> None:
         self.model, self.loader, self.controls, self.plan = model, loader, controls, plan
@@ -136,6 +145,8 @@ class Trainer:
         self._supervisor, self._processes = supervisor, processes
         self._memory, self._validator = memory, validator
         self._recorder, self._checkpointer, self._metadata = recorder, checkpointer, metadata
+        self._facts, self._best_weights = facts, best_weights
+        self._losses_on: set[str] = set()
         self.progress = Progress()
         self.last_validation: ValidationEvent | None = None
         self._batches: Iterator[Batch] = iter(())
@@ -148,14 +159,13 @@ class Trainer:
         """Train to the end, or to the step at which `stop` was received; then everything is saved."""
         progress, plan = self.progress, self.plan
         self._restart_batches()
+        if progress.step == 0 and wants_snapshot(self._supervisor):
+            self.model.take_snapshot()
         while progress.time < plan.total_iter and not self._ended():
             self._step()
             if progress.step % plan.window == 0:
                 self._end_window()
-            if plan.validate_every and progress.step % plan.validate_every == 0:
-                self._validate()
-            if progress.step % plan.save_every == 0:
-                self.save()
+            self._validate_and_save_when_due()
             if self._processes.any(stop.received is not None):
                 self.save()
                 return Outcome("interrupted", f"{stop.received or 'a signal'} at step {progress.step}")
@@ -182,6 +192,13 @@ class Trainer:
     def standing(self) -> dict[str, str]:
         """One word on each automation."""
         return self._supervisor.standing()
+
+    def _validate_and_save_when_due(self) -> None:
+        step, plan = self.progress.step, self.plan
+        if plan.validate_every and step % plan.validate_every == 0:
+            self._validate()
+        if step % plan.save_every == 0:
+            self.save()
 
     def _ended(self) -> bool:
         cooldown = self.controls.cooldown
@@ -245,6 +262,18 @@ class Trainer:
             )
         )
 
+        self._notice_losses()
+        if self._recorder and progress.step % _PATTERN_EVERY == 0:
+            store_pattern(self._supervisor, self._facts)
+
+    def _notice_losses(self) -> None:
+        """Tell the automations when the schedule of a loss has switched it on or off."""
+        progress = self.progress
+        on = {label for label, loss in self.model.losses.items() if loss.weight_at(progress.step)}
+        if self._losses_on and on != self._losses_on:
+            self._react(ChangeEvent(progress.step, progress.position, "losses", "schedule"))
+        self._losses_on = on
+
     def _validate(self) -> None:
         if self._validator is None:
             return
@@ -269,6 +298,8 @@ class Trainer:
         if self._recorder:
             self._recorder.validation(event, f"{progress.best:.3f} at {progress.best_step:,}")
         self._react(event)
+        if wants_snapshot(self._supervisor):
+            self.model.take_snapshot()
 
     def _keep_best(self, event: ValidationEvent) -> None:
         assert self._validator is not None
@@ -288,10 +319,10 @@ class Trainer:
             if self._recorder:
                 self._recorder.event(event, self.controls, self.progress.step)
             for proposal in self._supervisor.react(event, self.controls):
-                if proposal.applied:
-                    events += self._apply(proposal)
                 if self._recorder:
                     self._recorder.decision(self.progress.step, proposal)
+                if proposal.applied:
+                    events += self._apply(proposal)
 
     def _apply(self, proposal: Proposal) -> list[Event]:  # noqa: C901 - one case for each kind of decision
         """The one place where a decision becomes an effect. Returns what others should know of it."""
@@ -329,11 +360,16 @@ class Trainer:
                 progress.stop_rule, progress.stop_reason = stop.rule, stop.reason
                 controls.cooldown = stop.cooldown
                 if stop.restore_best:
-                    self.model.roll_back()
+                    self._restore_best()
                 changed = "cooldown"
             case other:
                 raise AssertionError(f"no rule for {other}")
         return [ChangeEvent(progress.step, progress.position, changed, proposal.automation)]
+
+    def _restore_best(self) -> None:
+        """End with the weights that validated best, where a validation has kept any."""
+        if self._best_weights.is_file():
+            self.model.adopt(read_weights(self._best_weights)[0])
 
     def _shrink_micro_batch(self) -> None:
         """After a step that did not fit: let the owner of the batch size decide, or halve."""

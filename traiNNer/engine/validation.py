@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from traiNNer.control import SetScores, ValidationEvent
+from traiNNer.data.image_io import Pixels
 from traiNNer.data.resize import imresize
-from traiNNer.data.sources import Pixels
+from traiNNer.data.sources import Pair
 from traiNNer.engine.distributed import Processes
 from traiNNer.models.sr_model import Arithmetic
 
@@ -20,12 +21,15 @@ from traiNNer.models.sr_model import Arithmetic
 class ImageSet(Protocol):
     """Whole pairs by index, such as `PairedImageDataset`."""
 
-    names: Sequence[str]
+    @property
+    def names(self) -> Sequence[str]:
+        """Of every image, unique in the set."""
+        ...
 
     def __len__(self) -> int: ...
 
-    def pair(self, index: int) -> tuple[Pixels, Pixels, str]:
-        """LQ, GT (exactly `scale` times as large) and the name of one image."""
+    def pair(self, index: int) -> Pair:
+        """LQ, GT and the name of one image."""
         ...
 
 
@@ -57,7 +61,8 @@ class Shown(NamedTuple):
 
     set_name: str
     name: str
-    index: int
+    number: int
+    """Place of the image in its set."""
     lq: Pixels
     bicubic: Pixels
     output: Pixels
@@ -174,6 +179,7 @@ class Validator:
         show: Callable[[Shown], None] | None,
     ) -> Tensor:
         lq, gt, name = validation_set.images.pair(index)
+        assert gt is not None, "validation sets have ground truth"
         reference = self._tensor(gt)
         output = model.enhance(self._tensor(lq), tile=self._tile, overlap=self._overlap)
         scores = self._compare(output, reference)

@@ -7,7 +7,7 @@ trainer reads once per window of steps.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
@@ -34,7 +34,8 @@ class WeightedLoss(NamedTuple):
     """A loss and its weight from the configuration."""
 
     module: nn.Module
-    weight: float
+    weight_at: Callable[[int], float]
+    """The configured weight at a step; 0 where the loss is off, which is then not computed."""
 
 
 class Peers(Protocol):
@@ -151,7 +152,9 @@ class SRModel:
         """
         torch.manual_seed(((self._seed * 1_000_003 + step) * 4_099 + self._rank) % 2**63)
         every = self._measure_losses_every
-        means = self._try_to_accumulate(batch, controls, measured=step % every == 0 if every else step == 0)
+        weights = self.loss_weights(step, controls)
+        measured = step % every == 0 if every else step == 0
+        means = self._try_to_accumulate(batch, weights, controls, measured=measured)
         if self._peers.any(means is None) or means is None:
             self.generator.discard()
             raise BatchTooLarge
@@ -166,10 +169,20 @@ class SRModel:
             self.ema.update(self.generator.net, step, update.applied)
         self._numbers.write(torch.cat([means, torch.stack(update)]))
 
-    def _try_to_accumulate(self, batch: Batch, controls: Controls, *, measured: bool) -> Tensor | None:
+    def loss_weights(self, step: int, controls: Controls) -> dict[str, float]:
+        """The weights of the losses that are on at a step."""
+        weights = {
+            label: loss.weight_at(step) * controls.loss_factor.get(label, 1.0)
+            for label, loss in self.losses.items()
+        }
+        return {label: weight for label, weight in weights.items() if weight}
+
+    def _try_to_accumulate(
+        self, batch: Batch, weights: Mapping[str, float], controls: Controls, *, measured: bool
+    ) -> Tensor | None:
         """None when memory does not suffice; by then the exception and all it held are gone."""
         try:
-            return self._accumulate(batch, controls, measured)
+            return self._accumulate(batch, weights, controls, measured)
         except torch.OutOfMemoryError:
             return None
         except RuntimeError as error:
@@ -177,7 +190,9 @@ class SRModel:
                 raise
             return None
 
-    def _accumulate(self, batch: Batch, controls: Controls, measured: bool) -> Tensor:
+    def _accumulate(
+        self, batch: Batch, weights: Mapping[str, float], controls: Controls, measured: bool
+    ) -> Tensor:
         """Forward and backward in micro-batches.
 
         Means over the samples of every loss and of the total, then the gradient norms at the output (NaN where
@@ -189,14 +204,10 @@ class SRModel:
         at_output = self._unmeasured
         for lq, gt in zip(batch.lq.split(size), batch.gt.split(size), strict=True):
             inputs = self._forward(lq, gt)
-            raw = {
-                label: loss.module(inputs)
-                for label, loss in self.losses.items()
-                if controls.loss_factor.get(label, 1.0)
-            }
+            raw = {label: self.losses[label].module(inputs) for label in weights}
             if measured and means is None:
                 at_output = self._gradients_at_output(raw, inputs.output)
-            values = self._backward(raw, len(lq) / count, controls)
+            values = self._backward(raw, weights, len(lq) / count, controls.loss_scale)
             means = values if means is None else means + values
         assert means is not None
         return torch.cat([means, at_output])
@@ -207,14 +218,13 @@ class SRModel:
             output = self.generator.net(lq)
         return LossInputs(output.to(self.arithmetic.dtype), gt, lq)
 
-    def _backward(self, raw: Mapping[str, Tensor], share: float, controls: Controls) -> Tensor:
+    def _backward(
+        self, raw: Mapping[str, Tensor], weights: Mapping[str, float], share: float, loss_scale: float
+    ) -> Tensor:
         """Backward of the weighted sum; the losses (NaN for those that are off) and the sum, times `share`."""
-        weighted = [
-            value * (self.losses[label].weight * controls.loss_factor.get(label, 1.0))
-            for label, value in raw.items()
-        ]
+        weighted = [value * weights[label] for label, value in raw.items()]
         total = torch.stack(weighted).sum() if len(weighted) > 1 else weighted[0]
-        factor = share * controls.loss_scale
+        factor = share * loss_scale
         self.generator.backward(total if factor == 1.0 else total * factor)
         values = torch.stack(
             [*(raw.get(label, self._unmeasured[0]) for label in self.losses), total]

@@ -34,7 +34,8 @@ class Ema:
     def update(self, net: nn.Module, step: int, applied: Tensor) -> None:
         """Move towards the weights of `net` by 1 - decay, times `applied` (a scalar, 0 or 1)."""
         decay = ema_decay(step - self._begin, self._limit, self._power) if step >= self._begin else 0.0
-        mine, theirs = list(self.net.parameters()), list(net.parameters())
+        mine: list[Tensor] = list(self.net.parameters())
+        theirs: list[Tensor] = list(net.parameters())
         change = torch._foreach_sub(theirs, mine)
         torch._foreach_mul_(change, applied * (1.0 - decay))
         torch._foreach_add_(mine, change)

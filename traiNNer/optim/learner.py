@@ -148,10 +148,10 @@ class Learner:
     def _fused_step(self, applied: Tensor, divisor: Tensor | float, norm: Tensor) -> None:
         """The fused kernels divide the gradient and skip the step themselves."""
         optimizer: Any = self.optimizer  # these attributes are how torch's GradScaler speaks to fused kernels
-        if isinstance(divisor, float):
-            optimizer.grad_scale = None if divisor == 1.0 else norm.new_tensor(divisor, dtype=torch.float32)
-        else:
+        if isinstance(divisor, Tensor):
             optimizer.grad_scale = divisor.to(torch.float32)
+        else:
+            optimizer.grad_scale = None if divisor == 1.0 else norm.new_tensor(divisor, dtype=torch.float32)
         optimizer.found_inf = (~applied).to(torch.float32)
         self.optimizer.step()
 

@@ -27,8 +27,8 @@ from traiNNer.options.tree import (
     TrainOptions,
     ValOptions,
 )
-from traiNNer.registry import ConfigError, Problem, did_you_mean, problems_of
 from traiNNer.options.yaml_reader import Document, Mark, Path, read_value, read_yaml, write_scalar
+from traiNNer.registry import ConfigError, Problem, did_you_mean, problems_of
 
 _SECTIONS: dict[tuple[str, ...], type[Section]] = {
     (): Options,

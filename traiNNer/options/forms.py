@@ -11,8 +11,8 @@ from typing import Any
 
 from traiNNer.options import names
 from traiNNer.options.draft import COMMAND_LINE, MISSING, Draft
-from traiNNer.registry import did_you_mean, normalise
 from traiNNer.options.yaml_reader import Mark, Path
+from traiNNer.registry import did_you_mean, normalise
 
 _AUTOMATIONS = ("train", "training_automations")
 _LOSS_SCHEDULING = ("train", "dynamic_loss_scheduling")

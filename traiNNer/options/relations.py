@@ -7,8 +7,8 @@ from typing import Any
 
 from traiNNer.options.draft import DERIVED, MISSING, Draft
 from traiNNer.options.tree import OPTIMIZER
-from traiNNer.registry import did_you_mean
 from traiNNer.options.yaml_reader import Mark, Path
+from traiNNer.registry import did_you_mean
 
 _LQ_SIZE = 64  # pixels; what published recipes for small networks use
 
