@@ -63,6 +63,12 @@ def test_what_the_file_cannot_tell_is_asked_for_by_name(data_root, name, asked):
 
 NETWORKS = [
     {"type": "paragonsr2_nano", "scale": 3},
+    {
+        "type": "paragonsr2_nano",
+        "scale": 2,
+        "num_feat": 22,
+        "ffn_expansion": 1.37,
+    },  # int(22 * (30 / 22)) is 29
     {"type": "paragonsr2_tiny", "scale": 2, "use_content_aware": False, "use_attention": False},
     {
         "type": "paragonsr2_xs",

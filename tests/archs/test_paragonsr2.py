@@ -437,8 +437,11 @@ def test_recomputing_blocks_changes_neither_output_nor_gradients():
             {"type": "paragonsr2_dual", "block": "pro", "scale": 2, "num_feat": 16, "num_groups": 2}
             | {"num_blocks": 1, "window_size": 4, "layer_scale_init": 0.5, "use_checkpointing": recompute}
         )
+        runs = []
+        net.body[1].blocks[0].conv1.register_forward_hook(lambda *_, runs=runs: runs.append(1))
         output = net(noise(1, 3, 7, 9))
         output.square().mean().backward()
+        assert len(runs) == (2 if recompute else 1)
         results.append([output.detach(), *(p.grad for p in net.parameters() if p.requires_grad)])
     for plain, again in zip(*results, strict=True):
         torch.testing.assert_close(plain, again, atol=0, rtol=0)
