@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(arguments)
     try:
-        options = load_options(args.opt, args.overrides, check=_check)
+        options = load_options(args.opt, args.overrides, check=check_test_parts)
         run_test(options.with_derived({"val.val_enabled": True}))
     except ConfigError as error:
         for line in error.problems:
@@ -149,7 +149,7 @@ def scores_by_image(event: ValidationEvent) -> dict[str, Any]:
     }
 
 
-def _check(raw: Mapping[str, Any]) -> list[Problem]:
+def check_test_parts(raw: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with the parts that a test uses; a file of weights may stand in for the network."""
     used = ("network_g", "val") if raw.get("network_g") else ("val",)
     return [problem for problem in check_parts(raw) if problem.path[:1] and problem.path[0] in used]
