@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 
+from traiNNer.data.cache import SharedPairs, pair_bytes
 from traiNNer.data.folders import Problems, Progress, fits, paired_files, single_files
 from traiNNer.data.image_io import ImageError, Pixels, read_image
 from traiNNer.data.stream import Draw
@@ -66,6 +67,7 @@ class PairedImageDataset:
         use_hflip: bool = True,
         use_rot: bool = True,
         skip_bad_images: bool = False,
+        cache_bytes: int = 0,
         progress: Progress | None = None,
     ) -> None:
         """Find and check the files.
@@ -78,6 +80,7 @@ class PairedImageDataset:
             use_hflip: Mirror samples left to right, as the draw says.
             use_rot: Mirror samples top to bottom and transpose them, as the draw says.
             skip_bad_images: Leave out, with a warning, what is unmatched, unreadable or of the wrong size.
+            cache_bytes: Keep decoded pairs in memory if all of them take no more than this.
             progress: Called while the headers are read.
 
         Raises:
@@ -94,6 +97,8 @@ class PairedImageDataset:
             gt_paths, lq_paths, scale, filename_tmpl=filename_tmpl, problems=problems, progress=progress
         )
         problems.settle(len(self), str(gt_paths[0]))
+        self.decoded_bytes = int(pair_bytes(self.lq_sizes, scale).sum())
+        self._cache = SharedPairs(self.lq_sizes, scale) if self.decoded_bytes <= cache_bytes else None
 
     def __len__(self) -> int:
         return len(self._gt)
@@ -102,6 +107,11 @@ class PairedImageDataset:
     def names(self) -> list[str]:
         """Of every pair, as in `Pair.name`."""
         return [self._gt.name(index) for index in range(len(self))]
+
+    @property
+    def caches(self) -> bool:
+        """Whether decoded pairs are kept in memory."""
+        return self._cache is not None
 
     def report_small(self, lq_size: int) -> int:
         """Log and return how many images are smaller than a crop of `lq_size` pixels and will be padded."""
@@ -133,6 +143,9 @@ class PairedImageDataset:
         return Pair(*self._decode_pair(index), self._gt.name(index))
 
     def _decode_pair(self, index: int) -> Patch:
+        kept = self._cache.get(index) if self._cache else None
+        if kept:
+            return Patch(*kept)
         lq_path, gt_path = self._lq.path(index), self._gt.path(index)
         lq, gt = self._decode(lq_path), self._decode(gt_path)
         if not fits(gt.shape, lq.shape, self.scale):
@@ -142,6 +155,8 @@ class PairedImageDataset:
         gt = gt[: lq.shape[0] * self.scale, : lq.shape[1] * self.scale]
         if lq.dtype != gt.dtype:
             lq, gt = _words(lq), _words(gt)
+        if self._cache:
+            self._cache.put(index, lq, gt)
         return Patch(lq, gt)
 
     def _decode(self, path: Path) -> Pixels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from traiNNer.data.demo import ensure_demo_data
 from traiNNer.data.sources import PairedImageDataset
 from traiNNer.engine.distributed import Processes
+from traiNNer.engine.memory import host_memory_limit
 from traiNNer.options import DatasetOptions, Options
 from traiNNer.registry import ConfigError
 
@@ -90,10 +92,23 @@ def _open(options: Options, key: str, data: DatasetOptions) -> PairedImageDatase
         use_hflip=data.use_hflip,
         use_rot=data.use_rot,
         skip_bad_images=data.skip_bad_images,
+        cache_bytes=_cache_budget(data),
         progress=progress,
     )
-    _log.info("datasets.%s: %s pairs", key, f"{len(images):,}")
+    kept = "kept in memory once decoded" if images.caches else "decoded for every sample"
+    size = f"{images.decoded_bytes / 2**20:,.0f} MiB"
+    _log.info("datasets.%s: %s pairs, %s decoded, %s", key, f"{len(images):,}", size, kept)
     return images
+
+
+def _cache_budget(data: DatasetOptions) -> int:
+    """Bytes that decoded images of one set may take."""
+    match data.cache:
+        case "off":
+            return 0
+        case "ram":
+            return sys.maxsize
+    return host_memory_limit() // 4
 
 
 def _roots(data: DatasetOptions) -> list[str]:

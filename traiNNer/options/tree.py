@@ -115,6 +115,8 @@ class DatasetOptions(Section):
     """Batches that each reading process keeps ready."""
     dataset_enlarge_ratio: AutoCount = "auto"
     """Times that every image occurs in an epoch; the stream of patches is endless whatever it is."""
+    cache: Literal["auto", "ram", "off"] = "auto"
+    """Keep decoded images in memory: `ram` always, `auto` where all of them take less than a quarter of it."""
     skip_bad_images: bool = False
     """Go on without images that cannot be read or do not fit; otherwise the run refuses to start."""
 
