@@ -98,11 +98,15 @@ def load_network(path: str | Path, **overrides: Any) -> nn.Module:
     return net.eval()
 
 
-def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_weights(path: str | Path, key: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file by name, on the CPU, and the metadata of a safetensors file.
 
     Weights may be bare or under `params_ema`, `params` or `state_dict`; the prefixes `module.` and
     `_orig_mod.` of wrappers are taken off.
+
+    Args:
+        path: `.safetensors` or `.pth`.
+        key: Where the weights are in a `.pth` file that holds several; found by itself by default.
 
     Raises:
         ConfigError: For a missing or broken file, and for one that holds more than tensors and plain values
@@ -122,6 +126,11 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from None
     except (RuntimeError, EOFError, KeyError, OSError) as error:
         raise ConfigError(f"{path}: not a readable file of weights ({_first_line(error)})") from None
+    if key is not None:
+        if not isinstance(content, Mapping) or key not in content:
+            known = ", ".join(map(str, content)) if isinstance(content, Mapping) else "none"
+            raise ConfigError(f"{path}: has no key {key!r}; its keys: {known[:200]}")
+        content = content[key]
     return _plain(path, content), {}
 
 

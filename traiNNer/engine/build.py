@@ -79,6 +79,7 @@ def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
     """Everything wrong with the parts that a canonical tree of options names; paths are from its top."""
     train, val = _mapping(raw.get("train")), _mapping(raw.get("val"))
     problems = [p.below("network_g") for p in _check_generator(raw)]
+    problems += _check_sets(_mapping(raw.get("datasets")))
     if raw.get("network_d"):
         problems.append(Problem(("network_d",), "adversarial training is not supported yet"))
     problems += [p.below("train", "optim_g") for p in check_optimizer(_mapping(train.get("optim_g")))]
@@ -104,6 +105,17 @@ def _check_automations(train: Mapping[str, Any]) -> Iterator[Problem]:
     if scheduling := _mapping(train.get("dynamic_loss_scheduling")):
         for problem in check_automation(LOSS_SCHEDULING, scheduling):
             yield problem.below("train", "dynamic_loss_scheduling")
+
+
+def _check_sets(sets: Mapping[str, Any]) -> Iterator[Problem]:
+    if "train" not in sets:
+        yield Problem(("datasets",), "needs a set named train")
+    for key, spec in sets.items():
+        kind = str(_mapping(spec).get("type", "PairedImageDataset"))
+        if normalise(kind) != "pairedimagedataset":
+            yield Problem(
+                ("datasets", key, "type"), f"{kind!r} is not supported yet; there is PairedImageDataset"
+            )
 
 
 def _check_loss(spec: Mapping[str, Any]) -> list[Problem]:
@@ -168,7 +180,7 @@ def build_validator(
 ) -> Validator | None:
     """The validation that the options ask for, or None."""
     val = options.val
-    if val is None or not val.val_enabled or not sets:
+    if not val.val_enabled or not sets or not (val.metrics_enabled or val.save_img):
         return None
     metrics = {}
     for label, spec in (val.metrics or {"psnr": {}, "ssim": {}}).items():
@@ -190,7 +202,7 @@ def build_generator(options: Options, numbers: Arithmetic) -> nn.Module:
     net = build_network({"scale": options.scale, **options.network_g})
     path = options.path.pretrain_network_g
     if path:
-        weights, _ = read_weights(path)
+        weights, _ = read_weights(path, options.path.param_key_g)
         for line in load_weights(net, weights, strict=options.path.strict_load_g):
             _log.warning("%s: %s", path, line)
     net = net.to(numbers.device)

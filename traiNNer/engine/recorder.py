@@ -55,6 +55,7 @@ class Recorder:
         total_iter: Planned steps, for the time that is left.
         print_freq: Steps between training records.
         save_images: Write every validated image as a file.
+        image_suffix: Added to their names.
         dashboard: TensorBoard, or None.
         console: The terminal to draw a live line on, or None for plain log lines.
     """
@@ -66,12 +67,14 @@ class Recorder:
         total_iter: int,
         print_freq: int,
         save_images: bool,
+        image_suffix: str = "",
         dashboard: Dashboard | None,
         console: Console | None,
     ) -> None:
         self._folder = folder
         self._total_iter, self._print_freq = total_iter, print_freq
         self._dashboard, self._save_images = dashboard, save_images
+        self._image_suffix = image_suffix
         self._journals = {
             name: Journal(folder.file(f"{name}.jsonl")) for name in ("metrics", "decisions", "events")
         }
@@ -122,7 +125,7 @@ class Recorder:
                 self._dashboard.strip(step, f"{shown.set_name}/{shown.name}", _strip(shown))
             if self._save_images:
                 folder = self._folder.visualization / shown.name
-                path = folder / f"{Path(shown.name).name}_{step}.png"
+                path = folder / f"{Path(shown.name).name}_{step}{self._image_suffix}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_image(path, shown.output)
 

@@ -194,6 +194,7 @@ class Session:
             total_iter=training(options).total_iter,
             print_freq=options.logger.print_freq,
             save_images=options.val.save_img,
+            image_suffix=f"_{options.val.suffix}" if options.val.suffix else "",
             dashboard=dashboard,
             console=self.console,
         )

@@ -32,7 +32,11 @@ INTERNAL: dict[tuple[str, ...], dict[str, Any]] = {
         "contents": None, "find_unused_parameters": False,
         "dist_params": {"backend": "nccl", "port": 29500},
     },
-    ("datasets", "*"): {"phase": None, "prefetch_mode": None, "num_prefetch_queue": 1},
+    ("datasets", "*"): {
+        "phase": None, "prefetch_mode": None, "num_prefetch_queue": 1, "persistent_workers": True,
+        "dataset_enlarge_ratio": "auto",
+    },
+    ("path",): {"resume_models": None},
     ("val",): {"pbar": True},
 }  # fmt: skip
 """What the program decides by itself, with the value that means nothing: ignored, with a note."""

@@ -98,9 +98,9 @@ class DatasetOptions(Section):
     lq_size: Count | None = None
     """Side of the square low-resolution patch (pixels); from `gt_size` by default, 64 without either."""
     batch_size_per_gpu: AutoCount = "auto"
-    """Samples per process and optimizer step (1 in validation); auto: as many as fit."""
+    """Samples per process and forward pass; times `accum_iter` they are the batch. auto: 16."""
     accum_iter: Count = 1
-    """Forward passes that each batch is spread over; saves memory, changes no result."""
+    """Forward passes whose gradients are added up before each update."""
     num_worker_per_gpu: AutoSize = "auto"
     """Processes that read images, per training process; 0: read in the training process."""
     use_hflip: bool = True
@@ -109,12 +109,8 @@ class DatasetOptions(Section):
     """Turn patches by multiples of 90 degrees, together with `use_hflip`."""
     pin_memory: bool = True
     """Keep batches in page-locked memory, for faster copies to the GPU."""
-    persistent_workers: bool = True
-    """Keep the reading processes between epochs."""
     prefetch_factor: Count = 2
     """Batches that each reading process keeps ready."""
-    dataset_enlarge_ratio: AutoCount = "auto"
-    """Times that every image occurs in an epoch; the stream of patches is endless whatever it is."""
     cache: Literal["auto", "ram", "off"] = "auto"
     """Keep decoded images in memory: `ram` always, `auto` where all of them take less than a quarter of it."""
     skip_bad_images: bool = False
@@ -128,8 +124,6 @@ class PathOptions(Section):
     """Folder that holds the folder of each run."""
     models: str | None = None
     """Folder of weights; in the run's folder by default, like the following ones."""
-    resume_models: str | None = None
-    """Folder in which resuming looks for weights."""
     training_states: str | None = None
     """Folder of training states."""
     log: str | None = None
@@ -141,7 +135,7 @@ class PathOptions(Section):
     pretrain_network_g: str | None = None
     """Weights to start the generator from (.safetensors or .pth)."""
     param_key_g: str | None = None
-    """Key that holds the weights inside the file; found by itself by default."""
+    """Key that holds the weights inside a .pth file; found by itself by default."""
     strict_load_g: bool = True
     """Refuse weights whose names or shapes differ; false: load what fits and list the rest."""
     resume_state: str | None = None
@@ -195,7 +189,7 @@ class ValOptions(Section):
     tile_overlap: Size = 0
     """Pixels that neighbouring tiles share; 0: what the network needs."""
     metrics_enabled: bool = True
-    """Compute metrics."""
+    """Compute metrics; without them validation only writes images, where `save_img` asks for it."""
     metrics: dict[str, Spec] = {"psnr": {"type": "psnr"}, "ssim": {"type": "ssim"}}
     """Metrics by label; the `type` is the label where it is not given."""
 
@@ -235,7 +229,7 @@ class Options(Section):
     num_gpu: AutoSize = "auto"
     """GPUs to use; 0: the CPU."""
     manual_seed: AutoSize = "auto"
-    """Seed of everything random; auto: drawn, and written down."""
+    """Seed of everything random; auto: 0."""
     deterministic: bool = False
     """Use only algorithms that give the same bits every time; slower."""
     use_amp: bool = False
@@ -247,7 +241,7 @@ class Options(Section):
     fast_matmul: bool = False
     """Allow TF32 in float32 products: faster, about three decimal digits."""
     use_compile: bool = False
-    """Compile the networks."""
+    """Compile the network: faster steps after a slow first one."""
     compile_mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = (
         "max-autotune-no-cudagraphs"
     )
