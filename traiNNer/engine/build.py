@@ -1,15 +1,14 @@
-"""From options to parts: the only place that reads the options.
+"""From options to parts: networks, losses, data, automations as the options describe them.
 
-`check_parts` finds what is wrong with the parts that registries know (networks, losses, metrics, optimizers,
-schedules, automations) before anything is built; `build_run` builds them.
+What is wrong with a description is found before, by `engine.check`.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -27,10 +26,10 @@ from traiNNer.engine.automate import (
     LEARNING_RATE,
     LOSS_SCHEDULING,
     build_supervisor,
-    check_automation,
     chosen,
     set_starting_controls,
 )
+from traiNNer.engine.check import SCHEDULE_KEYS, loss_spec, metric_spec
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.trainer import Plan
 from traiNNer.engine.validation import ValidationSet, Validator
@@ -39,21 +38,14 @@ from traiNNer.metrics import METRICS
 from traiNNer.models.sr_model import Arithmetic, SRModel, WeightedLoss
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
-from traiNNer.optim.optimizers import build_optimizer, check_optimizer
+from traiNNer.optim.optimizers import build_optimizer
 from traiNNer.optim.schedules import SCHEDULES, ReduceLROnPlateau, Schedule, warmup
 from traiNNer.options import Options, TrainOptions
-from traiNNer.registry import ConfigError, Problem, normalise
+from traiNNer.registry import ConfigError, normalise
 
 _log = logging.getLogger(__name__)
 
 WINDOW = 10  # steps between two readings of the device's numbers
-_SCHEDULE_KEYS = tuple(field.name for field in fields(LossSchedule))
-_ENGINE_LOSS_KEYS = ("loss_weight", "name", *_SCHEDULE_KEYS)
-_NOT_YET = (
-    "perceptual", "lpips", "dists", "contextual", "gan", "focalfrequency", "ldl", "msswd", "featurematching",
-    "consistency", "hsluv", "topiq", "dinov2", "hrinversion", "average", "bicubic",
-)  # fmt: skip
-"""Losses that users know and that are still to come."""
 
 
 @dataclass(frozen=True)
@@ -72,86 +64,6 @@ class Parts:
     metadata: dict[str, str]
 
 
-# --- checking ----------------------------------------------------------------------------------------------
-
-
-def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
-    """Everything wrong with the parts that a canonical tree of options names; paths are from its top."""
-    train, val = _mapping(raw.get("train")), _mapping(raw.get("val"))
-    problems = [p.below("network_g") for p in _check_generator(raw)]
-    problems += _check_sets(_mapping(raw.get("datasets")))
-    if raw.get("network_d"):
-        problems.append(Problem(("network_d",), "adversarial training is not supported yet"))
-    problems += [p.below("train", "optim_g") for p in check_optimizer(_mapping(train.get("optim_g")))]
-    if scheduler := _mapping(train.get("scheduler")):
-        problems += [
-            p.below("train", "scheduler") for p in SCHEDULES.check(scheduler, ("base_lr", "total_iter"))
-        ]
-    losses = train.get("losses")
-    if not losses:
-        problems.append(Problem(("train",), "needs at least one entry in losses, such as {type: L1Loss}"))
-    for index, spec in enumerate(losses if isinstance(losses, list) else []):
-        problems += [p.below("train", "losses", index) for p in _check_loss(_mapping(spec))]
-    for label, spec in _mapping(val.get("metrics")).items():
-        problems += [p.below("val", "metrics", label) for p in METRICS.check(_metric_spec(label, spec))]
-    return [*problems, *_check_automations(train)]
-
-
-def _check_automations(train: Mapping[str, Any]) -> Iterator[Problem]:
-    for name, spec in _mapping(train.get("training_automations")).items():
-        if name != "enabled":
-            for problem in check_automation(name, _mapping(spec)):
-                yield problem.below("train", "training_automations", name)
-    if scheduling := _mapping(train.get("dynamic_loss_scheduling")):
-        for problem in check_automation(LOSS_SCHEDULING, scheduling):
-            yield problem.below("train", "dynamic_loss_scheduling")
-
-
-def _check_sets(sets: Mapping[str, Any]) -> Iterator[Problem]:
-    if "train" not in sets:
-        yield Problem(("datasets",), "needs a set named train")
-    for key, spec in sets.items():
-        kind = str(_mapping(spec).get("type", "PairedImageDataset"))
-        if normalise(kind) != "pairedimagedataset":
-            yield Problem(
-                ("datasets", key, "type"), f"{kind!r} is not supported yet; there is PairedImageDataset"
-            )
-
-
-def _check_loss(spec: Mapping[str, Any]) -> list[Problem]:
-    name = normalise(str(spec.get("type", ""))).removesuffix("loss")
-    if name in _NOT_YET and LOSSES.find(f"{name}loss") is None:
-        return [Problem(("type",), f"the loss {spec['type']!r} is not supported yet")]
-    return LOSSES.check(_loss_spec(spec))
-
-
-def _check_generator(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    spec = _mapping(raw.get("network_g"))
-    if not spec:
-        yield Problem(
-            (), f"is required, such as {{type: paragonsr2_nano}}; known: {', '.join(NETWORKS.names())}"
-        )
-        return
-    yield from NETWORKS.check({"scale": raw.get("scale", 4), **spec})
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _metric_spec(label: str, spec: Any) -> dict[str, Any]:
-    """`psnr: {type: calculate_psnr, crop_border: 2}` and `psnr: {better: higher}` as a registry reads them."""
-    return {"type": label, **{k: v for k, v in _mapping(spec).items() if k != "better"}}
-
-
-def _loss_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what the engine reads, and without `reduction: mean`, which every loss here is anyway."""
-    own = {key: value for key, value in spec.items() if key not in _ENGINE_LOSS_KEYS}
-    if own.get("reduction") == "mean":
-        del own["reduction"]
-    return own
-
-
 class BuiltLoss(NamedTuple):
     """A loss with what the options say of its weight."""
 
@@ -162,9 +74,6 @@ class BuiltLoss(NamedTuple):
     def weighted(self) -> WeightedLoss:
         """As the model wants it."""
         return WeightedLoss(self.module, lambda step: self.schedule.weight(step, self.weight))
-
-
-# --- building ----------------------------------------------------------------------------------------------
 
 
 def arithmetic(options: Options, device: torch.device) -> Arithmetic:
@@ -184,7 +93,7 @@ def build_validator(
         return None
     metrics = {}
     for label, spec in (val.metrics or {"psnr": {}, "ssim": {}}).items():
-        metrics[label] = METRICS.build({"crop_border": options.scale, **_metric_spec(label, spec)})
+        metrics[label] = METRICS.build({"crop_border": options.scale, **metric_spec(label, spec)})
     return Validator(
         [ValidationSet(name, images) for name, images in sets.items()],
         metrics,
@@ -241,10 +150,10 @@ def build_losses(options: Options, device: torch.device) -> dict[str, BuiltLoss]
         taken = sum(label == base or label.startswith(f"{base}_") for label in losses)
         label = f"{base}_{taken + 1}" if taken else base
         try:
-            schedule = LossSchedule(**{key: spec[key] for key in _SCHEDULE_KEYS if key in spec})
+            schedule = LossSchedule(**{key: spec[key] for key in SCHEDULE_KEYS if key in spec})
         except ValueError as error:
             raise ConfigError(f"train.losses.{index}: {error}") from error
-        module = LOSSES.build(_loss_spec(spec)).to(device)
+        module = LOSSES.build(loss_spec(spec)).to(device)
         losses[label] = BuiltLoss(module, float(spec.get("loss_weight", 1.0)), schedule)
     if not any(loss.schedule.weight(0, loss.weight) for loss in losses.values()):
         raise ConfigError("train.losses: no loss is on at the first step")

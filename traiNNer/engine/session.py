@@ -16,7 +16,8 @@ from rich.console import Console
 from traiNNer import __version__
 from traiNNer.data.audit import audit
 from traiNNer.data.sources import PairedImageDataset
-from traiNNer.engine.build import Parts, build_parts, check_parts, training
+from traiNNer.engine.build import Parts, build_parts, training
+from traiNNer.engine.check import check_parts
 from traiNNer.engine.checkpoint import Checkpointer, read_state
 from traiNNer.engine.dashboard import Dashboard
 from traiNNer.engine.derive import choose_device, derive

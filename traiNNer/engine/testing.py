@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from traiNNer.archs import NetworkFacts, load_network
 from traiNNer.control import ValidationEvent
 from traiNNer.data.image_io import write_image
-from traiNNer.engine.build import arithmetic, build_generator, build_validator, check_parts
+from traiNNer.engine.build import arithmetic, build_generator, build_validator
+from traiNNer.engine.check import check_parts
 from traiNNer.engine.derive import choose_device
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.journal import finite

@@ -8,10 +8,12 @@ follow it, so a larger batch finishes the same samples in fewer steps.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from copy import deepcopy
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -140,13 +142,12 @@ class Trainer:
         metadata: Mapping[str, str],
     ) -> None:
         self.model, self.loader, self.controls, self.plan = model, loader, controls, plan
-        self._configured = replace(controls)
+        self._configured = deepcopy(controls)
         self._schedule, self._plateau = schedule, plateau
         self._supervisor, self._processes = supervisor, processes
         self._memory, self._validator = memory, validator
         self._recorder, self._checkpointer, self._metadata = recorder, checkpointer, metadata
         self._facts, self._best_weights = facts, best_weights
-        self._losses_on: set[str] = set()
         self.progress = Progress()
         self.last_validation: ValidationEvent | None = None
         self._batches: Iterator[Batch] = iter(())
@@ -159,7 +160,7 @@ class Trainer:
         """Train to the end, or to the step at which `stop` was received; then everything is saved."""
         progress, plan = self.progress, self.plan
         self._restart_batches()
-        if progress.step == 0 and wants_snapshot(self._supervisor):
+        if not self.model.has_snapshot and wants_snapshot(self._supervisor):
             self.model.take_snapshot()
         while progress.time < plan.total_iter and not self._ended():
             self._step()
@@ -209,6 +210,7 @@ class Trainer:
     def _step(self) -> None:
         """One optimizer step, however many attempts the memory needs."""
         progress, controls = self.progress, self.controls
+        shape = (controls.batch, controls.lq_size)
         self._clock.start()
         batch = next(self._batches)
         self._clock.data_arrived()
@@ -219,10 +221,12 @@ class Trainer:
                 break
             except BatchTooLarge:
                 self._shrink_micro_batch()
-        samples = controls.batch * self._processes.world_size
+        samples = shape[0] * self._processes.world_size
         progress.step += 1
         progress.position += samples
         progress.time += samples / self.plan.samples_per_step
+        if shape != (controls.batch, controls.lq_size):  # an automation that failed fell back during the step
+            self._restart_batches()
         if batch.replaced:
             self._note_replaced(batch.replaced)
         self._clock.stop()
@@ -262,17 +266,19 @@ class Trainer:
             )
         )
 
-        self._notice_losses()
+        self._notice_losses(progress.step - len(numbers.total))
         if self._recorder and progress.step % _PATTERN_EVERY == 0:
             store_pattern(self._supervisor, self._facts)
 
-    def _notice_losses(self) -> None:
-        """Tell the automations when the schedule of a loss has switched it on or off."""
+    def _notice_losses(self, since: int) -> None:
+        """Tell the automations when the schedule of a loss has switched it on or off in a window of steps."""
         progress = self.progress
-        on = {label for label, loss in self.model.losses.items() if loss.weight_at(progress.step)}
-        if self._losses_on and on != self._losses_on:
+        before, now = (
+            {label for label, loss in self.model.losses.items() if loss.weight_at(step)}
+            for step in (since, progress.step)
+        )
+        if before != now:
             self._react(ChangeEvent(progress.step, progress.position, "losses", "schedule"))
-        self._losses_on = on
 
     def _validate(self) -> None:
         if self._validator is None:

@@ -293,6 +293,11 @@ class SRModel:
             "ema": _copy(self.ema.state_dict()) if self.ema else None,
         }
 
+    @property
+    def has_snapshot(self) -> bool:
+        """Whether there is anything to return to."""
+        return self._snapshot is not None
+
     def roll_back(self) -> None:
         """Return to the last snapshot; the optimizer forgets what it learned since."""
         assert self._snapshot is not None, "no snapshot was taken"

@@ -1,0 +1,106 @@
+"""What is wrong with the parts that a configuration names: networks, losses, metrics, optimizers, automations.
+
+Their parameters are known to the registries alone, so these checks import everything that a run may be made of;
+the tree itself is checked by `options`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from traiNNer.archs import NETWORKS
+from traiNNer.automations.loss_schedule import LossSchedule
+from traiNNer.engine.automate import LOSS_SCHEDULING, check_automation
+from traiNNer.losses import LOSSES
+from traiNNer.metrics import METRICS
+from traiNNer.optim.optimizers import check_optimizer
+from traiNNer.optim.schedules import SCHEDULES
+from traiNNer.registry import Problem, normalise
+
+SCHEDULE_KEYS = tuple(field.name for field in fields(LossSchedule))
+"""Options of a loss that say when it is on."""
+_ENGINE_LOSS_KEYS = ("loss_weight", "name", *SCHEDULE_KEYS)
+_NOT_YET = (
+    "perceptual", "lpips", "dists", "contextual", "gan", "focalfrequency", "ldl", "msswd", "featurematching",
+    "consistency", "hsluv", "topiq", "dinov2", "hrinversion", "average", "bicubic",
+)  # fmt: skip
+"""Losses that users know and that are still to come."""
+
+
+def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
+    """Everything wrong with the parts that a canonical tree of options names; paths are from its top."""
+    train, val = _mapping(raw.get("train")), _mapping(raw.get("val"))
+    problems = [p.below("network_g") for p in _check_generator(raw)]
+    problems += _check_sets(_mapping(raw.get("datasets")))
+    if raw.get("network_d"):
+        problems.append(Problem(("network_d",), "adversarial training is not supported yet"))
+    problems += [p.below("train", "optim_g") for p in check_optimizer(_mapping(train.get("optim_g")))]
+    if scheduler := _mapping(train.get("scheduler")):
+        problems += [
+            p.below("train", "scheduler") for p in SCHEDULES.check(scheduler, ("base_lr", "total_iter"))
+        ]
+    losses = train.get("losses")
+    if not losses:
+        problems.append(Problem(("train",), "needs at least one entry in losses, such as {type: L1Loss}"))
+    for index, spec in enumerate(losses if isinstance(losses, list) else []):
+        problems += [p.below("train", "losses", index) for p in _check_loss(_mapping(spec))]
+    for label, spec in _mapping(val.get("metrics")).items():
+        problems += [p.below("val", "metrics", label) for p in METRICS.check(metric_spec(label, spec))]
+    return [*problems, *_check_automations(train)]
+
+
+def _check_automations(train: Mapping[str, Any]) -> Iterator[Problem]:
+    for name, spec in _mapping(train.get("training_automations")).items():
+        if name != "enabled":
+            for problem in check_automation(name, _mapping(spec)):
+                yield problem.below("train", "training_automations", name)
+    if scheduling := _mapping(train.get("dynamic_loss_scheduling")):
+        for problem in check_automation(LOSS_SCHEDULING, scheduling):
+            yield problem.below("train", "dynamic_loss_scheduling")
+
+
+def _check_sets(sets: Mapping[str, Any]) -> Iterator[Problem]:
+    if "train" not in sets:
+        yield Problem(("datasets",), "needs a set named train")
+    for key, spec in sets.items():
+        kind = str(_mapping(spec).get("type", "PairedImageDataset"))
+        if normalise(kind) != "pairedimagedataset":
+            yield Problem(
+                ("datasets", key, "type"), f"{kind!r} is not supported yet; there is PairedImageDataset"
+            )
+
+
+def _check_loss(spec: Mapping[str, Any]) -> list[Problem]:
+    name = normalise(str(spec.get("type", ""))).removesuffix("loss")
+    if name in _NOT_YET and LOSSES.find(f"{name}loss") is None:
+        return [Problem(("type",), f"the loss {spec['type']!r} is not supported yet")]
+    return LOSSES.check(loss_spec(spec))
+
+
+def _check_generator(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    spec = _mapping(raw.get("network_g"))
+    if not spec:
+        yield Problem(
+            (), f"is required, such as {{type: paragonsr2_nano}}; known: {', '.join(NETWORKS.names())}"
+        )
+        return
+    yield from NETWORKS.check({"scale": raw.get("scale", 4), **spec})
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def metric_spec(label: str, spec: Any) -> dict[str, Any]:
+    """`psnr: {type: calculate_psnr, crop_border: 2}` and `psnr: {better: higher}` as a registry reads them."""
+    return {"type": label, **{k: v for k, v in _mapping(spec).items() if k != "better"}}
+
+
+def loss_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what the engine reads, and without `reduction: mean`, which every loss here is anyway."""
+    own = {key: value for key, value in spec.items() if key not in _ENGINE_LOSS_KEYS}
+    if own.get("reduction") == "mean":
+        del own["reduction"]
+    return own
