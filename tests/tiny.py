@@ -17,6 +17,7 @@ from traiNNer.data.sources import Pair, Patch
 from traiNNer.data.stream import Draw
 from traiNNer.engine.checkpoint import Checkpointer
 from traiNNer.engine.distributed import Processes
+from traiNNer.engine.health import Health
 from traiNNer.engine.memory import HostMemory
 from traiNNer.engine.recorder import Recorder
 from traiNNer.engine.run_folder import RunFolder
@@ -147,8 +148,15 @@ def make_trainer(
     plan = plan or Plan(
         total_iter=20, validate_every=4, save_every=5, window=3, samples_per_step=4, warmup_iter=5
     )
+    supervisor = supervisor or Supervisor({})
     recorder = Recorder(
-        folder, total_iter=plan.total_iter, print_freq=2, save_images=False, dashboard=None, console=None
+        folder,
+        total_iter=plan.total_iter,
+        print_freq=2,
+        save_images=False,
+        health=Health(FACTS_OF_RUN, model.losses, supervisor, print_freq=2),
+        dashboard=None,
+        console=None,
     )
     validator = Validator(
         [ValidationSet("waves", Waves())],
@@ -164,7 +172,7 @@ def make_trainer(
         replace(plan, total_iter=total),
         schedule=SCHEDULES.build({"type": "constant"}, base_lr=1e-2, total_iter=20),
         plateau=None,
-        supervisor=supervisor or Supervisor({}),
+        supervisor=supervisor,
         processes=Processes(),
         memory=HostMemory(),
         validator=validator,

@@ -190,6 +190,9 @@ class SetScores(Plain):
     """Per metric, one value an image."""
     baseline: dict[str, list[float]]
     """The same metrics for bicubic enlargement."""
+    ratios: dict[str, list[float]] = field(default_factory=dict)
+    """One value an image: `edge_ratio`, mean |Sobel| of the output over that of the ground truth, and
+    `residual_ratio`, mean distance of the output from bicubic enlargement over that of the ground truth."""
 
 
 @dataclass(frozen=True)

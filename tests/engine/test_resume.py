@@ -9,7 +9,15 @@ from tiny import assert_same, make_trainer
 from traiNNer.control import Clip, Controls
 from traiNNer.engine.signals import StopSignal
 
-TIMES = ("seconds", "speed", "data_wait", "memory_peak", "lengths.events", "lengths.metrics")
+TIMES = (
+    "seconds",
+    "speed",
+    "data_wait",
+    "memory_peak",
+    "lengths.events",
+    "lengths.metrics",
+    "lengths.health",
+)
 
 
 class Killed(BaseException):

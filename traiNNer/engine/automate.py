@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from traiNNer.automations import AUTOMATIONS, Automation, Limits, Supervisor
+from traiNNer.automations.flow_report import FlowReport
 from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
 from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
 from traiNNer.automations.metric_guard import MetricGuard
@@ -133,6 +134,12 @@ def wants_snapshot(supervisor: Supervisor) -> bool:
     """Whether the weights of this moment are worth returning to later."""
     scheduler = supervisor.automations.get(LEARNING_RATE)
     return isinstance(scheduler, IntelligentLearningRateScheduler) and scheduler.healthy
+
+
+def flow_report(supervisor: Supervisor) -> FlowReport | None:
+    """How the gradients of the generator flow; None without the stabilizer."""
+    stabilizer = supervisor.automations.get(STABILIZER)
+    return stabilizer.report() if isinstance(stabilizer, GradientFlowStabilizer) else None
 
 
 # --- learned patterns --------------------------------------------------------------------------------------

@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from traiNNer.automations import Proposal
+from traiNNer.automations.diagnosis import Finding, diagnose
 from traiNNer.control import Controls, Event, Plain, ValidationEvent, WindowEvent, from_plain, to_plain
 from traiNNer.data.image_io import write_image
 from traiNNer.data.sources import Pixels
 from traiNNer.engine.dashboard import Dashboard
+from traiNNer.engine.health import Health
 from traiNNer.engine.journal import Journal
 from traiNNer.engine.run_folder import RunFolder
 from traiNNer.engine.validation import Shown
@@ -55,6 +57,7 @@ class Recorder:
         total_iter: Planned steps, for the time that is left.
         print_freq: Steps between training records.
         save_images: Write every validated image as a file.
+        health: Makes the lines of health.jsonl and the diagnosis.
         image_suffix: Added to their names.
         dashboard: TensorBoard, or None.
         console: The terminal to draw a live line on, or None for plain log lines.
@@ -67,16 +70,18 @@ class Recorder:
         total_iter: int,
         print_freq: int,
         save_images: bool,
+        health: Health,
         image_suffix: str = "",
         dashboard: Dashboard | None,
         console: Console | None,
     ) -> None:
         self._folder = folder
         self._total_iter, self._print_freq = total_iter, print_freq
-        self._dashboard, self._save_images = dashboard, save_images
+        self._dashboard, self._save_images, self._health = dashboard, save_images, health
         self._image_suffix = image_suffix
         self._journals = {
-            name: Journal(folder.file(f"{name}.jsonl")) for name in ("metrics", "decisions", "events")
+            name: Journal(folder.file(f"{name}.jsonl"))
+            for name in ("metrics", "decisions", "events", "health")
         }
         self._pending = _Pending()
         self._speed = _Speed()
@@ -86,6 +91,8 @@ class Recorder:
     def event(self, event: Event, controls: Controls, step: int) -> None:
         """Record an event as the automations see it; the steps of a window also go to log and curves."""
         self._journals["events"].append({"iter": step, "kind": type(event).__name__, **to_plain(event)})
+        for line in self._health.records(event, controls):
+            self._journals["health"].append(line)
         if isinstance(event, WindowEvent):
             self._steps(event, controls)
 
@@ -162,11 +169,13 @@ class Recorder:
         if self._dashboard:
             self._dashboard.flush()
         lengths = {name: journal.settle() for name, journal in self._journals.items()}
-        return {"pending": to_plain(self._pending), "lengths": lengths}
+        pending, health = to_plain(self._pending), self._health.state_dict()
+        return {"pending": pending, "health": health, "lengths": lengths}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there: what was recorded later will be recorded again."""
         self._pending = from_plain(_Pending, state["pending"])
+        self._health.load_state_dict(state["health"])
         for name, journal in self._journals.items():
             journal.cut(state["lengths"].get(name, 0))
 
@@ -174,6 +183,10 @@ class Recorder:
         """Remove the records of an earlier attempt that left no state to go on from."""
         for journal in self._journals.values():
             journal.cut(0)
+
+    def diagnosis(self) -> list[Finding]:
+        """What the numbers of the run say about its health."""
+        return diagnose(self._health.numbers())
 
     def close(self) -> None:
         """Finish the dashboard and the live line."""

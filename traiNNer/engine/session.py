@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from traiNNer import __version__
+from traiNNer.control import to_plain
 from traiNNer.data.audit import audit
 from traiNNer.data.sources import PairedImageDataset
 from traiNNer.engine.build import Parts, build_parts, training
@@ -22,12 +23,14 @@ from traiNNer.engine.checkpoint import Checkpointer, read_state
 from traiNNer.engine.dashboard import Dashboard
 from traiNNer.engine.derive import choose_device, derive
 from traiNNer.engine.distributed import Processes
+from traiNNer.engine.health import Health
+from traiNNer.engine.journal import finite
 from traiNNer.engine.log import end_logging, log_to_file, start_logging
 from traiNNer.engine.memory import memory_source
 from traiNNer.engine.prepare_data import open_sets
 from traiNNer.engine.recorder import Recorder
 from traiNNer.engine.run_folder import RunFolder, written_beside
-from traiNNer.engine.score_table import score_table
+from traiNNer.engine.score_table import diagnosis_table, score_table
 from traiNNer.engine.signals import StopSignal
 from traiNNer.engine.trainer import Trainer
 from traiNNer.options import Options, dump_resolved, load_options
@@ -106,7 +109,7 @@ class Session:
             if recorder:
                 recorder.close()
             if self.processes.is_main:
-                self._say_how_it_ended(trainer, status, reason)
+                self._say_how_it_ended(trainer, recorder, status, reason)
         return 1 if status == "failed" else 0
 
     def check(self) -> int:
@@ -144,7 +147,7 @@ class Session:
 
     def _assemble(self, state: tuple[Path, dict[str, Any]] | None) -> tuple[Trainer, Recorder | None]:
         parts = self._build()
-        recorder = self._recorder(state) if self.processes.is_main else None
+        recorder = self._recorder(state, parts) if self.processes.is_main else None
         logger = self.options.logger
         checkpointer = None
         if self.processes.is_main:
@@ -182,7 +185,7 @@ class Session:
             metadata=parts.metadata,
         )
 
-    def _recorder(self, state: tuple[Path, dict[str, Any]] | None) -> Recorder:
+    def _recorder(self, state: tuple[Path, dict[str, Any]] | None, parts: Parts) -> Recorder:
         options = self.options
         resumed_at = int(state[1]["progress"]["step"]) if state else 0
         dashboard = None
@@ -193,8 +196,9 @@ class Session:
         return Recorder(
             self.folder,
             total_iter=training(options).total_iter,
-            print_freq=options.logger.print_freq,
+            print_freq=(print_freq := options.logger.print_freq),
             save_images=options.val.save_img,
+            health=Health(parts.facts, parts.model.losses, parts.supervisor, print_freq=print_freq),
             image_suffix=f"_{options.val.suffix}" if options.val.suffix else "",
             dashboard=dashboard,
             console=self.console,
@@ -227,8 +231,10 @@ class Session:
 
     # --- the end -------------------------------------------------------------------------------------------
 
-    def _say_how_it_ended(self, trainer: Trainer, status: str, reason: str) -> None:
-        progress = trainer.progress
+    def _say_how_it_ended(
+        self, trainer: Trainer, recorder: Recorder | None, status: str, reason: str
+    ) -> None:
+        progress, diagnosis = trainer.progress, recorder.diagnosis() if recorder else []
         summary = {
             "status": status,
             "reason": reason,
@@ -241,12 +247,15 @@ class Session:
             },
             "seconds": round(progress.seconds, 1),
             "automations": trainer.standing(),
+            "diagnosis": [finite(to_plain(found)) for found in diagnosis],
         }
         with written_beside(self.folder.file("summary.json")) as partial:
             partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         _log.info("Run %s: %s (%s)", status, reason, self.folder.root)
         if status in ("completed", "stopped_early") and trainer.last_validation:
             (self.console or Console()).print(score_table(trainer.last_validation))
+        if status in ("completed", "stopped_early"):
+            (self.console or Console()).print(diagnosis_table(diagnosis))
 
 
 def run_folder(options: Options) -> RunFolder:

@@ -302,7 +302,8 @@ class Trainer:
             score, higher = self._validator.headline(event, self._plateau.monitor)
             self._plateau.observe(score, higher_is_better=higher)
         if self._recorder:
-            self._recorder.validation(event, f"{progress.best:.3f} at {progress.best_step:,}")
+            best = "none" if progress.best is None else f"{progress.best:.3f} at {progress.best_step:,}"
+            self._recorder.validation(event, best)
         self._react(event)
         if wants_snapshot(self._supervisor):
             self.model.take_snapshot()
@@ -311,6 +312,8 @@ class Trainer:
         assert self._validator is not None
         score, higher = self._validator.headline(event)
         progress = self.progress
+        if math.isnan(score):
+            return  # nothing compares with it, so it would stay the best for ever
         if progress.best is None or (score > progress.best if higher else score < progress.best):
             progress.best, progress.best_step = score, progress.step
             self._save_weights("net_g_best")

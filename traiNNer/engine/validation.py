@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.control import SetScores, ValidationEvent
@@ -16,6 +17,8 @@ from traiNNer.data.resize import imresize
 from traiNNer.data.sources import Pair
 from traiNNer.engine.distributed import Processes
 from traiNNer.models.sr_model import Arithmetic
+
+RATIOS = ("edge_ratio", "residual_ratio")
 
 
 class ImageSet(Protocol):
@@ -132,8 +135,9 @@ class Validator:
         for validation_set in self.sets:
             images = validation_set.images
             baseline = self._known_baseline(validation_set)
-            # one row an image: scores, bicubic scores, height, width; each process fills its own rows
-            table = torch.zeros(len(images), 2 * len(self.metrics) + 2, dtype=torch.float64)
+            # one row an image: scores, bicubic scores, height, width, ratios; each process fills its own rows
+            columns = 2 * len(self.metrics) + 2 + len(RATIOS)
+            table = torch.zeros(len(images), columns, dtype=torch.float64)
             for index in range(self._processes.rank, len(images), self._processes.world_size):
                 table[index] = self._measure(
                     model, validation_set, index, with_baseline=baseline is None, show=show
@@ -181,15 +185,17 @@ class Validator:
         lq, gt, name = validation_set.images.pair(index)
         assert gt is not None, "validation sets have ground truth"
         reference = self._tensor(gt)
-        output = model.enhance(self._tensor(lq), tile=self._tile, overlap=self._overlap)
+        given = self._tensor(lq)
+        output = model.enhance(given, tile=self._tile, overlap=self._overlap)
         scores = self._compare(output, reference)
+        ratios = structure(output, reference, given)[0].double().cpu()
         bicubic = imresize(lq, self._scale) if with_baseline or show else None
         baseline = torch.zeros(len(self.metrics), dtype=torch.float64)
         if with_baseline and bicubic is not None:
             baseline = self._compare(self._tensor(bicubic), reference)
         if show and bicubic is not None:
             show(Shown(validation_set.name, name, index, lq, bicubic, to_pixels(output[0], gt.dtype), gt))
-        return torch.cat([scores, baseline, torch.tensor(gt.shape[:2], dtype=torch.float64)])
+        return torch.cat([scores, baseline, torch.tensor(gt.shape[:2], dtype=torch.float64), ratios])
 
     def _tensor(self, pixels: Pixels) -> Tensor:
         return self._arithmetic.images(torch.from_numpy(pixels)[None])
@@ -207,9 +213,10 @@ class Validator:
             self._baselines[validation_set.name] = {"of": self._origin(validation_set), "scores": baseline}
         return SetScores(
             images=list(validation_set.images.names),
-            sizes=[(int(h), int(w)) for h, w in zip(*columns[2 * width :], strict=True)],
+            sizes=[(int(h), int(w)) for h, w in zip(*columns[2 * width : 2 * width + 2], strict=True)],
             metrics=dict(zip(self.metrics, columns[:width], strict=True)),
             baseline=baseline,
+            ratios=dict(zip(RATIOS, columns[2 * width + 2 :], strict=True)),
         )
 
     def _known_baseline(self, validation_set: ValidationSet) -> dict[str, list[float]] | None:
@@ -218,6 +225,29 @@ class Validator:
 
     def _origin(self, validation_set: ValidationSet) -> list[str]:
         return [*self.metrics, *validation_set.images.names]
+
+
+def structure(output: Tensor, gt: Tensor, lq: Tensor) -> Tensor:
+    """How much structure there is, against the ground truth; (n, 3, h, w) three times to (n, 2), see RATIOS.
+
+    edge_ratio = mean |Sobel(output)| / mean |Sobel(gt)| of grey images;
+    residual_ratio = mean |output - bicubic| / mean |gt - bicubic|, 0 for a network that only interpolates.
+    NaN where the ground truth has no structure.
+    """
+    # with antialias torch takes the kernel of MATLAB and Pillow (a = -0.5)
+    bicubic = F.interpolate(lq, gt.shape[2:], mode="bicubic", antialias=True)
+    edges = _edges(output) / _edges(gt)
+    return torch.stack([edges, _distance(output, bicubic) / _distance(gt, bicubic)], dim=1)
+
+
+def _edges(images: Tensor) -> Tensor:
+    slope = images.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+    across, down = F.conv2d(images.mean(1, keepdim=True), torch.stack([slope, slope.T])[:, None]).unbind(1)
+    return torch.hypot(across, down).mean((1, 2))
+
+
+def _distance(left: Tensor, right: Tensor) -> Tensor:
+    return (left - right).abs().mean((1, 2, 3))
 
 
 def to_pixels(image: Tensor, dtype: Any) -> Pixels:
