@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
 from traiNNer.data.demo import make_demo_data
+from traiNNer.engine import launch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,8 +61,23 @@ def write_options(folder: Path, configuration: dict) -> Path:
     return path
 
 
-def train(file: Path, *arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """`python train.py -opt file arguments`, to its end."""
+class Printed(NamedTuple):
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def train(file: Path, *arguments: str) -> Printed:
+    """`python train.py -opt file arguments`, to its end, without the seconds that a new process takes."""
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        status = launch.train(["-opt", str(file), *arguments])
+    return Printed(status, out.getvalue(), err.getvalue())
+
+
+def train_by(launcher: tuple[str, ...], file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python launcher train.py -opt file arguments` in processes of its own, to its end."""
     command = [sys.executable, *launcher, str(ROOT / "train.py"), "-opt", str(file), *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)

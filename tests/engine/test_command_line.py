@@ -12,6 +12,8 @@ import small_run
 from safetensors import safe_open
 
 from traiNNer.archs import build_network
+from traiNNer.engine import checkpoint
+from traiNNer.engine.session import run_folder
 from traiNNer.options import load_options
 
 
@@ -159,3 +161,82 @@ def test_a_second_run_of_a_name_moves_the_first_aside(folder):
     archived = list((folder / "experiments").glob("twice_archived_*"))
     assert len(archived) == 1
     assert (archived[0] / "summary.json").exists()
+
+
+def test_going_back_to_a_named_state_keeps_what_comes_after_it_out_of_the_way(folder):
+    configuration = {**small_run.options(folder), "name": "back"}
+    file = small_run.write_options(folder, configuration)
+    assert small_run.train(file).returncode == 0
+    run = folder / "experiments/back"
+    state = f"path.resume_state={run}/training_states/12.state"
+    assert (
+        small_run.train(file, state, "train.total_iter=14", "logger.save_checkpoint_freq=1").returncode == 0
+    )
+    assert sorted(p.name for p in (run / "training_states").glob("*.state")) == [
+        "12.state",
+        "13.state",
+        "14.state",
+    ]
+    aside = {p.name for p in run.glob("training_states/abandoned_*/*")}
+    assert aside == {"18.state", "20.state"}
+    again = small_run.train(file, state, "train.total_iter=15", "--auto_resume")
+    assert "iteration 14" in again.stdout  # the newest, not the named one, or every restart would go back
+
+
+def test_states_that_do_not_fit_are_said_in_words(folder):
+    configuration = {**small_run.options(folder, total_iter=6), "name": "unfit"}
+    assert small_run.train(small_run.write_options(folder, configuration)).returncode == 0
+    configuration["network_g"]["num_feat"] = 6
+    printed = small_run.train(small_run.write_options(folder, configuration), "--auto_resume")
+    assert printed.returncode == 2
+    assert "does not fit this configuration" in printed.stderr
+    broken = folder / "broken.state"
+    broken.write_bytes(b"no state")
+    printed = small_run.train(small_run.write_options(folder, configuration), f"path.resume_state={broken}")
+    assert printed.returncode == 2
+    assert "broken.state" in printed.stderr
+
+
+def test_another_optimizer_begins_without_moments_and_says_so(folder):
+    configuration = {**small_run.options(folder, total_iter=6), "name": "other_optimizer"}
+    assert small_run.train(small_run.write_options(folder, configuration)).returncode == 0
+    configuration["train"] |= {"total_iter": 8, "optim_g": {"type": "NAdam", "lr": 1e-3}}
+    printed = small_run.train(small_run.write_options(folder, configuration), "--auto_resume")
+    assert printed.returncode == 0, printed.stdout + printed.stderr
+    assert "NAdam cannot use the moments of AdamW" in printed.stdout
+
+
+def test_a_full_disk_ends_the_run_in_words_and_leaves_the_last_state_whole(folder, monkeypatch):
+    configuration = {**small_run.options(folder), "name": "full"}
+    write = checkpoint.write_state
+
+    def write_or_fail(path, parts):
+        if path.stem == "12":
+            raise OSError(28, "No space left on device", str(path))
+        write(path, parts)
+
+    monkeypatch.setattr(checkpoint, "write_state", write_or_fail)
+    printed = small_run.train(small_run.write_options(folder, configuration))
+    run = folder / "experiments/full"
+    assert printed.returncode == 1
+    assert "No space left on device" in printed.stdout
+    assert "Traceback" not in printed.stdout + printed.stderr
+    assert json.loads((run / "summary.json").read_text())["status"] == "failed"
+    assert [p.name for p in run.glob("training_states/*")] == ["6.state"]
+    assert checkpoint.read_state(run / "training_states/6.state")["progress"]["step"] == 6
+
+
+def test_two_runs_of_one_name_do_not_share_a_folder(folder):
+    configuration = {**small_run.options(folder, total_iter=2), "name": "shared"}
+    file = small_run.write_options(folder, configuration)
+    with run_folder(load_options(file)).lock():
+        printed = small_run.train(file)
+    assert printed.returncode == 2
+    assert "another process is training" in printed.stderr
+
+
+def test_torchrun_without_its_launcher_and_the_reverse_are_mistakes(folder, monkeypatch):
+    file = small_run.write_options(folder, small_run.options(folder))
+    assert "torchrun" in small_run.train(file, "--launcher", "pytorch").stderr
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "--launcher pytorch" in small_run.train(file).stderr

@@ -1,6 +1,7 @@
 """Two processes are one run with twice the batch."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -19,18 +20,21 @@ def folder(tmp_path_factory):
     return path
 
 
+def torchrun(processes: int) -> tuple[str, ...]:
+    rendezvous = ("--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0")
+    return ("-m", "torch.distributed.run", f"--nproc_per_node={processes}", *rendezvous)
+
+
 def run(folder, name, batch, processes, *arguments):
     configuration = {**small_run.options(folder), "name": name}
     configuration["datasets"]["train"]["batch_size_per_gpu"] = batch
     configuration["val"] = {"val_freq": 20}
     file = folder / f"{name}.yml"
     file.write_text(json.dumps(configuration))
-    launcher: tuple[str, ...] = ()
     if processes > 1:
-        launcher = ("-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--rdzv_backend=c10d")
-        launcher = (*launcher, "--rdzv_endpoint=localhost:0")
-        arguments = ("--launcher", "pytorch", *arguments)
-    printed = small_run.train(file, *arguments, launcher=launcher)
+        printed = small_run.train_by(torchrun(processes), file, "--launcher", "pytorch", *arguments)
+    else:
+        printed = small_run.train(file, *arguments)
     assert printed.returncode == 0, printed.stdout + printed.stderr
     return folder / "experiments" / name
 
@@ -55,7 +59,8 @@ def test_two_processes_end_with_the_weights_of_one_with_twice_the_batch(folder, 
 
 
 def test_two_processes_resume_as_if_nothing_had_happened(folder, two):
-    part = run(folder, "part", 4, 2, "train.total_iter=20")
+    part = folder / "experiments/part"
+    shutil.copytree(two, part)  # as if killed between the states of 12 and 18
     for state in ("18", "20"):
         (part / f"training_states/{state}.state").unlink()
     run(folder, "part", 4, 2, "--auto_resume")
@@ -76,9 +81,8 @@ processes.end()
 def test_a_flag_of_one_process_is_seen_by_all(tmp_path):
     script = tmp_path / "flags.py"
     script.write_text(_KILLED)
-    command = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--rdzv_endpoint=localhost:0"]
     printed = subprocess.run(
-        [sys.executable, *command, "--rdzv_backend=c10d", str(script)],
+        [sys.executable, *torchrun(2), str(script)],
         capture_output=True,
         text=True,
         timeout=120,

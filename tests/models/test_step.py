@@ -55,9 +55,7 @@ def test_any_split_into_micro_batches_gives_the_same_update(batch, micro_batch):
         for model, size in ((whole, 8), (split, micro_batch)):
             model.set_learning_rates(step, 1.0)
             model.optimize_parameters(batch, step, Controls(batch=8, micro_batch=size, lq_size=8))
-    for one, other in zip(
-        whole.generator.net.parameters(), split.generator.net.parameters(), strict=True
-    ):
+    for one, other in zip(whole.generator.net.parameters(), split.generator.net.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
     one, other = whole.read_numbers(), split.read_numbers()
     assert one.losses["l1"] == pytest.approx(other.losses["l1"], rel=1e-12)
@@ -157,7 +155,9 @@ def test_gradients_are_left_scaled_or_skipped_by_the_three_limits(batch, name):
         model.set_learning_rates(20, 1.0)
         controls = Controls(batch=8, micro_batch=8, lq_size=8, clip={"g": clip} if clip else {})
         model.optimize_parameters(batch, 0, controls)
-        change = torch.cat([(p.detach() - b).flatten() for p, b in zip(net.parameters(), before, strict=True)])
+        change = torch.cat(
+            [(p.detach() - b).flatten() for p, b in zip(net.parameters(), before, strict=True)]
+        )
         return change, model.read_numbers()
 
     free, numbers = update(None)

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from traiNNer.options import dump_resolved, load_options
-from traiNNer.registry import ConfigError
 from traiNNer.options.yaml_reader import write_scalar
+from traiNNer.registry import ConfigError
 
 SPOTS = st.integers(0, len(FULL))
 TYPED = st.sampled_from(

@@ -132,5 +132,9 @@ def _as_is(batch: Batch) -> Batch:
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; the parent decides when its workers end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Signals to a terminal or a group reach every process; the parent decides when its workers end.
+
+    It tells them through their queues, and they notice when it is gone.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

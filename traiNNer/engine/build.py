@@ -117,8 +117,6 @@ def build_generator(options: Options, numbers: Arithmetic) -> nn.Module:
     net = net.to(numbers.device)
     if numbers.channels_last:
         net = net.to(memory_format=torch.channels_last)
-    if options.use_compile:
-        net.compile(mode=options.compile_mode, dynamic=False)
     return net
 
 
@@ -206,6 +204,7 @@ def build_parts(
         seed=seed,
         rank=processes.rank,
         window=WINDOW,
+        compile_mode=options.compile_mode if options.use_compile else None,
         measure_losses_every=16 if LOSS_SCHEDULING in chosen(options) else 0,
     )
     assert data.lq_size is not None
@@ -237,8 +236,22 @@ def build_parts(
     supervisor = build_supervisor(options, known, settled_from=settled_from)
     set_starting_controls(controls, supervisor)
     plateau = schedule if isinstance(schedule, ReduceLROnPlateau) else None
+    if plateau:
+        _check_plateau(plateau, validator)
     about = released_metadata(options, net)
     return Parts(model, loader, controls, plan, schedule, plateau, supervisor, known, validator, about)
+
+
+def _check_plateau(plateau: ReduceLROnPlateau, validator: Validator | None) -> None:
+    """`monitor` is the label of a metric; `val/psnr` means the same. Nothing to follow is a mistake."""
+    if validator is None:
+        raise ConfigError("train.scheduler: ReduceLROnPlateau follows a validation, and there is none")
+    plateau.monitor = plateau.monitor.rpartition("/")[2] if plateau.monitor else None
+    if plateau.monitor not in (None, *validator.metrics):
+        known = ", ".join(validator.metrics)
+        raise ConfigError(
+            f"train.scheduler.monitor: no metric {plateau.monitor!r} in val.metrics; known: {known}"
+        )
 
 
 def run_facts(

@@ -6,18 +6,22 @@ CRC of every record is checked before anything is restored.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from traiNNer.engine.distributed import Processes
 from traiNNer.engine.run_folder import RunFolder, written_beside
+from traiNNer.options import Options
 from traiNNer.registry import ConfigError
 
 FORMAT = 1
@@ -77,6 +81,23 @@ class Checkpointer:
             for _, path in sorted(numbered, reverse=True)[keep:]:
                 path.unlink()
 
+    def set_aside_after(self, step: int) -> None:
+        """Move numbered states and weights of later steps to a folder of their own.
+
+        They belong to a course of the run that is given up; left in place they would pass for its newest.
+        """
+        later = [path for path in self.states() if int(path.stem) > step]
+        for path in self._folder.models.glob("net_*_*.*"):
+            number = path.stem.rpartition("_")[2]
+            if number.isdigit() and int(number) > step:
+                later.append(path)
+        stamp = time.strftime("abandoned_%Y%m%d_%H%M%S")
+        for path in later:
+            (path.parent / stamp).mkdir(exist_ok=True)
+            path.rename(path.parent / stamp / path.name)
+        if later:
+            _log.warning("%d files of steps after %d were moved to folders named %s", len(later), step, stamp)
+
     def states(self) -> list[Path]:
         """The training states of the run, newest first."""
         found = (p for p in self._folder.training_states.glob("*.state") if p.stem.isdigit())
@@ -92,10 +113,47 @@ class Checkpointer:
         return None
 
 
+class Start(NamedTuple):
+    """A training state to go on from."""
+
+    path: Path
+    parts: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Updates done in it."""
+        return int(self.parts["progress"]["step"])
+
+
+def starting_state(options: Options, folder: RunFolder, processes: Processes) -> Start | None:
+    """The state to go on from: the run's newest whole one with `auto_resume`, else `path.resume_state`, else None.
+
+    Raises:
+        ConfigError: If the named state is missing or damaged, or the processes would start at different steps.
+    """
+    start: Start | None = None
+    if options.auto_resume and (found := Checkpointer(folder).newest_whole_state()):
+        start = Start(*found)
+    elif options.path.resume_state:
+        path = Path(options.path.resume_state)
+        try:
+            start = Start(path, read_state(path))
+        except DamagedState as error:
+            raise ConfigError(f"path.resume_state: {error}") from error
+    elif options.auto_resume:
+        _log.info("No training state in %s yet; starting at the beginning", folder.training_states)
+    step = start.step if start else -1
+    if processes.maximum([step]) != [-value for value in processes.maximum([-step])]:
+        raise ConfigError("the processes see different training states; they need one experiments folder")
+    return start
+
+
 def write_state(path: Path, parts: Mapping[str, Any]) -> None:
     """Write named parts (tensors and plain values) to one file, all or nothing."""
+    buffer = io.BytesIO()  # torch's own writer says nothing useful of a full disk
+    torch.save({"format": FORMAT, "parts": dict(parts)}, buffer)
     with written_beside(path) as partial:
-        torch.save({"format": FORMAT, "parts": dict(parts)}, partial)
+        partial.write_bytes(buffer.getbuffer())
 
 
 def read_state(path: Path) -> dict[str, Any]:

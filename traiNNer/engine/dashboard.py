@@ -31,7 +31,7 @@ class Dashboard:
     def __init__(self, folder: Path, *, resumed_at: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder), purge_step=resumed_at + 1 if resumed_at else None)
+        self._writer = SummaryWriter(str(folder), purge_step=resumed_at + 1 if resumed_at else 0)
         if not resumed_at:
             charts = {title: ["Multiline", [pattern]] for title, pattern in _GROUPS.items()}
             self._writer.add_custom_scalars({"traiNNer": charts})

@@ -46,7 +46,4 @@ def derive(options: Options, device: torch.device, world_size: int) -> dict[str,
             min(max(total // 10, 100), 5000),
         ),
     ]
-    found = {path: value for path, written, value in rules if written == "auto"}
-    if data.lq_size is None:
-        found["datasets.train.lq_size"] = (data.gt_size or 64 * options.scale) // options.scale
-    return found
+    return {path: value for path, written, value in rules if written == "auto"}

@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from traiNNer.registry import ConfigError
+
 _TIMEOUT = timedelta(minutes=30)  # a validation on one process may keep the others waiting
 
 
@@ -28,8 +30,15 @@ class Processes:
     @classmethod
     def start(cls, launcher: str | None, *, cpu: bool) -> Processes:
         """Join the processes that torchrun started (`launcher: pytorch`), or be the only one."""
-        if launcher in (None, "none") or "WORLD_SIZE" not in os.environ:
+        expected = int(os.environ.get("WORLD_SIZE", "1"))
+        if launcher != "pytorch":
+            if expected > 1:
+                raise ConfigError(f"torchrun started {expected} processes: add --launcher pytorch")
             return cls()
+        if "WORLD_SIZE" not in os.environ:
+            raise ConfigError(
+                "--launcher pytorch is for runs that torchrun starts: torchrun train.py -opt ..."
+            )
         if not dist.is_initialized():
             dist.init_process_group("gloo" if cpu else "nccl", timeout=_TIMEOUT)
         return cls(

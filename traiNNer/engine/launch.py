@@ -45,10 +45,14 @@ def train(arguments: Sequence[str] | None = None) -> int:
 def _run(path: Path, overrides: Sequence[str], *, check: bool) -> int:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
-    from traiNNer.engine.session import Session  # imports torch: a mistyped file name is said before that
+    # these import torch: a mistyped file name is said before that
+    from traiNNer.data.image_io import ImageError
+    from traiNNer.engine.session import Session
 
     session = Session.prepare(path, overrides, check=check)
     try:
         return session.check() if check else session.train()
+    except ImageError as error:
+        raise ConfigError(str(error)) from error
     finally:
         session.close()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import resource
 from pathlib import Path
 from typing import Protocol
 
 import torch
+
+_UNKNOWN_MACHINE = 8 * 2**30  # bytes, where the system does not say what it has
 
 
 class MemorySource(Protocol):
@@ -45,15 +46,17 @@ class HostMemory:
 
 
 def resident_bytes() -> int:
-    """Memory of this process that lies in RAM, in bytes (the high-water mark where the system says no more)."""
+    """Memory of this process that lies in RAM, in bytes; 0 where the system does not say."""
     statm = Path("/proc/self/statm")
-    if statm.exists():
-        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
 def host_memory_limit() -> int:
     """The smallest of the machine's memory, the cgroup's limit and the address-space limit, in bytes."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return _UNKNOWN_MACHINE
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         path = Path(name)

@@ -55,9 +55,10 @@ def _open_all(options: Options, keys: Sequence[str], processes: Processes) -> di
     processes.wait()
     problems: list[str] = []
     opened: dict[str, PairedImageDataset] = {}
+    shares = len(data) * processes.world_size
     for key, part in data.items():
         try:
-            opened[key] = _open(options, key, part)
+            opened[key] = _open(options, key, part, shares)
         except ConfigError as error:
             problems += [f"datasets.{key}: {line}" for line in error.problems]
     if problems:
@@ -75,7 +76,7 @@ def _by_name(options: Options, opened: Mapping[str, PairedImageDataset]) -> dict
     return named
 
 
-def _open(options: Options, key: str, data: DatasetOptions) -> PairedImageDataset:
+def _open(options: Options, key: str, data: DatasetOptions, shares: int) -> PairedImageDataset:
     began = time.monotonic()
 
     def progress(done: int, total: int) -> None:
@@ -92,7 +93,7 @@ def _open(options: Options, key: str, data: DatasetOptions) -> PairedImageDatase
         use_hflip=data.use_hflip,
         use_rot=data.use_rot,
         skip_bad_images=data.skip_bad_images,
-        cache_bytes=_cache_budget(data),
+        cache_bytes=_cache_budget(data, shares),
         progress=progress,
     )
     kept = "kept in memory once decoded" if images.caches else "decoded for every sample"
@@ -101,14 +102,14 @@ def _open(options: Options, key: str, data: DatasetOptions) -> PairedImageDatase
     return images
 
 
-def _cache_budget(data: DatasetOptions) -> int:
-    """Bytes that decoded images of one set may take."""
+def _cache_budget(data: DatasetOptions, shares: int) -> int:
+    """Bytes that decoded images of one set may take, where `shares` sets and processes want as much."""
     match data.cache:
         case "off":
             return 0
         case "ram":
             return sys.maxsize
-    return host_memory_limit() // 4
+    return host_memory_limit() // 2 // shares
 
 
 def _roots(data: DatasetOptions) -> list[str]:

@@ -131,7 +131,7 @@ class Recorder:
             if self._dashboard and shown.number < _STRIPS:
                 self._dashboard.strip(step, f"{shown.set_name}/{shown.name}", _strip(shown))
             if self._save_images:
-                folder = self._folder.visualization / shown.name
+                folder = self._folder.visualization / shown.set_name / shown.name
                 path = folder / f"{Path(shown.name).name}_{step}{self._image_suffix}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_image(path, shown.output)

@@ -8,6 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
+
+from traiNNer.registry import ConfigError
+
+try:
+    import fcntl
+except ImportError:  # Windows has none; two runs of one name are not noticed there
+    fcntl = None
 
 
 @dataclass(frozen=True)
@@ -45,11 +53,39 @@ class RunFolder:
                 folder.rename(folder.with_name(f"{folder.name}_archived_{stamp}"))
         return self.root.with_name(f"{self.root.name}_archived_{stamp}")
 
+    def lock(self) -> TextIO:
+        """Hold the folder for this process, as long as the file that is returned is open.
+
+        Raises:
+            ConfigError: If another process trains here.
+        """
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        held = (self.root.parent / f".{self.name}.lock").open("w")
+        if fcntl is not None:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held.close()
+                raise ConfigError(
+                    f"name: another process is training {self.root}; give this run another name"
+                ) from None
+        return held
+
     def remove_partial_files(self) -> None:
         """Clear what killed processes left half written."""
         for folder in (self.root, self.models, self.training_states):
             for partial in folder.glob(".*.partial"):
                 partial.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming survive a power loss; Windows has no way to ask for it."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextmanager
@@ -65,5 +101,6 @@ def written_beside(path: Path) -> Iterator[Path]:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
+        _sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)

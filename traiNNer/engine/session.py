@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import NamedTuple, TextIO
 
 import torch
 from rich.console import Console
@@ -16,10 +16,11 @@ from rich.console import Console
 from traiNNer import __version__
 from traiNNer.control import to_plain
 from traiNNer.data.audit import audit
+from traiNNer.data.image_io import ImageError
 from traiNNer.data.sources import PairedImageDataset
 from traiNNer.engine.build import Parts, build_parts, training
 from traiNNer.engine.check import check_parts
-from traiNNer.engine.checkpoint import Checkpointer, read_state
+from traiNNer.engine.checkpoint import Checkpointer, Start, starting_state
 from traiNNer.engine.dashboard import Dashboard
 from traiNNer.engine.derive import choose_device, derive
 from traiNNer.engine.distributed import Processes
@@ -41,6 +42,14 @@ _log = logging.getLogger(__name__)
 
 _AUDITED_IN_CHECK = 64  # pairs
 _AUDITED_AT_START = 16  # enough to notice shifted, swapped or darkened sets without delaying the run
+
+
+class _End(NamedTuple):
+    """How a run ended."""
+
+    status: str
+    reason: str
+    exit_status: int
 
 
 class Session:
@@ -66,6 +75,7 @@ class Session:
         self.train_set, self.val_sets = sets
         self.console = console
         self.folder = run_folder(options)
+        self._lock: TextIO | None = None
 
     @classmethod
     def prepare(cls, path: Path, overrides: Sequence[str], *, check: bool) -> Session:
@@ -82,6 +92,14 @@ class Session:
         start_logging(console if processes.is_main else None, quiet=not processes.is_main)
         for note in options.notes:
             _log.log(note.level, "%s", note.text)
+        if isinstance(options.num_gpu, int) and options.num_gpu > processes.world_size:
+            _log.warning(
+                "num_gpu: %d, but %d process runs; start it by torchrun --nproc_per_node=%d and "
+                "--launcher pytorch to use them",
+                options.num_gpu,
+                processes.world_size,
+                options.num_gpu,
+            )
         device = choose_device(options, processes.local_rank)
         options = options.with_derived(derive(options, device, processes.world_size))
         configure_torch(options, device)
@@ -89,28 +107,40 @@ class Session:
 
     def train(self) -> int:
         """Run to the end; returns the exit status."""
-        state = self._starting_state()
+        state = starting_state(self.options, self.folder, self.processes)
+        parts = self._build()  # before any file is touched: mistakes that only building finds come first
         if self.processes.is_main:
-            self._open_folder(resuming=state is not None)
+            self._lock = self.folder.lock()
+            self._open_folder(state)
             self._audit(_AUDITED_AT_START, every_line=False)
-        trainer, recorder = self._assemble(state)
-        status: Literal["completed", "stopped_early", "interrupted", "failed"] = "failed"
-        reason = ""
+        trainer, recorder = self._assemble(parts, state)
+        end = _End("failed", "", 1)
         try:
-            with StopSignal() as stop:
-                status, reason = trainer.fit(stop)
+            end = self._fit(trainer)
         except ConfigError as error:
-            reason = str(error)
+            end = _End("failed", str(error), 2)
             raise
-        except Exception as error:  # noqa: BLE001 - whatever ends a run belongs into its summary
-            reason = f"{type(error).__name__}: {error}"
-            _log.exception("The run failed at iteration %s", f"{trainer.progress.step:,}")
         finally:
             if recorder:
                 recorder.close()
             if self.processes.is_main:
-                self._say_how_it_ended(trainer, recorder, status, reason)
-        return 1 if status == "failed" else 0
+                self._say_how_it_ended(trainer, recorder, end.status, end.reason)
+        return end.exit_status
+
+    def _fit(self, trainer: Trainer) -> _End:
+        try:
+            with StopSignal() as stop:
+                return _End(*trainer.fit(stop), exit_status=0)
+        except ImageError as error:
+            raise ConfigError(str(error)) from error  # a data error, which belongs into the summary too
+        except KeyboardInterrupt:
+            return _End("interrupted", "a second signal; the last saved state stays", 130)
+        except OSError as error:
+            _log.error("The run failed at iteration %s: %s", f"{trainer.progress.step:,}", error)
+            return _End("failed", str(error), 1)
+        except Exception as error:  # noqa: BLE001 - whatever ends a run belongs into its summary
+            _log.exception("The run failed at iteration %s", f"{trainer.progress.step:,}")
+            return _End("failed", f"{type(error).__name__}: {error}", 1)
 
     def check(self) -> int:
         """Build everything, run one step and one validation image, print what was found, write nothing."""
@@ -137,6 +167,8 @@ class Session:
 
     def close(self) -> None:
         """Leave the other processes and close the log."""
+        if self._lock:
+            self._lock.close()
         self.processes.end()
         end_logging()
 
@@ -145,26 +177,31 @@ class Session:
     def _build(self) -> Parts:
         return build_parts(self.options, self.processes, self.device, self.train_set, self.val_sets)
 
-    def _assemble(self, state: tuple[Path, dict[str, Any]] | None) -> tuple[Trainer, Recorder | None]:
-        parts = self._build()
+    def _assemble(self, parts: Parts, state: Start | None) -> tuple[Trainer, Recorder | None]:
         recorder = self._recorder(state, parts) if self.processes.is_main else None
-        logger = self.options.logger
-        checkpointer = None
-        if self.processes.is_main:
-            checkpointer = Checkpointer(
-                self.folder,
-                keep_states=logger.keep_training_states,
-                keep_models=logger.keep_models,
-                suffix=logger.save_checkpoint_format,
-            )
+        checkpointer = self._checkpointer() if self.processes.is_main else None
         trainer = self._trainer(parts, recorder, checkpointer)
         if state:
-            path, saved = state
-            trainer.load_state_dict(saved)
-            _log.info("Going on from %s, iteration %s", path, f"{trainer.progress.step:,}")
+            try:
+                trainer.load_state_dict(state.parts)
+            except (RuntimeError, KeyError, ValueError) as error:
+                first = str(error).strip().splitlines()[:4]
+                raise ConfigError(
+                    f"{state.path} does not fit this configuration: {' '.join(first)}"
+                ) from error
+            _log.info("Going on from %s, iteration %s", state.path, f"{state.step:,}")
         elif recorder:
             recorder.start_afresh()
         return trainer, recorder
+
+    def _checkpointer(self) -> Checkpointer:
+        logger = self.options.logger
+        return Checkpointer(
+            self.folder,
+            keep_states=logger.keep_training_states,
+            keep_models=logger.keep_models,
+            suffix=logger.save_checkpoint_format,
+        )
 
     def _trainer(self, parts: Parts, recorder: Recorder | None, checkpointer: Checkpointer | None) -> Trainer:
         return Trainer(
@@ -185,9 +222,9 @@ class Session:
             metadata=parts.metadata,
         )
 
-    def _recorder(self, state: tuple[Path, dict[str, Any]] | None, parts: Parts) -> Recorder:
+    def _recorder(self, state: Start | None, parts: Parts) -> Recorder:
         options = self.options
-        resumed_at = int(state[1]["progress"]["step"]) if state else 0
+        resumed_at = state.step if state else 0
         dashboard = None
         if options.logger.use_tb_logger:
             dashboard = Dashboard(self.folder.tensorboard, resumed_at=resumed_at)
@@ -204,25 +241,11 @@ class Session:
             console=self.console,
         )
 
-    def _starting_state(self) -> tuple[Path, dict[str, Any]] | None:
-        named = self.options.path.resume_state
-        if named:
-            path = Path(named)
-            if not path.is_file():
-                raise ConfigError(f"path.resume_state: {path} does not exist")
-            return path, read_state(path)
-        if self.options.auto_resume:
-            found = Checkpointer(self.folder).newest_whole_state()
-            if found is None:
-                _log.info(
-                    "No training state in %s yet; starting at the beginning", self.folder.training_states
-                )
-            return found
-        return None
-
-    def _open_folder(self, *, resuming: bool) -> None:
-        if not resuming and not self.options.auto_resume and self.folder.has_run():
+    def _open_folder(self, state: Start | None) -> None:
+        if state is None and not self.options.auto_resume and self.folder.has_run():
             _log.info("An earlier run of this name was moved to %s", self.folder.archive())
+        if not self.options.auto_resume:
+            self._checkpointer().set_aside_after(state.step if state else -1)
         self.folder.remove_partial_files()
         log_to_file(self.folder.log_file)
         with written_beside(self.folder.file("resolved.yml")) as partial:

@@ -74,6 +74,8 @@ class Progress(Plain):
     """Samples of this process whose file could not be read."""
     best: float | None = None
     best_step: int = 0
+    best_of: str = ""
+    """The metric, its settings and the set that `best` was measured with."""
     validated: int = -1
     """Step of the last validation."""
     stop_rule: str = ""
@@ -262,7 +264,7 @@ class Trainer:
                 memory_peak=memory,
                 seconds=seconds,
                 data_wait=wait / seconds if seconds else 0.0,
-                amp_scale=1.0,
+                amp_scale=numbers.amp_scale,
             )
         )
 
@@ -314,6 +316,8 @@ class Trainer:
         progress = self.progress
         if math.isnan(score):
             return  # nothing compares with it, so it would stay the best for ever
+        if progress.best_of != self._validator.headline_identity:  # another metric, set or border than before
+            progress.best, progress.best_of = None, self._validator.headline_identity
         if progress.best is None or (score > progress.best if higher else score < progress.best):
             progress.best, progress.best_step = score, progress.step
             self._save_weights("net_g_best")

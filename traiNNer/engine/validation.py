@@ -159,6 +159,11 @@ class Validator:
         """What decides which weights are best: `<set>/<metric>`."""
         return f"{self.sets[0].name}/{next(iter(self.metrics))}"
 
+    @property
+    def headline_identity(self) -> str:
+        """What exactly the headline measures: set, metric and its settings."""
+        return f"{self.headline_name}: {next(iter(self.metrics.values()))!r}"
+
     def headline(self, event: ValidationEvent, metric: str | None = None) -> tuple[float, bool]:
         """Mean over the first set of a metric (the first by default), and whether higher is better."""
         label = metric or next(iter(self.metrics))
@@ -188,7 +193,7 @@ class Validator:
         given = self._tensor(lq)
         output = model.enhance(given, tile=self._tile, overlap=self._overlap)
         scores = self._compare(output, reference)
-        ratios = structure(output, reference, given)[0].double().cpu()
+        ratios = structure(output, reference, given)[0].cpu().double()
         bicubic = imresize(lq, self._scale) if with_baseline or show else None
         baseline = torch.zeros(len(self.metrics), dtype=torch.float64)
         if with_baseline and bicubic is not None:
@@ -201,7 +206,7 @@ class Validator:
         return self._arithmetic.images(torch.from_numpy(pixels)[None])
 
     def _compare(self, output: Tensor, gt: Tensor) -> Tensor:
-        return torch.stack([metric(output, gt)[0].double() for metric in self.metrics.values()]).cpu()
+        return torch.stack([metric(output, gt)[0].cpu().double() for metric in self.metrics.values()])
 
     def _scores(
         self, validation_set: ValidationSet, table: Tensor, baseline: dict[str, list[float]] | None
@@ -224,7 +229,8 @@ class Validator:
         return stored["scores"] if stored and stored["of"] == self._origin(validation_set) else None
 
     def _origin(self, validation_set: ValidationSet) -> list[str]:
-        return [*self.metrics, *validation_set.images.names]
+        metrics = [f"{label}: {metric!r}" for label, metric in self.metrics.items()]
+        return [str(self._scale), *metrics, *validation_set.images.names]
 
 
 def structure(output: Tensor, gt: Tensor, lq: Tensor) -> Tensor:

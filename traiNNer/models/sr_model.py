@@ -26,6 +26,10 @@ from traiNNer.optim.learner import NO_LIMIT, Learner
 UPDATE_RATIO_EVERY = 500  # steps between measurements of |dw| / |w|, which take a copy of the weights
 
 
+_OUT_OF_MEMORY = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""How torch's allocator on the CPU, and CUDA's libraries, say that memory does not suffice."""
+
+
 class BatchTooLarge(Exception):
     """The step did not fit in memory. Nothing was changed; it may be repeated in smaller pieces."""
 
@@ -61,6 +65,8 @@ class Numbers(NamedTuple):
     """Norm of each unweighted loss's gradient at the network's output, where the window measured it."""
     update_ratio: float | None
     """|dw| / |w| of the generator, where the window measured it."""
+    amp_scale: float
+    """Of fp16; 1 in other precisions."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,7 @@ class SRModel:
         window: Steps between two readings of the numbers.
         measure_losses_every: Steps between measurements of what each loss does at the network's output, which
             cost one backward pass through each loss; 0 measures the first step only.
+        compile_mode: Of torch.compile, for training steps alone (validation has images of any size); None: eager.
     """
 
     def __init__(
@@ -121,8 +128,11 @@ class SRModel:
         rank: int = 0,
         window: int = 10,
         measure_losses_every: int = 0,
+        compile_mode: str | None = None,
     ) -> None:
         self.generator, self.facts, self.ema = generator, facts, ema
+        net = generator.net
+        self._network = torch.compile(net, mode=compile_mode, dynamic=False) if compile_mode else net
         self.losses = dict(losses)
         self.arithmetic = arithmetic
         self._peers, self._seed, self._rank = peers, seed, rank
@@ -135,6 +145,7 @@ class SRModel:
                 "norm_g",
                 "applied_g",
                 "update_ratio",
+                "amp_scale",
             ],
             window,
             arithmetic,
@@ -142,6 +153,7 @@ class SRModel:
         self._unmeasured = torch.full(
             (len(losses),), math.nan, dtype=arithmetic.dtype, device=arithmetic.device
         )
+        self._one = torch.ones((), dtype=arithmetic.dtype, device=arithmetic.device)
         self._snapshot: dict[str, Any] | None = None
 
     def optimize_parameters(self, batch: Batch, step: int, controls: Controls) -> None:
@@ -167,7 +179,8 @@ class SRModel:
         )
         if self.ema:
             self.ema.update(self.generator.net, step, update.applied)
-        self._numbers.write(torch.cat([means, torch.stack(update)]))
+        scaler = self.generator.scaler
+        self._numbers.write(torch.cat([means, torch.stack([*update, scaler.scale if scaler else self._one])]))
 
     def loss_weights(self, step: int, controls: Controls) -> dict[str, float]:
         """The weights of the losses that are on at a step."""
@@ -186,7 +199,7 @@ class SRModel:
         except torch.OutOfMemoryError:
             return None
         except RuntimeError as error:
-            if "can't allocate memory" not in str(error):  # the words of torch's allocator on the CPU
+            if not any(words in str(error) for words in _OUT_OF_MEMORY):
                 raise
             return None
 
@@ -215,7 +228,7 @@ class SRModel:
     def _forward(self, lq: Tensor, gt: Tensor) -> LossInputs:
         lq, gt = self.arithmetic.images(lq), self.arithmetic.images(gt)
         with self.arithmetic.casting():
-            output = self.generator.net(lq)
+            output = self._network(lq)
         return LossInputs(output.to(self.arithmetic.dtype), gt, lq)
 
     def _backward(
@@ -256,6 +269,7 @@ class SRModel:
             applied={"g": [value > 0 for value in columns["applied_g"]]},
             gradient_at_output={label: value for label, value in at_output.items() if value is not None},
             update_ratio=_last(columns["update_ratio"]),
+            amp_scale=_last(columns["amp_scale"]) or 1.0,
         )
 
     def set_learning_rates(self, time: float, factor: float) -> None:
@@ -330,9 +344,9 @@ class SRModel:
         if state["snapshot"] is not None:
             self.take_snapshot()
             assert self._snapshot is not None
-            for name, weights in state["snapshot"].items():
-                for key, tensor in (weights or {}).items():
-                    self._snapshot[name][key].copy_(tensor)
+            for name, kept in self._snapshot.items():
+                for key, tensor in ((kept and state["snapshot"][name]) or {}).items():
+                    kept[key].copy_(tensor)
 
 
 def _copy(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

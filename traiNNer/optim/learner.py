@@ -6,6 +6,7 @@ changes nothing. That is decided on the device; no number of a step is read by t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from traiNNer.control import Clip
 from traiNNer.optim.optimizers import has_device_skip
+
+_log = logging.getLogger(__name__)
 
 NO_LIMIT = Clip(threshold=float("inf"), target=float("inf"))
 
@@ -132,6 +135,7 @@ class Learner:
         """Weights, moments and loss scale. The optimizer's settings are not state: the YAML gives them."""
         return {
             "net": self.net.state_dict(),
+            "optimizer": type(self.optimizer).__name__,
             "moments": self.optimizer.state_dict()["state"],
             "scaler": self.scaler.state_dict() if self.scaler else None,
         }
@@ -139,8 +143,13 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave; names and shapes must agree."""
         self.net.load_state_dict(state["net"])
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state["moments"], "param_groups": groups})
+        own = type(self.optimizer).__name__
+        if state["optimizer"] == own:
+            groups = self.optimizer.state_dict()["param_groups"]
+            self.optimizer.load_state_dict({"state": state["moments"], "param_groups": groups})
+            self._has_stepped = bool(state["moments"])
+        else:
+            _log.warning("%s cannot use the moments of %s and begins without", own, state["optimizer"])
         if self.scaler and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         self._buffers = _Buffers(self.net)

@@ -83,6 +83,8 @@ def build_optimizer(spec: Mapping[str, Any], params: Iterable[Any]) -> Optimizer
     if problems:
         raise ConfigError([": ".join((name, *map(str, p.path), p.message)) for p in problems])
     groups = list(params)
+    if "capturable" in OPTIMIZERS.parameters(spec["type"]) and _on_cuda(groups):
+        spec = {"capturable": True, **spec}  # step counters on the device, where a step can be skipped
     try:
         optimizer = OPTIMIZERS.build(spec, params=groups)
     except (ValueError, RuntimeError) as error:
@@ -92,6 +94,11 @@ def build_optimizer(spec: Mapping[str, Any], params: Iterable[Any]) -> Optimizer
     if not chosen and "fused" in optimizer.defaults and _runs(fused, optimizer):
         return OPTIMIZERS.build(fused, params=groups)
     return optimizer
+
+
+def _on_cuda(groups: list[Any]) -> bool:
+    first = groups[0]["params"][0] if isinstance(groups[0], dict) else groups[0]
+    return first.is_cuda
 
 
 def _runs(spec: Mapping[str, Any], like: Optimizer) -> bool:

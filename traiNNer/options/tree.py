@@ -112,7 +112,7 @@ class DatasetOptions(Section):
     prefetch_factor: Count = 2
     """Batches that each reading process keeps ready."""
     cache: Literal["auto", "ram", "off"] = "auto"
-    """Keep decoded images in memory: `ram` always, `auto` where all of them take less than a quarter of it."""
+    """Keep decoded images in memory: `ram` always, `auto` where they are a small part of it."""
     skip_bad_images: bool = False
     """Go on without images that cannot be read or do not fit; otherwise the run refuses to start."""
 
@@ -127,7 +127,7 @@ class PathOptions(Section):
     training_states: str | None = None
     """Folder of training states."""
     log: str | None = None
-    """Folder of logs and records."""
+    """Folder of the text log."""
     visualization: str | None = None
     """Folder of validation images."""
     results_root: str = "results"
@@ -187,7 +187,7 @@ class ValOptions(Section):
     tile_size: Size = 0
     """Side of the tiles (low-resolution pixels) in which images are computed; 0: whole images."""
     tile_overlap: Size = 0
-    """Pixels that neighbouring tiles share; 0: what the network needs."""
+    """Low-resolution pixels of context on each side of a tile; 0: 32."""
     metrics_enabled: bool = True
     """Compute metrics; without them validation only writes images, where `save_img` asks for it."""
     metrics: dict[str, Spec] = {"psnr": {"type": "psnr"}, "ssim": {"type": "ssim"}}
@@ -227,7 +227,7 @@ class Options(Section):
     scale: Count
     """How many times the output is larger than the input."""
     num_gpu: AutoSize = "auto"
-    """GPUs to use; 0: the CPU."""
+    """GPUs to use; 0: the CPU. Several are started by torchrun, one process each."""
     manual_seed: AutoSize = "auto"
     """Seed of everything random; auto: 0."""
     deterministic: bool = False
