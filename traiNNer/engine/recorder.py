@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import Progress, TaskID, TextColumn
+from rich.table import Column
 
 from traiNNer.automations import Proposal
 from traiNNer.automations.diagnosis import Finding, diagnose
@@ -239,7 +240,10 @@ class _Live:
     """One line at the bottom of the terminal."""
 
     def __init__(self, console: Console, total: int) -> None:
-        self._progress = Progress(BarColumn(20), TextColumn("{task.description}"), console=console)
+        self._progress = Progress(
+            TextColumn("{task.description}", table_column=Column(no_wrap=False, overflow="fold")),
+            console=console,
+        )
         self._task: TaskID = self._progress.add_task("starting", total=total)
         self._progress.start()
         self._drawn = 0.0
