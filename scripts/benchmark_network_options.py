@@ -29,6 +29,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "padding: replicate": {"padding": "replicate"},
     "layer_scale_init: 0.5": {"layer_scale_init": 0.5},
     "icnr: true": {"icnr": True},
+    "base and padding": {"base": "bicubic", "padding": "replicate"},
     "all four": BETTER,
 }
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -51,11 +52,13 @@ def main() -> None:
     parser.add_argument("--lq-size", type=int, default=24)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:
         for label, options in OPTIONS.items():
-            for network, fixed in NETWORKS.items():
+            for network in args.networks:
+                fixed = NETWORKS[network]
                 key = {"network": network, "options": label, "seed": seed, "steps": args.steps}
                 if not any(key.items() <= run.items() for run in finished(args.out)):
                     result = run_once(args, {"type": network, **fixed, **options}, seed)

@@ -10,8 +10,8 @@ from small_networks import ALL, BARE, GENERATORS, RUN, assert_close, bare, build
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from traiNNer.archs import build_network, load_network
+from traiNNer.archs.fuse import fuse
 from traiNNer.archs.loading import DETECTORS
-from traiNNer.archs.paragonsr2.fuse import fuse
 from traiNNer.registry import ConfigError
 
 FIXED_FILTERS = ("sharpen", "resample_conv", "sharp", "blur")

@@ -11,9 +11,9 @@ from small_networks import noise
 from torch.nn import functional as F
 
 from traiNNer.archs import build_network
+from traiNNer.archs.fuse import fuse
 from traiNNer.archs.paragonsr2 import attention as attention_module
 from traiNNer.archs.paragonsr2.attention import BlendedWindowAttention
-from traiNNer.archs.paragonsr2.fuse import fuse
 from traiNNer.archs.paragonsr2.interpolation import interpolated_attention, nodes_needed
 from traiNNer.archs.paragonsr2.resampler import (
     MagicBase,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_networks import assert_close, build, noise
 
-from traiNNer.archs.paragonsr2.fuse import fuse
+from traiNNer.archs.fuse import fuse
 
 onnxruntime = pytest.importorskip("onnxruntime")
 

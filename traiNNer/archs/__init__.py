@@ -33,6 +33,11 @@ class NetworkFacts:
     """LQ pixels around a tile beyond which nothing matters to it; None: tiles always change the result."""
 
 
+def recorded(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a constructor out of its `locals()`, as metadata can hold them."""
+    return {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
+
+
 def build_network(spec: Mapping[str, Any]) -> nn.Module:
     """The network that `spec` describes: `{"type": name, "scale": int, **parameters}`; names ignore case.
 

@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs import NETWORKS, NetworkFacts, recorded
 from traiNNer.archs.loading import Guess, Weights, recognises
-from traiNNer.archs.paragonsr2.blocks import recorded
 from traiNNer.registry import ConfigError
 
 # N: batch, C: channels, H, W: low-resolution height and width, f: unshuffle factor

@@ -18,9 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs import NETWORKS, NetworkFacts, recorded
 from traiNNer.archs.loading import Guess, Weights, recognises
-from traiNNer.archs.paragonsr2.blocks import recorded
 from traiNNer.archs.paragonsr2.resampler import PREFILTER_TAPS, RECONSTRUCTION_TAPS, Sep
 from traiNNer.registry import ConfigError
 

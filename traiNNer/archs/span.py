@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs import NETWORKS, NetworkFacts, recorded
+from traiNNer.archs.fuse import Foldable
 from traiNNer.archs.loading import Guess, Weights, recognises
-from traiNNer.archs.paragonsr2.blocks import recorded
-from traiNNer.archs.paragonsr2.fuse import Foldable
 from traiNNer.registry import ConfigError
 
 # N: batch, C: channels, H, W: low-resolution height and width, O, I: output and input channels of a

@@ -205,7 +205,7 @@ def build_parts(
         rank=processes.rank,
         window=WINDOW,
         compile_mode=options.compile_mode if options.use_compile else None,
-        measure_losses_every=16 if LOSS_SCHEDULING in chosen(options) else 0,
+        measure_losses_every=16 if LOSS_SCHEDULING in chosen(options) else 500,
     )
     assert data.lq_size is not None
     micro_batch = int(data.batch_size_per_gpu)

@@ -6,7 +6,7 @@ Shapes: N batch, C channels, H and W of the map.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, get_type_hints
 
 import torch
@@ -200,11 +200,6 @@ def variant(network: Callable[..., nn.Module], **defaults: Any) -> Callable[...,
     build.__signature__ = inspect.Signature(parameters)
     build.__annotations__ = {p.name: p.annotation for p in parameters}
     return build
-
-
-def recorded(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a constructor out of its `locals()`, as metadata can hold them."""
-    return {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
 
 
 def require_positive(**counts: int) -> None:

@@ -14,21 +14,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs import NETWORKS, NetworkFacts, recorded
+from traiNNer.archs.fuse import Foldable
 from traiNNer.archs.paragonsr2.attention import ShiftedWindowAttention
 from traiNNer.archs.paragonsr2.blocks import (
     LAYER_SCALE_INIT,
     LayerScale,
     RMSNorm,
     depthwise,
-    recorded,
     require_positive,
     scale_output,
     spatial,
     start_subpixels_equal,
     variant,
 )
-from traiNNer.archs.paragonsr2.fuse import Foldable
 from traiNNer.archs.paragonsr2.resampler import Base, MagicBase, Padding
 from traiNNer.registry import ConfigError
 

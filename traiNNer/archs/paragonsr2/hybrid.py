@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs import NETWORKS, NetworkFacts, recorded
+from traiNNer.archs.fuse import Foldable
 from traiNNer.archs.paragonsr2.attention import BlendedWindowAttention
 from traiNNer.archs.paragonsr2.blocks import (
     LAYER_SCALE_INIT,
@@ -25,7 +26,6 @@ from traiNNer.archs.paragonsr2.blocks import (
     LayerScale,
     SkipGroup,
     depthwise,
-    recorded,
     require_positive,
     scale_output,
     spatial,
@@ -33,7 +33,6 @@ from traiNNer.archs.paragonsr2.blocks import (
     variant,
     zero_bias,
 )
-from traiNNer.archs.paragonsr2.fuse import Foldable
 from traiNNer.archs.paragonsr2.resampler import Base, MagicUpsampler, Padding
 from traiNNer.registry import ConfigError
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs import NETWORKS, NetworkFacts, recorded
+from traiNNer.archs.fuse import Foldable
 from traiNNer.archs.paragonsr2.blocks import (
     LAYER_SCALE_INIT,
     NEGATIVE_SLOPE,
@@ -21,13 +22,11 @@ from traiNNer.archs.paragonsr2.blocks import (
     InceptionContext,
     LayerScale,
     SkipGroup,
-    recorded,
     require_positive,
     scale_output,
     spatial,
     variant,
 )
-from traiNNer.archs.paragonsr2.fuse import Foldable
 from traiNNer.archs.paragonsr2.resampler import Base, MagicUpsampler, Padding
 from traiNNer.registry import ConfigError
 

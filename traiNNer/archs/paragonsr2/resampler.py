@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from traiNNer.archs.paragonsr2.fuse import Foldable
+from traiNNer.archs.fuse import Foldable
 
 PREFILTER_TAPS = (-1 / 32, 0.0, 9 / 32, 16 / 32, 9 / 32, 0.0, -1 / 32)
 """Half-band low-pass (unit DC, zero at Nyquist); its users call it a sharpener."""
