@@ -17,9 +17,8 @@ MAY_IMPORT = {
     "metrics": {"registry"},
     "optim": {"control", "registry"},
     "models": {"control", "registry", "data", "archs", "losses", "metrics", "optim"},
-    "export": {"control", "registry", "data", "archs", "metrics", "models"},
 }
-MAY_IMPORT["engine"] = {*MAY_IMPORT, "export"} - {"engine"}
+MAY_IMPORT["engine"] = {*MAY_IMPORT} - {"engine"}
 WITHOUT_TORCH = {"control", "registry", "options", "automations"}
 
 

@@ -19,9 +19,10 @@ from traiNNer.engine.checkpoint import Checkpointer
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.health import Health
 from traiNNer.engine.memory import HostMemory
+from traiNNer.engine.progress import Plan
 from traiNNer.engine.recorder import Recorder
 from traiNNer.engine.run_folder import RunFolder
-from traiNNer.engine.trainer import Plan, Trainer
+from traiNNer.engine.trainer import Trainer
 from traiNNer.engine.validation import ValidationSet, Validator
 from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS

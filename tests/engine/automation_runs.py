@@ -24,7 +24,7 @@ from traiNNer.control import (
     WindowEvent,
 )
 from traiNNer.engine.automate import set_starting_controls
-from traiNNer.engine.trainer import Plan
+from traiNNer.engine.progress import Plan
 
 STEPS = 60
 FACTS = replace(FACTS_OF_RUN, total_iter=STEPS, validate_every=10)

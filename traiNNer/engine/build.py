@@ -31,7 +31,7 @@ from traiNNer.engine.automate import (
 )
 from traiNNer.engine.check import SCHEDULE_KEYS, loss_spec, metric_spec
 from traiNNer.engine.distributed import Processes
-from traiNNer.engine.trainer import Plan
+from traiNNer.engine.progress import Plan
 from traiNNer.engine.validation import ValidationSet, Validator
 from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS

@@ -13,9 +13,9 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from traiNNer.archs.loading import read_weights
 from traiNNer.automations import Proposal, Supervisor
@@ -24,7 +24,6 @@ from traiNNer.control import (
     Controls,
     Event,
     OutOfMemoryEvent,
-    Plain,
     Request,
     RequestEvent,
     RollBack,
@@ -45,6 +44,7 @@ from traiNNer.engine.automate import store_pattern, wants_snapshot
 from traiNNer.engine.checkpoint import Checkpointer
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.memory import MemorySource
+from traiNNer.engine.progress import Outcome, Plan, Progress, StepClock
 from traiNNer.engine.recorder import Recorder
 from traiNNer.engine.signals import StopSignal
 from traiNNer.engine.validation import Validator
@@ -57,50 +57,6 @@ _log = logging.getLogger(__name__)
 _PATTERN_EVERY = 1000  # steps between writings of what was learned of the gradients
 _REPLACED_LIMIT = 0.01  # share of unreadable samples that ends a run
 _REPLACED_AFTER = 1000  # samples before which that share says nothing
-
-
-@dataclass
-class Progress(Plain):
-    """How far a run has come."""
-
-    step: int = 0
-    position: int = 0
-    """Samples taken from the stream by all processes."""
-    time: float = 0.0
-    """The samples so far, in steps of the batch that was configured when they were taken."""
-    seconds: float = 0.0
-    """Spent in all sessions of the run."""
-    replaced: int = 0
-    """Samples of this process whose file could not be read."""
-    best: float | None = None
-    best_step: int = 0
-    best_of: str = ""
-    """The metric, its settings and the set that `best` was measured with."""
-    validated: int = -1
-    """Step of the last validation."""
-    stop_rule: str = ""
-    stop_reason: str = ""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the configuration fixes about the course of a run, in steps."""
-
-    total_iter: int
-    validate_every: int
-    """0 never."""
-    save_every: int
-    window: int
-    samples_per_step: int
-    """The configured batch over all processes."""
-    warmup_iter: int
-
-
-class Outcome(NamedTuple):
-    """How a run ended."""
-
-    status: Literal["completed", "stopped_early", "interrupted"]
-    reason: str
 
 
 class Trainer:
@@ -154,7 +110,7 @@ class Trainer:
         self.last_validation: ValidationEvent | None = None
         self._batches: Iterator[Batch] = iter(())
         self._saved_at = -1
-        self._clock = _Clock()
+        self._clock = StepClock()
 
     # --- the loop ------------------------------------------------------------------------------------------
 
@@ -482,24 +438,3 @@ class DataError(ConfigError):
 
 class OutOfMemoryError(RuntimeError):
     """Even the smallest step does not fit."""
-
-
-class _Clock:
-    """Seconds spent in steps, and of those the ones spent waiting for data."""
-
-    def __init__(self) -> None:
-        self._total = self._wait = self._began = 0.0
-
-    def start(self) -> None:
-        self._began = time.perf_counter()
-
-    def data_arrived(self) -> None:
-        self._wait += time.perf_counter() - self._began
-
-    def stop(self) -> None:
-        self._total += time.perf_counter() - self._began
-
-    def read(self) -> tuple[float, float]:
-        total, wait = self._total, self._wait
-        self._total = self._wait = 0.0
-        return total, wait

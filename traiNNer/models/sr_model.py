@@ -131,8 +131,9 @@ class SRModel:
         compile_mode: str | None = None,
     ) -> None:
         self.generator, self.facts, self.ema = generator, facts, ema
-        net = generator.net
-        self._network = torch.compile(net, mode=compile_mode, dynamic=False) if compile_mode else net
+        self._compiled = None
+        if compile_mode:
+            self._compiled = torch.compile(generator.net, mode=compile_mode, dynamic=False)
         self.losses = dict(losses)
         self.arithmetic = arithmetic
         self._peers, self._seed, self._rank = peers, seed, rank
@@ -228,7 +229,7 @@ class SRModel:
     def _forward(self, lq: Tensor, gt: Tensor) -> LossInputs:
         lq, gt = self.arithmetic.images(lq), self.arithmetic.images(gt)
         with self.arithmetic.casting():
-            output = self._network(lq)
+            output = (self._compiled or self.generator.net)(lq)
         return LossInputs(output.to(self.arithmetic.dtype), gt, lq)
 
     def _backward(

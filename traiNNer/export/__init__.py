@@ -1,1 +1,0 @@
-"""Files for others: safetensors with metadata, ONNX."""
