@@ -45,8 +45,10 @@ def log_to_file(path: Path) -> None:
 
 
 def end_logging() -> None:
-    """Close the files."""
+    """Close the files, and leave logging as it was found."""
     root = logging.getLogger("traiNNer")
+    root.setLevel(logging.NOTSET)
+    root.propagate = True
     for handler in list(root.handlers):
         root.removeHandler(handler)
         handler.close()
