@@ -75,8 +75,9 @@ def train_under_fire(args: argparse.Namespace, root: Path, seconds: float) -> in
     draw = random.Random(args.seed)
     for kill in range(args.kills):
         process = start(args, root)
-        # from "still importing" to well into the training; the run gains on the kills only by its checkpoints
-        delay = draw.uniform(0.05, 0.75) * seconds
+        # from "still importing" to well into the training; starting again costs so much of each share that the
+        # run is not over before the last kill
+        delay = draw.uniform(0.2, 2.8) * seconds / args.kills
         try:
             process.wait(delay)
         except subprocess.TimeoutExpired:
