@@ -69,24 +69,26 @@ def test_two_processes_resume_as_if_nothing_had_happened(folder, two):
         assert torch.equal(tensor, resumed["model"]["generator"]["net"][name])
 
 
-_KILLED = """
+_FLAGS = """
 import sys
+from pathlib import Path
 from traiNNer.engine.distributed import Processes
 processes = Processes.start("pytorch", cpu=True)
-print(processes.any(processes.rank == 1), processes.maximum([processes.rank, 5.0]))
+seen = f"{processes.any(processes.rank == 1)} {processes.maximum([processes.rank, 5.0])}"
+Path(sys.argv[1], str(processes.rank)).write_text(seen)
 processes.end()
 """
 
 
 def test_a_flag_of_one_process_is_seen_by_all(tmp_path):
     script = tmp_path / "flags.py"
-    script.write_text(_KILLED)
+    script.write_text(_FLAGS)
     printed = subprocess.run(
-        [sys.executable, *torchrun(2), str(script)],
+        [sys.executable, *torchrun(2), str(script), str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=120,
         cwd=small_run.ROOT,
     )
-    words = printed.stdout.split()  # the lines of two processes may run into each other
-    assert sorted(words) == ["5.0]", "5.0]", "True", "True", "[1.0,", "[1.0,"], printed.stderr
+    assert printed.returncode == 0, printed.stderr
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["True [1.0, 5.0]"] * 2
