@@ -32,6 +32,16 @@ from traiNNer.optim.learner import Learner
 from traiNNer.optim.schedules import SCHEDULES, warmup
 
 FACTS = NetworkFacts("generator", scale=2)
+TIMES = (
+    "seconds",
+    "speed",
+    "data_wait",
+    "memory_peak",
+    "lengths.events",
+    "lengths.metrics",
+    "lengths.health",
+)
+"""Ends of paths of a run's state and records that two runs cannot share: what is measured by the clock."""
 FACTS_OF_RUN = RunFacts(
     total_iter=20,
     batch=4,

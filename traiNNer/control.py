@@ -194,6 +194,16 @@ class SetScores(Plain):
     """One value an image: `edge_ratio`, mean |Sobel| of the output over that of the ground truth, and
     `residual_ratio`, mean distance of the output from bicubic enlargement over that of the ground truth."""
 
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean over the images of every metric."""
+        return {label: sum(values) / len(values) for label, values in self.metrics.items()}
+
+    @property
+    def baseline_means(self) -> dict[str, float]:
+        """The same for bicubic enlargement."""
+        return {label: sum(values) / len(values) for label, values in self.baseline.items()}
+
 
 @dataclass(frozen=True)
 class ValidationEvent(Plain):

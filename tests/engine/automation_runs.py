@@ -32,15 +32,6 @@ EVENTS = {
     kind.__name__: kind
     for kind in (WindowEvent, ValidationEvent, OutOfMemoryEvent, ChangeEvent, RequestEvent)
 }
-HARDWARE = (
-    "seconds",
-    "speed",
-    "data_wait",
-    "memory_peak",
-    "lengths.events",
-    "lengths.metrics",
-    "lengths.health",
-)
 
 
 class Memory:

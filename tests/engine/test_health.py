@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 from automations.simulate import controls, facts, validation, window
-from engine.test_resume import TIMES, kill_at, records, resumed
+from engine.test_resume import kill_at, records, resumed
 from rich.console import Console
-from tiny import make_model, make_trainer
+from tiny import TIMES, make_model, make_trainer
 
 from traiNNer.automations import Supervisor
 from traiNNer.automations.stabilizer import GradientFlowStabilizer

@@ -4,20 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny import assert_same, make_trainer
+from tiny import TIMES, assert_same, make_trainer
 
 from traiNNer.control import Clip, Controls
 from traiNNer.engine.signals import StopSignal
-
-TIMES = (
-    "seconds",
-    "speed",
-    "data_wait",
-    "memory_peak",
-    "lengths.events",
-    "lengths.metrics",
-    "lengths.health",
-)
 
 
 class Killed(BaseException):

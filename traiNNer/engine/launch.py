@@ -37,9 +37,14 @@ def train(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(Path(args.opt), overrides, check=args.check)
     except ConfigError as error:
-        for line in error.problems:
-            print(line, file=sys.stderr)  # noqa: T201 - logging is not set up before the options are read
-        return CONFIGURATION_ERROR
+        return say_mistakes(error)
+
+
+def say_mistakes(error: ConfigError) -> int:
+    """Print every problem on a line of its own; returns the exit status of such mistakes."""
+    for line in error.problems:
+        print(line, file=sys.stderr)  # noqa: T201 - logging is not set up before the options are read
+    return CONFIGURATION_ERROR
 
 
 def _run(path: Path, overrides: Sequence[str], *, check: bool) -> int:

@@ -113,7 +113,7 @@ class Recorder:
     def validation(self, event: ValidationEvent, best: str) -> None:
         """Record the scores of a validation; `best` says in words what the best so far is."""
         for name, scores in event.sets.items():
-            means, baseline = _means(scores.metrics), _means(scores.baseline)
+            means, baseline = scores.means, scores.baseline_means
             self._journals["metrics"].append(
                 {"iter": event.step, "kind": "val", "set": name, "metrics": means, "bicubic": baseline}
             )
@@ -123,10 +123,12 @@ class Recorder:
                 self._dashboard.scalars(event.step, {f"val/{name}/{m}": v for m, v in means.items()})
         first = next(iter(event.sets.values()))
         label = next(iter(first.metrics))
-        self._scores = f"{label} {_means(first.metrics)[label]:.3f} (best {best})"
+        self._scores = f"{label} {first.means[label]:.3f} (best {best})"
 
-    def image(self, step: int) -> Callable[[Shown], None]:
-        """What to do with each validated image: strips for the dashboard, files where the user wants them."""
+    def image(self, step: int) -> Callable[[Shown], None] | None:
+        """What to do with each validated image, if anything: strips for the dashboard, files where wanted."""
+        if not self._save_images and self._dashboard is None:
+            return None
 
         def show(shown: Shown) -> None:
             if self._dashboard and shown.number < _STRIPS:
@@ -138,11 +140,6 @@ class Recorder:
                 write_image(path, shown.output)
 
         return show
-
-    @property
-    def wants_images(self) -> bool:
-        """Whether anything is done with validated images."""
-        return self._save_images or self._dashboard is not None
 
     def decision(self, step: int, proposal: Proposal) -> None:
         """Record what an automation decided, or would have decided."""
@@ -276,10 +273,6 @@ def _strip(shown: Shown) -> list[Pixels]:
     enlarged = shown.lq.repeat(scale, axis=0).repeat(scale, axis=1)
     part = (slice(top, top + _STRIP_SIDE), slice(left, left + _STRIP_SIDE))
     return [image[part] for image in (enlarged, shown.bicubic, shown.output, shown.gt)]
-
-
-def _means(scores: Mapping[str, list[float]]) -> dict[str, float]:
-    return {label: sum(values) / len(values) for label, values in scores.items()}
 
 
 def _clock(seconds: float) -> str:

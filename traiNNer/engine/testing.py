@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from traiNNer.engine.check import check_parts
 from traiNNer.engine.derive import choose_device
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.journal import finite
-from traiNNer.engine.launch import CONFIGURATION_ERROR
+from traiNNer.engine.launch import say_mistakes
 from traiNNer.engine.log import end_logging, start_logging
 from traiNNer.engine.prepare_data import open_test_sets
 from traiNNer.engine.run_folder import written_beside
@@ -71,9 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = load_options(args.opt, args.overrides, check=check_test_parts)
         run_test(options.with_derived({"val.val_enabled": True}))
     except ConfigError as error:
-        for line in error.problems:
-            print(line, file=sys.stderr)  # noqa: T201 - mistakes in the options come before logging
-        return CONFIGURATION_ERROR
+        return say_mistakes(error)
     finally:
         end_logging()
     return 0
@@ -140,7 +137,7 @@ def scores_by_image(event: ValidationEvent) -> dict[str, Any]:
     """`{set: {"mean": {metric: score}, "images": {image: {metric: score}}}}`."""
     return {
         name: {
-            "mean": {label: sum(values) / len(values) for label, values in scores.metrics.items()},
+            "mean": scores.means,
             "images": {
                 image: {label: values[index] for label, values in scores.metrics.items()}
                 for index, image in enumerate(scores.images)

@@ -248,9 +248,7 @@ class Trainer:
             step=progress.step,
             position=progress.position,
             lr_exhausted=self._schedule(progress.time) < 0.01,
-            show=self._recorder.image(progress.step)
-            if self._recorder and self._recorder.wants_images
-            else None,
+            show=self._recorder.image(progress.step) if self._recorder else None,
         )
         progress.validated = progress.step
         progress.seconds += time.monotonic() - began

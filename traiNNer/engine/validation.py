@@ -167,8 +167,8 @@ class Validator:
     def headline(self, event: ValidationEvent, metric: str | None = None) -> tuple[float, bool]:
         """Mean over the first set of a metric (the first by default), and whether higher is better."""
         label = metric or next(iter(self.metrics))
-        scores = next(iter(event.sets.values())).metrics[label]
-        return sum(scores) / len(scores), self.metrics[label].higher_is_better
+        scores = next(iter(event.sets.values()))
+        return scores.means[label], self.metrics[label].higher_is_better
 
     def state_dict(self) -> dict[str, Any]:
         """The scores of bicubic enlargement, with what they were computed from."""
