@@ -12,7 +12,9 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, final
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar, final
+
+from pydantic import Field
 
 from traiNNer.automations.metric_guard import GUARD, MetricGuard
 from traiNNer.control import Controls, Decision, Event, from_plain, to_plain
@@ -72,7 +74,7 @@ class Proposal(NamedTuple):
 class Limits:
     """Settings that every automation has."""
 
-    max_adjustments: int | None = None
+    max_adjustments: Annotated[int, Field(ge=1)] | None = None
     """Applied decisions after which it freezes at its current value; None: no limit."""
     monitor_only: bool = False
     """Say what would be done, change nothing."""

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from traiNNer.automations import AUTOMATIONS, Automation, Limits, Supervisor
 from traiNNer.automations.flow_report import FlowReport
 from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
@@ -15,10 +17,10 @@ from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
 from traiNNer.automations.metric_guard import MetricGuard
 from traiNNer.automations.norm_patterns import pattern_key
 from traiNNer.automations.stabilizer import GradientFlowStabilizer
-from traiNNer.control import Controls, RunFacts
+from traiNNer.control import Controls, RunFacts, from_plain
 from traiNNer.engine.run_folder import written_beside
 from traiNNer.options import Options
-from traiNNer.registry import ConfigError, Problem
+from traiNNer.registry import ConfigError, Problem, problems_of
 
 LEARNING_RATE = "IntelligentLearningRateScheduler"
 CLIPPING = "AdaptiveGradientClipping"
@@ -56,7 +58,12 @@ def chosen(options: Options) -> dict[str, dict[str, Any]]:
 def check_automation(name: str, spec: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with the options of one automation."""
     own = {key: value for key, value in spec.items() if key not in _SUPERVISED}
-    return AUTOMATIONS.check({"type": name, **own}, _GIVEN.get(name, ("facts",)))
+    problems = AUTOMATIONS.check({"type": name, **own}, _GIVEN.get(name, ("facts",)))
+    try:
+        from_plain(Limits, {key: spec[key] for key in ("max_adjustments", "monitor_only") if key in spec})
+    except ValidationError as error:
+        problems += problems_of(error)
+    return problems
 
 
 def build_supervisor(options: Options, facts: RunFacts, *, settled_from: int) -> Supervisor:

@@ -111,29 +111,29 @@ FEATURES = (
 
 # --- automations -------------------------------------------------------------------------------------------
 
-COMMON_OPTIONS = ("enabled", "fallback", "max_adjustments", "monitor_only")
-"""Options of every automation."""
+COMMON_OPTIONS = ("enabled", "max_adjustments", "monitor_only")
+"""Options of every automation, which the supervisor reads."""
 
 LOSS_SCHEDULING = "DynamicLossScheduling"
 
 AUTOMATION_OPTIONS: dict[str, tuple[str, ...]] = {
     "IntelligentLearningRateScheduler": (
         "monitor_loss", "monitor_validation", "adaptation_threshold", "plateau_patience",
-        "improvement_threshold", "min_lr_factor", "max_lr_factor",
+        "improvement_threshold", "min_lr_factor", "max_lr_factor", "fallback",
     ),
     "DynamicBatchSizeOptimizer": (
         "target_vram_usage", "safety_margin", "adjustment_frequency", "min_batch_size", "max_batch_size",
-        "vram_history_size", "tune",
+        "vram_history_size", "tune", "fallback",
     ),
     "AdaptiveGradientClipping": (
         "initial_threshold", "min_threshold", "max_threshold", "adjustment_factor", "monitoring_frequency",
-        "gradient_history_size",
+        "gradient_history_size", "fallback",
     ),
     "IntelligentEarlyStopping": (
         "patience", "min_improvement", "min_epochs", "min_iterations", "monitor_metric",
-        "warmup_iterations", "cooldown",
+        "warmup_iterations", "cooldown", "fallback",
     ),
-    "GradientFlowStabilizer": ("pattern_store",),
+    "GradientFlowStabilizer": ("dynamic_loss_scale", "pattern_store"),
     LOSS_SCHEDULING: (
         "auto_calibrate", "momentum", "baseline_iterations", "adaptation_threshold", "adaptation_rate",
         "min_weight", "max_weight",
