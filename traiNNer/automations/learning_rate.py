@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from traiNNer.automations import AUTOMATIONS, Automation
 from traiNNer.automations.loss_trend import MOST_SPANS, FollowedLosses, LossTrend
 from traiNNer.automations.lr_decisions import ScheduleFallback, give_up, roll_back, set_factor
+from traiNNer.automations.time_scales import scaled
 from traiNNer.automations.validation_record import ValidationRecord, read_scores
 from traiNNer.control import (
     ChangeEvent,
@@ -81,7 +82,7 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         monitor_validation: Act on plateaus of the first metric on the first validation set.
         adaptation_threshold: Improvement of the loss over `plateau_patience`, as a share, below which it
             counts as flat.
-        plateau_patience: Steps.
+        plateau_patience: Steps; None: 1000, or a tenth of a shorter run than 10,000.
         improvement_threshold: Gain of the metric, in its unit, below which it counts as none.
         min_lr_factor: Lowest factor.
         max_lr_factor: Highest factor.
@@ -97,7 +98,7 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         monitor_loss: bool = True,
         monitor_validation: bool = True,
         adaptation_threshold: float = 0.02,
-        plateau_patience: int = 1000,
+        plateau_patience: int | None = None,
         improvement_threshold: float = 0.001,
         min_lr_factor: float = 0.1,
         max_lr_factor: float = 2.0,
@@ -105,11 +106,11 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         facts: RunFacts,
     ) -> None:
         if not 0 < min_lr_factor <= 1 <= max_lr_factor:
-            raise ValueError(
-                f"min_lr_factor..max_lr_factor must contain 1 ({min_lr_factor:g}..{max_lr_factor:g})"
-            )
+            bounds = f"{min_lr_factor:g}..{max_lr_factor:g}"
+            raise ValueError(f"min_lr_factor..max_lr_factor must contain 1 ({bounds})")
         self._monitor_loss, self._monitor_validation = monitor_loss, monitor_validation
-        self._threshold, self._patience = adaptation_threshold, plateau_patience
+        self._threshold = adaptation_threshold
+        self._patience = scaled(1000, facts) if plateau_patience is None else plateau_patience
         self._improvement = improvement_threshold
         self.min_factor, self._max = min_lr_factor, max_lr_factor
         self.base_schedule = fallback or ScheduleFallback()
