@@ -43,6 +43,8 @@ class Memory:
     def peak(self):
         return self._share(self._trainer.controls)
 
+    def restart(self): ...
+
 
 class Clock:
     """Every window takes a second."""
@@ -121,8 +123,8 @@ def with_bicubic_at(trainer, psnr):
     """Let validations believe that bicubic enlargement scores `psnr`."""
     (waves,) = trainer._validator.sets
     scores = {"psnr": [psnr] * len(waves.images)}
-    of = trainer._validator._origin(waves)
-    trainer._validator.load_state_dict({"waves": {"of": of, "scores": scores}})
+    of, sizes = trainer._validator._origin(waves), [[40, 40]] * len(waves.images)
+    trainer._validator.load_state_dict({"waves": {"of": of, "sizes": sizes, "scores": scores}})
 
 
 def plateau_scheduler(**options):

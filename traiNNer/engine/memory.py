@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from pathlib import Path
 from typing import Protocol
 
@@ -11,11 +13,19 @@ import torch
 _UNKNOWN_MACHINE = 8 * 2**30  # bytes, where the system does not say what it has
 
 
+class OutOfMemoryError(RuntimeError):
+    """Even the smallest piece of work does not fit."""
+
+
 class MemorySource(Protocol):
     """Where the numbers on memory come from."""
 
     def peak(self) -> float:
         """Largest share of the usable memory since the last call, 0 to 1."""
+        ...
+
+    def restart(self) -> None:
+        """Give back what is held for nothing, and measure from here on: the work has changed."""
         ...
 
 
@@ -33,39 +43,91 @@ class CudaMemory:
         torch.cuda.reset_peak_memory_stats(self._device)
         return reserved / usable if usable else 0.0
 
+    def restart(self) -> None:
+        """See `MemorySource`. The allocator keeps what larger pieces took until it is told to let go."""
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(self._device)
+
 
 class HostMemory:
-    """Resident set of this process against the machine's memory, the cgroup's or the process's own limit."""
+    """Resident set of this process against the memory of the machine or the cgroup.
 
-    def __init__(self) -> None:
-        self.limit = host_memory_limit()
+    Where the process has a limit on its address space, that counts too: the larger share is the answer.
+
+    Args:
+        system: The root of the file system that is asked.
+    """
+
+    def __init__(self, system: Path = Path("/")) -> None:
+        self._process = system / "proc/self"
+        self._limit = _physical_limit(system)
+        self._space_limit = address_space_limit()
+        self._mark = "VmHWM"
+        self.restart()
 
     def peak(self) -> float:
-        """See `MemorySource`. What is in use now: the kernel's own high-water mark never falls."""
-        return resident_bytes() / self.limit
+        """See `MemorySource`. The kernel keeps the high-water mark, and lowers it when asked to."""
+        resident, peak, space = (self._bytes(name) for name in ("VmRSS", self._mark, "VmSize"))
+        self.restart()
+        share = peak / self._limit
+        if self._space_limit:  # the mark of the address space cannot be lowered
+            share = max(share, (space + peak - resident) / self._space_limit)
+        return share
 
+    def restart(self) -> None:
+        """See `MemorySource`."""
+        try:
+            (self._process / "clear_refs").write_text("5")  # proc_pid_clear_refs(5): the high-water mark
+        except OSError:
+            self._mark = "VmRSS"  # a mark that never falls would be of no use
 
-def resident_bytes() -> int:
-    """Memory of this process that lies in RAM, in bytes; 0 where the system does not say."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
+    def _bytes(self, name: str) -> int:
+        """What the kernel calls `name`; 0 where the system does not say."""
+        status = self._process / "status"
+        text = status.read_text() if status.exists() else ""
+        found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
+        return int(found[1]) * 1024 if found else 0
 
 
 def host_memory_limit() -> int:
     """The smallest of the machine's memory, the cgroup's limit and the address-space limit, in bytes."""
+    return min(_physical_limit(Path("/")), address_space_limit() or sys.maxsize)
+
+
+def _physical_limit(system: Path) -> int:
+    """The smaller of the machine's memory and what the process's cgroups allow, in bytes."""
+    try:
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):  # not on Windows
+        machine = _UNKNOWN_MACHINE
+    return min([machine, *_cgroup_limits(system)])
+
+
+def _cgroup_limits(system: Path) -> list[int]:
+    """Of the process's cgroup and those around it, of version 1 and 2."""
+    membership = system / "proc/self/cgroup"
+    limits: list[int] = []
+    for line in membership.read_text().splitlines() if membership.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        mounts = ("memory",) if controllers else ("", "unified")  # the second where both versions are in use
+        file = "memory.limit_in_bytes" if controllers else "memory.max"
+        inner = Path(path.lstrip("/"))
+        places = (inner, *inner.parents)  # in a container only the last may exist
+        files = [system / "sys/fs/cgroup" / mount / place / file for place in places for mount in mounts]
+        limits += [int(t) for f in files if f.exists() and (t := f.read_text().strip()).isdigit()]
+    return limits
+
+
+def address_space_limit() -> int | None:
+    """What `ulimit -v` allows this process, in bytes; None without a limit."""
     try:
         import resource  # not on Windows
     except ImportError:
-        return _UNKNOWN_MACHINE
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        path = Path(name)
-        if path.exists() and (text := path.read_text().strip()).isdigit():
-            limits.append(int(text))
+        return None
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY:
-        limits.append(soft)
-    return min(limits)
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def memory_source(device: torch.device) -> MemorySource:

@@ -43,7 +43,7 @@ from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.engine.automate import store_pattern, wants_snapshot
 from traiNNer.engine.checkpoint import Checkpointer
 from traiNNer.engine.distributed import Processes
-from traiNNer.engine.memory import MemorySource
+from traiNNer.engine.memory import MemorySource, OutOfMemoryError
 from traiNNer.engine.progress import Outcome, Plan, Progress, StepClock
 from traiNNer.engine.recorder import Recorder
 from traiNNer.engine.signals import StopSignal
@@ -253,6 +253,7 @@ class Trainer:
         progress.validated = progress.step
         progress.seconds += time.monotonic() - began
         self.last_validation = event
+        self._memory.restart()  # whole images may take more than a step, which is what is watched
         self._keep_best(event)
         if self._plateau:
             score, higher = self._validator.headline(event, self._plateau.monitor)
@@ -270,8 +271,9 @@ class Trainer:
         progress = self.progress
         if math.isnan(score):
             return  # nothing compares with it, so it would stay the best for ever
-        if progress.best_of != self._validator.headline_identity:  # another metric, set or border than before
-            progress.best, progress.best_of = None, self._validator.headline_identity
+        measured = self._validator.headline_identity(event)
+        if progress.best_of != measured:  # another metric, set, border or image than before
+            progress.best, progress.best_of = None, measured
         if progress.best is None or (score > progress.best if higher else score < progress.best):
             progress.best, progress.best_step = score, progress.step
             self._save_weights("net_g_best")
@@ -306,6 +308,7 @@ class Trainer:
                 shape = (controls.batch, controls.lq_size)
                 controls.batch, controls.micro_batch = new.batch, new.micro_batch
                 controls.lq_size, controls.lr_batch_factor = new.lq_size, new.lr_batch_factor
+                self._memory.restart()
                 if shape == (new.batch, new.lq_size):
                     return []  # the micro-batch changes no number
                 self._restart_batches()
@@ -357,6 +360,7 @@ class Trainer:
                 failed,
                 retry,
             )
+        self._memory.restart()
 
     def _note_replaced(self, replaced: tuple[str, ...]) -> None:
         progress = self.progress
@@ -432,7 +436,3 @@ class Trainer:
 
 class DataError(ConfigError):
     """The training data cannot be used."""
-
-
-class OutOfMemoryError(RuntimeError):
-    """Even the smallest step does not fit."""

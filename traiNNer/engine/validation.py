@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -9,13 +10,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from traiNNer.control import SetScores, ValidationEvent
 from traiNNer.data.image_io import Pixels
 from traiNNer.data.resize import imresize
 from traiNNer.data.sources import Pair
 from traiNNer.engine.distributed import Processes
+from traiNNer.engine.tiles import Tiles, Upscaler
 from traiNNer.models.sr_model import Arithmetic
 
 RATIOS = ("edge_ratio", "residual_ratio")
@@ -33,19 +35,6 @@ class ImageSet(Protocol):
 
     def pair(self, index: int) -> Pair:
         """LQ, GT and the name of one image."""
-        ...
-
-
-class Upscaler(Protocol):
-    """What can be measured, such as `SRModel`."""
-
-    @property
-    def released(self) -> nn.Module:
-        """The network that is measured."""
-        ...
-
-    def enhance(self, lq: Tensor, *, tile: int, overlap: int) -> Tensor:
-        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1; see `models.inference.enhance`."""
         ...
 
 
@@ -91,7 +80,7 @@ class Validator:
         scale: Height and width of the output over those of the input.
         arithmetic: How pixels become tensors.
         processes: Images are shared out among them.
-        tile: Side of the tiles in LQ pixels; 0 takes images whole.
+        tile: Side of the tiles in LQ pixels; 0 takes images whole, while memory suffices.
         overlap: See `models.inference.enhance`.
     """
 
@@ -108,7 +97,7 @@ class Validator:
     ) -> None:
         self.sets, self.metrics = list(sets), dict(metrics)
         self._scale, self._arithmetic, self._processes = scale, arithmetic, processes
-        self._tile, self._overlap = tile, overlap
+        self._tiles = Tiles(tile, overlap)
         self._baselines: dict[str, dict[str, Any]] = {}
 
     def run(
@@ -131,21 +120,28 @@ class Validator:
         """
         total = sum(len(s.images) for s in self.sets)
         done = 0
-        sets: dict[str, SetScores] = {}
-        for validation_set in self.sets:
-            images = validation_set.images
-            baseline = self._known_baseline(validation_set)
-            # one row an image: scores, bicubic scores, height, width, ratios; each process fills its own rows
+
+        def measured(validation_set: ValidationSet, *, with_baseline: bool) -> Tensor:
+            """One row an image: scores, bicubic scores, height, width, ratios; each process fills its own."""
+            nonlocal done
             columns = 2 * len(self.metrics) + 2 + len(RATIOS)
-            table = torch.zeros(len(images), columns, dtype=torch.float64)
-            for index in range(self._processes.rank, len(images), self._processes.world_size):
+            table = torch.zeros(len(validation_set.images), columns, dtype=torch.float64)
+            for index in range(self._processes.rank, len(table), self._processes.world_size):
                 table[index] = self._measure(
-                    model, validation_set, index, with_baseline=baseline is None, show=show
+                    model, validation_set, index, with_baseline=with_baseline, show=show
                 )
                 done += self._processes.world_size
                 if progress:
                     progress(min(done, total), total)
-            sets[validation_set.name] = self._scores(validation_set, self._processes.sum(table), baseline)
+            return self._processes.sum(table)
+
+        sets: dict[str, SetScores] = {}
+        for validation_set in self.sets:
+            known = self._known_baseline(validation_set)
+            table = measured(validation_set, with_baseline=known is None)
+            if known and known.get("sizes") != self._sizes(table):  # other files under the old names
+                known, table = None, measured(validation_set, with_baseline=True)
+            sets[validation_set.name] = self._scores(validation_set, table, known)
         finite = all(bool(torch.isfinite(p).all()) for p in model.released.parameters())
         return ValidationEvent(step, position, sets, weights_finite=finite, lr_exhausted=lr_exhausted)
 
@@ -159,10 +155,11 @@ class Validator:
         """What decides which weights are best: `<set>/<metric>`."""
         return f"{self.sets[0].name}/{next(iter(self.metrics))}"
 
-    @property
-    def headline_identity(self) -> str:
-        """What exactly the headline measures: set, metric and its settings."""
-        return f"{self.headline_name}: {next(iter(self.metrics.values()))!r}"
+    def headline_identity(self, event: ValidationEvent) -> str:
+        """What exactly the headline measures: set, metric and its settings, images and their sizes."""
+        scores = next(iter(event.sets.values()))
+        images = zlib.crc32(repr((scores.images, scores.sizes)).encode())
+        return f"{self.headline_name}: {next(iter(self.metrics.values()))!r} of {images:08x}"
 
     def headline(self, event: ValidationEvent, metric: str | None = None) -> tuple[float, bool]:
         """Mean over the first set of a metric (the first by default), and whether higher is better."""
@@ -191,7 +188,7 @@ class Validator:
         assert gt is not None, "validation sets have ground truth"
         reference = self._tensor(gt)
         given = self._tensor(lq)
-        output = model.enhance(given, tile=self._tile, overlap=self._overlap)
+        output = self._tiles.enhance(model, given)
         scores = self._compare(output, reference)
         ratios = structure(output, reference, given)[0].cpu().double()
         bicubic = imresize(lq, self._scale) if with_baseline or show else None
@@ -209,24 +206,31 @@ class Validator:
         return torch.stack([metric(output, gt)[0].cpu().double() for metric in self.metrics.values()])
 
     def _scores(
-        self, validation_set: ValidationSet, table: Tensor, baseline: dict[str, list[float]] | None
+        self, validation_set: ValidationSet, table: Tensor, known: dict[str, Any] | None
     ) -> SetScores:
         width = len(self.metrics)
         columns = table.T.tolist()
-        if baseline is None:
-            baseline = dict(zip(self.metrics, columns[width : 2 * width], strict=True))
-            self._baselines[validation_set.name] = {"of": self._origin(validation_set), "scores": baseline}
+        sizes = self._sizes(table)
+        if known is None:
+            scores = dict(zip(self.metrics, columns[width : 2 * width], strict=True))
+            known = {"of": self._origin(validation_set), "sizes": sizes, "scores": scores}
+            self._baselines[validation_set.name] = known
         return SetScores(
             images=list(validation_set.images.names),
-            sizes=[(int(h), int(w)) for h, w in zip(*columns[2 * width : 2 * width + 2], strict=True)],
+            sizes=[(height, width) for height, width in sizes],
             metrics=dict(zip(self.metrics, columns[:width], strict=True)),
-            baseline=baseline,
+            baseline=known["scores"],
             ratios=dict(zip(RATIOS, columns[2 * width + 2 :], strict=True)),
         )
 
-    def _known_baseline(self, validation_set: ValidationSet) -> dict[str, list[float]] | None:
+    def _sizes(self, table: Tensor) -> list[list[int]]:
+        """Height and width of every ground truth."""
+        first = 2 * len(self.metrics)
+        return table[:, first : first + 2].int().tolist()
+
+    def _known_baseline(self, validation_set: ValidationSet) -> dict[str, Any] | None:
         stored = self._baselines.get(validation_set.name)
-        return stored["scores"] if stored and stored["of"] == self._origin(validation_set) else None
+        return stored if stored and stored["of"] == self._origin(validation_set) else None
 
     def _origin(self, validation_set: ValidationSet) -> list[str]:
         metrics = [f"{label}: {metric!r}" for label, metric in self.metrics.items()]

@@ -20,14 +20,12 @@ from traiNNer.control import Controls
 from traiNNer.data.loader import Batch
 from traiNNer.losses import LossInputs
 from traiNNer.models.inference import enhance
+from traiNNer.models.numbers import NumberBuffer, Numbers
+from traiNNer.models.out_of_memory import unless_out_of_memory
 from traiNNer.optim.ema import Ema
-from traiNNer.optim.learner import NO_LIMIT, Learner
+from traiNNer.optim.learner import NO_LIMIT, Learner, Update
 
 UPDATE_RATIO_EVERY = 500  # steps between measurements of |dw| / |w|, which take a copy of the weights
-
-
-_OUT_OF_MEMORY = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-"""How torch's allocator on the CPU, and CUDA's libraries, say that memory does not suffice."""
 
 
 class BatchTooLarge(Exception):
@@ -52,21 +50,6 @@ class Peers(Protocol):
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its mean over the processes, in place."""
         ...
-
-
-class Numbers(NamedTuple):
-    """What a window of steps measured, on the host. Every list is in the order of the steps."""
-
-    losses: dict[str, list[float]]
-    total: list[float]
-    grad_norm: dict[str, list[float]]
-    applied: dict[str, list[bool]]
-    gradient_at_output: dict[str, float]
-    """Norm of each unweighted loss's gradient at the network's output, where the window measured it."""
-    update_ratio: float | None
-    """|dw| / |w| of the generator, where the window measured it."""
-    amp_scale: float
-    """Of fp16; 1 in other precisions."""
 
 
 @dataclass(frozen=True)
@@ -138,19 +121,7 @@ class SRModel:
         self.arithmetic = arithmetic
         self._peers, self._seed, self._rank = peers, seed, rank
         self._measure_losses_every = measure_losses_every
-        self._numbers = _NumberBuffer(
-            [
-                *losses,
-                "total",
-                *(f"at_output {label}" for label in losses),
-                "norm_g",
-                "applied_g",
-                "update_ratio",
-                "amp_scale",
-            ],
-            window,
-            arithmetic,
-        )
+        self._numbers = NumberBuffer(list(losses), window, arithmetic.dtype, arithmetic.device)
         self._unmeasured = torch.full(
             (len(losses),), math.nan, dtype=arithmetic.dtype, device=arithmetic.device
         )
@@ -167,19 +138,13 @@ class SRModel:
         every = self._measure_losses_every
         weights = self.loss_weights(step, controls)
         measured = step % every == 0 if every else step == 0
-        means = self._try_to_accumulate(batch, weights, controls, measured=measured)
+        means = unless_out_of_memory(lambda: self._accumulate(batch, weights, controls, measured))
         if self._peers.any(means is None) or means is None:
             self.generator.discard()
             raise BatchTooLarge
         gradients = self.generator.gradients()
         self._peers.average([*gradients, *self.generator.floating_buffers(), means])
-        update = self.generator.step(
-            controls.clip.get("g", NO_LIMIT),
-            controls.loss_scale,
-            measured=step % UPDATE_RATIO_EVERY == UPDATE_RATIO_EVERY - 1,
-        )
-        if self.ema:
-            self.ema.update(self.generator.net, step, update.applied)
+        update = self._update(step, controls)
         scaler = self.generator.scaler
         self._numbers.write(torch.cat([means, torch.stack([*update, scaler.scale if scaler else self._one])]))
 
@@ -191,18 +156,43 @@ class SRModel:
         }
         return {label: weight for label, weight in weights.items() if weight}
 
-    def _try_to_accumulate(
-        self, batch: Batch, weights: Mapping[str, float], controls: Controls, *, measured: bool
-    ) -> Tensor | None:
-        """None when memory does not suffice; by then the exception and all it held are gone."""
-        try:
-            return self._accumulate(batch, weights, controls, measured)
-        except torch.OutOfMemoryError:
-            return None
-        except RuntimeError as error:
-            if not any(words in str(error) for words in _OUT_OF_MEMORY):
-                raise
-            return None
+    def _update(self, step: int, controls: Controls) -> Update:
+        """Move the weights and their average.
+
+        The first update makes the optimizer's state, for which memory may not suffice: it is undone then.
+        """
+        if self.generator.has_stepped:
+            return self._move(step, controls)
+        live, kept = self._changing(), list[Tensor]()
+
+        def move() -> Update:
+            kept.extend([tensor.detach().clone() for tensor in live])
+            return self._move(step, controls)
+
+        update = unless_out_of_memory(move)
+        if self._peers.any(update is None) or update is None:
+            with torch.no_grad():
+                for tensor, old in zip(live if kept else (), kept, strict=True):
+                    tensor.copy_(old)
+            self.generator.forget_moments()
+            self.generator.discard()
+            raise BatchTooLarge
+        return update
+
+    def _move(self, step: int, controls: Controls) -> Update:
+        update = self.generator.step(
+            controls.clip.get("g", NO_LIMIT),
+            controls.loss_scale,
+            measured=step % UPDATE_RATIO_EVERY == UPDATE_RATIO_EVERY - 1,
+        )
+        if self.ema:
+            self.ema.update(self.generator.net, step, update.applied)
+        return update
+
+    def _changing(self) -> list[Tensor]:
+        """All that an update changes, the optimizer's state aside."""
+        average = self.ema.state_dict().values() if self.ema else ()
+        return [*self.generator.changing(), *average]
 
     def _accumulate(
         self, batch: Batch, weights: Mapping[str, float], controls: Controls, measured: bool
@@ -257,21 +247,7 @@ class SRModel:
 
     def read_numbers(self) -> Numbers:
         """The steps since the last reading. The one host read of a window."""
-        columns = self._numbers.read()
-        at_output = {label: _last(columns[f"at_output {label}"]) for label in self.losses}
-        return Numbers(
-            losses={
-                label: columns[label]
-                for label in self.losses
-                if not _is_off(columns[label], columns["total"])
-            },
-            total=columns["total"],
-            grad_norm={"g": columns["norm_g"]},
-            applied={"g": [value > 0 for value in columns["applied_g"]]},
-            gradient_at_output={label: value for label, value in at_output.items() if value is not None},
-            update_ratio=_last(columns["update_ratio"]),
-            amp_scale=_last(columns["amp_scale"]) or 1.0,
-        )
+        return self._numbers.read()
 
     def set_learning_rates(self, time: float, factor: float) -> None:
         """Write the learning rates of a moment, see `Learner.set_learning_rate`."""
@@ -352,39 +328,3 @@ class SRModel:
 
 def _copy(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in weights.items()}
-
-
-def _is_off(values: Sequence[float], totals: Sequence[float]) -> bool:
-    """Losses that are off are NaN while the total is a number; one that fails makes the total NaN too."""
-    return all(math.isnan(value) and not math.isnan(t) for value, t in zip(values, totals, strict=True))
-
-
-def _last(values: Sequence[float]) -> float | None:
-    """The last measurement of a window, if there was one."""
-    return next((value for value in reversed(values) if not math.isnan(value)), None)
-
-
-class _NumberBuffer:
-    """A table on the device, one row a step, that comes to the host in one copy."""
-
-    def __init__(self, columns: Sequence[str], window: int, arithmetic: Arithmetic) -> None:
-        self._columns = list(columns)
-        self._table = torch.zeros(window, len(columns), dtype=arithmetic.dtype, device=arithmetic.device)
-        self._rows = 0
-
-    def write(self, row: Tensor) -> None:
-        self._table[self._rows].copy_(row)
-        self._rows += 1
-
-    def read(self) -> dict[str, list[float]]:
-        rows = self._table[: self._rows].tolist()  # the host read
-        self._rows = 0
-        return {name: [row[i] for row in rows] for i, name in enumerate(self._columns)}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"columns": self._columns, "rows": self._table[: self._rows].clone()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state["columns"] == self._columns:  # other losses than before: the open window begins afresh
-            self._rows = len(state["rows"])
-            self._table[: self._rows].copy_(state["rows"])

@@ -58,7 +58,8 @@ class Learner:
         self.scaler = _Scaler(device) if fp16 else None
         self._fused = has_device_skip(optimizer)
         self._unmeasured = torch.full((), float("nan"), device=device)
-        self._has_stepped = False
+        self.has_stepped = False
+        """Whether an update has made the optimizer's state."""
         self._buffers = _Buffers(net)
 
     @property
@@ -84,6 +85,11 @@ class Learner:
         """Buffers of the network that training may move, such as running means."""
         return [b for b in self.net.buffers() if b.is_floating_point()]
 
+    def changing(self) -> list[Tensor]:
+        """All that a step changes, the optimizer's state aside; of buffers what `discard` puts back."""
+        scaler = self.scaler.state_dict().values() if self.scaler else ()
+        return [*self._parameters, *self._buffers.kept, *scaler]
+
     @torch.no_grad()
     def step(self, clip: Clip, loss_scale: float = 1.0, *, measured: bool = False) -> Update:
         """Clip, update the weights or skip the step, discard the gradient.
@@ -102,6 +108,7 @@ class Learner:
         divisor = scale / shrink
         if self._fused:
             self._fused_step(applied, divisor, norm)
+            self.has_stepped = True
         else:
             self._guarded_step(applied, divisor, gradients)
         self._buffers.commit_or_restore(applied)
@@ -112,10 +119,9 @@ class Learner:
         return Update(norm, applied.to(norm.dtype), ratio.to(norm.dtype))
 
     def _change_since(self, before: list[Tensor]) -> Tensor:
-        change = torch._foreach_norm(torch._foreach_sub(self._parameters, before))
-        return torch.linalg.vector_norm(torch.stack(change)) / torch.linalg.vector_norm(
-            torch.stack(torch._foreach_norm(before))
-        )
+        length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before)))
+        torch._foreach_sub_(before, self._parameters)  # in place: the update cannot be undone any more
+        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before))) / length
 
     def discard(self) -> None:
         """Give up a step that could not be finished: no gradient, and buffers as before it."""
@@ -129,7 +135,7 @@ class Learner:
     def forget_moments(self) -> None:
         """Let the optimizer start afresh, as after a return to earlier weights."""
         self.optimizer.state.clear()
-        self._has_stepped = False
+        self.has_stepped = False
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, moments and loss scale. The optimizer's settings are not state: the YAML gives them."""
@@ -147,7 +153,7 @@ class Learner:
         if state["optimizer"] == own:
             groups = self.optimizer.state_dict()["param_groups"]
             self.optimizer.load_state_dict({"state": state["moments"], "param_groups": groups})
-            self._has_stepped = bool(state["moments"])
+            self.has_stepped = bool(state["moments"])
         else:
             _log.warning("%s cannot use the moments of %s and begins without", own, state["optimizer"])
         if self.scaler and state["scaler"]:
@@ -167,9 +173,9 @@ class Learner:
     def _guarded_step(self, applied: Tensor, divisor: Tensor | float, gradients: list[Tensor]) -> None:
         """For other optimizers: keep what was, step, and put it back where the step is to be skipped."""
         torch._foreach_div_(gradients, divisor)
-        if not self._has_stepped and not applied:  # the one host read: there are no moments yet to put back
+        if not self.has_stepped and not applied:  # the one host read: there are no moments yet to put back
             return
-        self._has_stepped = True
+        self.has_stepped = True
         tensors = [*self._parameters, *self._moments()]
         before = [tensor.clone() for tensor in tensors]
         self.optimizer.step()
@@ -186,16 +192,16 @@ class _Buffers:
 
     def __init__(self, net: nn.Module) -> None:
         self._live = list(net.buffers())
-        self._kept = [buffer.clone() for buffer in self._live]
+        self.kept = [buffer.clone() for buffer in self._live]
         self._versions = [buffer._version for buffer in self._live]
 
     def restore(self) -> None:
-        for index in self._moved():
-            self._live[index].copy_(self._kept[index])
+        for live, kept in zip(self._live, self.kept, strict=True):
+            live.copy_(kept)
 
     def commit_or_restore(self, applied: Tensor) -> None:
         for index in self._moved():
-            live, kept = self._live[index], self._kept[index]
+            live, kept = self._live[index], self.kept[index]
             kept.copy_(torch.where(applied, live, kept))
             live.copy_(kept)
             self._versions[index] = live._version

@@ -1,0 +1,94 @@
+"""What the steps of a window measured: a table on the device that comes to the host in one copy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Numbers(NamedTuple):
+    """What a window of steps measured, on the host. Every list is in the order of the steps."""
+
+    losses: dict[str, list[float]]
+    total: list[float]
+    grad_norm: dict[str, list[float]]
+    applied: dict[str, list[bool]]
+    gradient_at_output: dict[str, float]
+    """Norm of each unweighted loss's gradient at the network's output, where the window measured it."""
+    update_ratio: float | None
+    """|dw| / |w| of the generator, where the window measured it."""
+    amp_scale: float
+    """Of fp16; 1 in other precisions."""
+
+
+class NumberBuffer:
+    """One row a step: every loss, their total, every gradient at the output, norm, applied, ratio, scale.
+
+    Args:
+        labels: Of the losses.
+        window: Steps between two readings.
+        dtype: Of the rows.
+        device: Where they are written.
+    """
+
+    def __init__(self, labels: Sequence[str], window: int, dtype: torch.dtype, device: torch.device) -> None:
+        self._labels = list(labels)
+        at_output = [_at_output(label) for label in labels]
+        self._columns = [
+            *labels, "total", *at_output, "norm_g", "applied_g", "update_ratio", "amp_scale",
+        ]  # fmt: skip
+        self._table = torch.zeros(window, len(self._columns), dtype=dtype, device=device)
+        self._rows = 0
+
+    def write(self, row: Tensor) -> None:
+        """The numbers of one step, (columns,)."""
+        self._table[self._rows].copy_(row)
+        self._rows += 1
+
+    def read(self) -> Numbers:
+        """The steps since the last reading. The one host read of a window."""
+        rows = self._table[: self._rows].tolist()  # the host read
+        self._rows = 0
+        columns = {name: [row[i] for row in rows] for i, name in enumerate(self._columns)}
+        at_output = {label: _last(columns[_at_output(label)]) for label in self._labels}
+        return Numbers(
+            losses={
+                label: columns[label]
+                for label in self._labels
+                if not _is_off(columns[label], columns["total"])
+            },
+            total=columns["total"],
+            grad_norm={"g": columns["norm_g"]},
+            applied={"g": [value > 0 for value in columns["applied_g"]]},
+            gradient_at_output={label: value for label, value in at_output.items() if value is not None},
+            update_ratio=_last(columns["update_ratio"]),
+            amp_scale=_last(columns["amp_scale"]) or 1.0,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The open window."""
+        return {"columns": self._columns, "rows": self._table[: self._rows].clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it; with other losses than before the window begins afresh."""
+        if state["columns"] == self._columns:
+            self._rows = len(state["rows"])
+            self._table[: self._rows].copy_(state["rows"])
+
+
+def _at_output(label: str) -> str:
+    return f"at_output {label}"
+
+
+def _is_off(values: Sequence[float], totals: Sequence[float]) -> bool:
+    """Losses that are off are NaN while the total is a number; one that fails makes the total NaN too."""
+    return all(math.isnan(value) and not math.isnan(t) for value, t in zip(values, totals, strict=True))
+
+
+def _last(values: Sequence[float]) -> float | None:
+    """The last measurement of a window, if there was one."""
+    return next((value for value in reversed(values) if not math.isnan(value)), None)

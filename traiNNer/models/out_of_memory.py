@@ -1,0 +1,33 @@
+"""Telling memory that does not suffice from other mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+_MESSAGES = (
+    "can't allocate memory: you tried to allocate",
+    "not enough memory: you tried to allocate",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""How torch's allocator on the CPU (on Linux, on Windows) and CUDA's libraries say it."""
+
+
+def unless_out_of_memory(work: Callable[[], T]) -> T | None:
+    """What `work` returns, or None when memory does not suffice.
+
+    By then the exception and all that its frames held are gone.
+    """
+    try:
+        return work()
+    except torch.OutOfMemoryError:
+        return None
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _MESSAGES):
+            raise
+        return None
