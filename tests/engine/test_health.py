@@ -20,7 +20,7 @@ from traiNNer.engine.signals import StopSignal
 from traiNNer.engine.validation import structure
 from traiNNer.models.sr_model import WeightedLoss
 
-HARDWARE = ("memory_peak", "it_per_s", "samples_per_s", "data_wait_share")
+HARDWARE = ("memory_peak", "memory_free", "it_per_s", "samples_per_s", "data_wait_share")
 
 
 def health_of(print_freq=10, weights=None, automations=None, **changes):

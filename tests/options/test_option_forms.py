@@ -124,6 +124,10 @@ def test_automations_without_a_name_are_all_on_and_said(load, value):
     options = load(train=f"training_automations: {value}")
     assert automations(options) == {name: {"enabled": True} for name in option_names.ALL_AUTOMATIONS}
     assert f"all are on: {LEARNING_RATE}, {BATCH}, {CLIPPING}, {STOPPING}" in infos(options)[0]
+    beside = load(train=f"training_automations: {value}\ndynamic_loss_scheduling: true")
+    assert automations(beside) == automations(options)
+    inside = load(train="training_automations: {enabled: true, DynamicLossScheduling: true}")
+    assert automations(inside) == {} and inside.train.dynamic_loss_scheduling == {"enabled": True}
 
 
 @pytest.mark.parametrize("value", ["false", "{enabled: false}", "{}", "null"])

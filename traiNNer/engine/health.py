@@ -27,6 +27,7 @@ from traiNNer.control import (
     to_plain,
 )
 from traiNNer.engine.automate import flow_report
+from traiNNer.engine.score_table import first_step_table
 from traiNNer.models.sr_model import WeightedLoss
 
 _log = logging.getLogger(__name__)
@@ -219,10 +220,12 @@ class Health:
             "grad_clip_ratio": {net: count / interval.steps for net, count in interval.clipped.items()},
             "clip_threshold": {net: clip.threshold for net, clip in controls.clip.items()},
             "skipped_steps": interval.skipped,
+            "amp_scale": event.amp_scale,
             "batch": event.batch,
             "micro_batch": event.micro_batch,
             "lq_size": event.lq_size,
             "memory_peak": event.memory_peak,
+            "memory_free": max(0.0, 1.0 - event.memory_peak),
             "it_per_s": rate,
             "samples_per_s": interval.samples / interval.seconds if interval.seconds else 0.0,
             "data_wait_share": interval.data_wait / interval.seconds if interval.seconds else 0.0,
@@ -266,22 +269,6 @@ class Health:
         if not math.isnan(value):
             best[key] = better(best.get(key, value), value)
         return best.get(key, value)
-
-
-def first_step_table(
-    event: WindowEvent,
-    weights: Mapping[str, float],
-    factors: Mapping[str, float],
-    shares: Mapping[str, float],
-) -> list[str]:
-    """What every loss does in the first step; the norm at the output is of the loss without its weight."""
-    titles = ("value", "weight", "weighted", "gradient norm", "share")
-    lines = [f"{'losses at the first step':<26}" + "".join(f"{title:>15}" for title in titles)]
-    for label, share in shares.items():
-        value, weight = event.losses[label][0], weights[label] * factors.get(label, 1.0)
-        numbers = (value, weight, value * weight, event.gradient_at_output[label])
-        lines.append(f"  {label:<24}" + "".join(f"{number:>15.4g}" for number in numbers) + f"{share:>15.1%}")
-    return lines
 
 
 def _finite(values: Sequence[float]) -> list[float]:

@@ -18,7 +18,7 @@ from traiNNer.automations.diagnosis import Finding, diagnose
 from traiNNer.control import Controls, Event, Plain, ValidationEvent, WindowEvent, from_plain, to_plain
 from traiNNer.data.image_io import write_image
 from traiNNer.data.sources import Pixels
-from traiNNer.engine.dashboard import Dashboard
+from traiNNer.engine.dashboard import Dashboard, control_scalars, health_scalars
 from traiNNer.engine.health import Health
 from traiNNer.engine.journal import Journal
 from traiNNer.engine.run_folder import RunFolder
@@ -94,6 +94,8 @@ class Recorder:
         self._journals["events"].append({"iter": step, "kind": type(event).__name__, **to_plain(event)})
         for line in self._health.records(event, controls):
             self._journals["health"].append(line)
+            if self._dashboard:
+                self._dashboard.scalars(line["iter"], health_scalars(line))
         if isinstance(event, WindowEvent):
             self._steps(event, controls)
 
@@ -160,15 +162,19 @@ class Recorder:
         }
         self._journals["decisions"].append(record)
         if self._dashboard:
-            self._dashboard.text(step, f"decisions/{proposal.automation}", decision.message + suffix)
+            tag = f"decisions/{proposal.automation}"
+            self._dashboard.text(step, tag, decision.message + suffix)
+            if not isinstance(decision.new, str):
+                self._dashboard.scalars(step, {f"{tag}/{decision.parameter}": decision.new})
 
     def state_dict(self) -> dict[str, Any]:
         """The steps since the last training record, and how long the records are, all safe on the disk."""
-        if self._dashboard:
-            self._dashboard.flush()
-        lengths = {name: journal.settle() for name, journal in self._journals.items()}
-        pending, health = to_plain(self._pending), self._health.state_dict()
-        return {"pending": pending, "health": health, "lengths": lengths}
+        return {
+            "pending": to_plain(self._pending),
+            "health": self._health.state_dict(),
+            "lengths": {name: journal.settle() for name, journal in self._journals.items()},
+            "dashboard": self._dashboard.settle() if self._dashboard else None,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there: what was recorded later will be recorded again."""
@@ -176,6 +182,8 @@ class Recorder:
         self._health.load_state_dict(state["health"])
         for name, journal in self._journals.items():
             journal.cut(state["lengths"].get(name, 0))
+        if self._dashboard and state.get("dashboard") is not None:  # None: it was switched off
+            self._dashboard.cut(state["dashboard"])
 
     def start_afresh(self) -> None:
         """Remove the records of an earlier attempt that left no state to go on from."""
@@ -221,7 +229,7 @@ class Recorder:
             scalars |= {f"train/grad_norm/{net}": value for net, value in norms.items()}
             scalars |= {f"control/lr_{net}": rate for net, rate in event.lr.items()}
             scalars |= {f"system/{name}": value for name, value in speed.items()}
-            self._dashboard.scalars(step, scalars | _control_scalars(controls))
+            self._dashboard.scalars(step, scalars | control_scalars(controls))
 
     def _line(self, step: int, lr: Mapping[str, float], loss: float) -> str:
         rate = self._speed.iterations
@@ -252,17 +260,6 @@ class _Live:
 
     def close(self) -> None:
         self._progress.stop()
-
-
-def _control_scalars(controls: Controls) -> dict[str, float]:
-    scalars: dict[str, float] = {
-        "control/batch": controls.batch,
-        "control/micro_batch": controls.micro_batch,
-        "control/lr_factor": controls.lr_factor,
-        "control/loss_scale": controls.loss_scale,
-    }
-    scalars |= {f"control/clip_threshold_{net}": clip.threshold for net, clip in controls.clip.items()}
-    return scalars | {f"control/loss_factor_{label}": f for label, f in controls.loss_factor.items()}
 
 
 def _strip(shown: Shown) -> list[Pixels]:

@@ -1,13 +1,29 @@
-"""The tables at the end of a training or a test: scores against bicubic enlargement, and the diagnosis."""
+"""The tables of a run: losses at its first step, scores against bicubic enlargement, the diagnosis."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
 from traiNNer.automations.diagnosis import Finding
-from traiNNer.control import ValidationEvent
+from traiNNer.control import ValidationEvent, WindowEvent
+
+
+def first_step_table(
+    event: WindowEvent,
+    weights: Mapping[str, float],
+    factors: Mapping[str, float],
+    shares: Mapping[str, float],
+) -> list[str]:
+    """What every loss does in the first step; the norm at the output is of the loss without its weight."""
+    titles = ("value", "weight", "weighted", "gradient norm", "share")
+    lines = [f"{'losses at the first step':<26}" + "".join(f"{title:>15}" for title in titles)]
+    for label, share in shares.items():
+        value, weight = event.losses[label][0], weights[label] * factors.get(label, 1.0)
+        numbers = (value, weight, value * weight, event.gradient_at_output[label])
+        lines.append(f"  {label:<24}" + "".join(f"{number:>15.4g}" for number in numbers) + f"{share:>15.1%}")
+    return lines
 
 
 def score_table(event: ValidationEvent) -> Table:

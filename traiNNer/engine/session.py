@@ -227,7 +227,8 @@ class Session:
         resumed_at = state.step if state else 0
         dashboard = None
         if options.logger.use_tb_logger:
-            dashboard = Dashboard(self.folder.tensorboard, resumed_at=resumed_at)
+            metrics = parts.validator.metrics if parts.validator else ()
+            dashboard = Dashboard(self.folder.tensorboard, resumed_at=resumed_at, metrics=metrics)
             dashboard.text(resumed_at, "configuration", f"```yaml\n{dump_resolved(options)}\n```")
             dashboard.text(resumed_at, "environment", _environment(self.device))
         return Recorder(

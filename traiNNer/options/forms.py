@@ -189,7 +189,7 @@ def _switch_automations(draft: Draft) -> None:
     block = draft.section(_AUTOMATIONS)
     master = draft.take((*_AUTOMATIONS, "enabled"))[0] if _enabled_is_valid(draft, _AUTOMATIONS) else None
     _drop_unknown_parts(draft)
-    if not block and master in (True, "auto") and draft.get(_LOSS_SCHEDULING) is MISSING:
+    if not block and master in (True, "auto") and not _inside(draft, _LOSS_SCHEDULING):
         text = f"no automation is named; all are on: {', '.join(names.ALL_AUTOMATIONS)}"
         draft.note(logging.INFO, _AUTOMATIONS, text)
         for name in names.ALL_AUTOMATIONS:
@@ -199,6 +199,11 @@ def _switch_automations(draft: Draft) -> None:
     some_on = any(options["enabled"] is True for options in block.values())
     if master is None and _AUTOMATIONS in draft.marks and some_on:
         draft.note(logging.WARNING, _AUTOMATIONS, "'enabled' is missing; taken as true, because a part is on")
+
+
+def _inside(draft: Draft, path: Path) -> bool:
+    """Whether an automation was written among the others, whatever its place is now."""
+    return draft.get(path) is not MISSING and draft.mark(path).path[:2] == _AUTOMATIONS
 
 
 def _enabled_is_valid(draft: Draft, path: Path) -> bool:
@@ -228,7 +233,7 @@ def _switch_automation(draft: Draft, path: Path, *, off: bool) -> None:
         draft.put((*path, "enabled"), True, {(): draft.mark(path)})
     if options["enabled"] == "auto":
         options["enabled"] = True
-    inside = draft.mark(path).path[:2] == _AUTOMATIONS
+    inside = _inside(draft, path)
     if off and options["enabled"] and (inside or path != _LOSS_SCHEDULING):
         if not inside:
             draft.note(logging.WARNING, path, "off, because train.training_automations.enabled is false")
