@@ -26,6 +26,8 @@ from traiNNer.control import (
     WindowEvent,
 )
 
+TARGET_USAGE = 0.85  # share of the usable memory to aim for
+SAFETY_MARGIN = 0.05
 FASTER = 1.05  # samples per second that a larger batch must bring
 PATCH_STEP = 8  # pixels
 SMALLEST_PATCH = 16  # pixels
@@ -87,8 +89,8 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
     def __init__(
         self,
         *,
-        target_vram_usage: float = 0.85,
-        safety_margin: float = 0.05,
+        target_vram_usage: float = TARGET_USAGE,
+        safety_margin: float = SAFETY_MARGIN,
         adjustment_frequency: int = 100,
         min_batch_size: int = 1,
         max_batch_size: int | None = None,

@@ -20,7 +20,7 @@ def choose_device(options: Options, local_rank: int) -> torch.device:
 
 
 def derive(options: Options, device: torch.device, world_size: int) -> dict[str, Any]:
-    """Every value that the options leave open, by its dotted path.
+    """Every value that the options leave open, by its dotted path; the batch is for `engine.batch_probe`.
 
     The seed is 0, so that two runs of one file are one run. Workers: half the cores of a process's share where
     the CPU computes, all but one (at most 8) where a GPU does. Twenty validations and ten saved states a run,
@@ -33,7 +33,6 @@ def derive(options: Options, device: torch.device, world_size: int) -> dict[str,
     rules: list[tuple[str, Any, Any]] = [
         ("num_gpu", options.num_gpu, world_size if device.type == "cuda" else 0),
         ("manual_seed", options.manual_seed, 0),
-        ("datasets.train.batch_size_per_gpu", data.batch_size_per_gpu, 16),
         (
             "datasets.train.num_worker_per_gpu",
             data.num_worker_per_gpu,

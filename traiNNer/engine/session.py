@@ -18,6 +18,7 @@ from traiNNer.control import to_plain
 from traiNNer.data.audit import audit
 from traiNNer.data.image_io import ImageError
 from traiNNer.data.sources import PairedImageDataset
+from traiNNer.engine.batch_probe import BATCH, choose_batch
 from traiNNer.engine.build import Parts, build_parts, training
 from traiNNer.engine.check import check_parts
 from traiNNer.engine.checkpoint import Checkpointer, Start, starting_state
@@ -56,7 +57,7 @@ class Session:
     """A run being prepared, and then run.
 
     Args:
-        options: Complete: nothing is `auto` any more.
+        options: Nothing is `auto` any more but the batch, which takes the data to find.
         processes: This process and its peers.
         device: Of this process.
         sets: Training set and validation sets by name.
@@ -108,10 +109,13 @@ class Session:
     def train(self) -> int:
         """Run to the end; returns the exit status."""
         state = starting_state(self.options, self.folder, self.processes)
+        how = self._settle_batch(state)
         parts = self._build()  # before any file is touched: mistakes that only building finds come first
         if self.processes.is_main:
             self._lock = self.folder.lock()
             self._open_folder(state)
+            if how:
+                _log.info("batch_size_per_gpu: auto: %s", how)
             self._audit(_AUDITED_AT_START, every_line=False)
         trainer, recorder = self._assemble(parts, state)
         end = _End("failed", "", 1)
@@ -147,6 +151,8 @@ class Session:
         findings = self._audit(_AUDITED_IN_CHECK, every_line=True)
         if not findings:
             _log.info("The data: nothing suspicious in the pairs looked at")
+        if how := self._settle_batch(None):
+            _log.info("batch_size_per_gpu: auto: %s", how)
         parts = self._build()
         trainer = self._trainer(parts, None, None)
         trainer.rehearse()
@@ -173,6 +179,20 @@ class Session:
         end_logging()
 
     # --- assembling ----------------------------------------------------------------------------------------
+
+    def _settle_batch(self, state: Start | None) -> str:
+        """Put a number in the place of an automatic batch; says how it was found, or nothing."""
+        if self.options.datasets["train"].batch_size_per_gpu != "auto":
+            return ""
+        if state:
+            batch = int(state.parts["configured"]["micro_batch"])
+            how = f"{batch}, as when the run began"
+        else:
+            batch, how = choose_batch(
+                self.options, self.device, self.processes, self.train_set, self.val_sets
+            )
+        self.options = self.options.with_derived({BATCH: batch})
+        return how
 
     def _build(self) -> Parts:
         return build_parts(self.options, self.processes, self.device, self.train_set, self.val_sets)

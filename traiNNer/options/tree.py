@@ -98,7 +98,8 @@ class DatasetOptions(Section):
     lq_size: Count | None = None
     """Side of the square low-resolution patch (pixels); from `gt_size` by default, 64 without either."""
     batch_size_per_gpu: AutoCount = "auto"
-    """Samples per process and forward pass; times `accum_iter` they are the batch. auto: 16."""
+    """Samples per process and forward pass; times `accum_iter` they are the batch. auto: what
+    fits into memory, at most 16 on a CPU and 64 on a GPU."""
     accum_iter: Count = 1
     """Forward passes whose gradients are added up before each update."""
     num_worker_per_gpu: AutoSize = "auto"
