@@ -429,6 +429,28 @@ def test_icnr_starts_the_pixel_shuffle_as_repetition(kind):
         assert torch.equal(large, repeated) is icnr
 
 
+@pytest.mark.parametrize("kind", ["paragonsr2_realtime", "paragonsr2_photo", "paragonsr2_pro"])
+@torch.no_grad()
+def test_contrast_init_lets_flat_areas_pass_and_edges_reach_the_bend(kind):
+    spec = {"type": kind, "scale": 2, "padding": "replicate", "contrast_init": True}
+    net, plain = build_network(spec), build_network(spec | {"contrast_init": False})
+    assert list(net.state_dict()) == list(plain.state_dict())
+    before_the_bend = []
+    net.body[0].blocks[0].dw.register_forward_hook(lambda _, __, out: before_the_bend.append(out))
+    edge = torch.full((1, 3, 16, 16), 0.45)
+    edge[..., 8:] = 0.55
+    for image in (torch.full((1, 3, 16, 16), 0.5), edge):
+        assert (net(image) - net.base(image)).abs().max() < 0.2
+    flat, bent = before_the_bend
+    assert flat.abs().max() < 1e-4
+    assert bent.abs().max() > 0.5
+
+
+def test_contrast_init_is_refused_where_no_activation_is():
+    with pytest.raises(ConfigError, match="stream"):
+        build_network({"type": "paragonsr2_stream", "scale": 2, "contrast_init": True})
+
+
 def test_recomputing_blocks_changes_neither_output_nor_gradients():
     results = []
     for recompute in (False, True):

@@ -19,6 +19,7 @@ NEGATIVE_SLOPE = 0.1
 """Of every leaky ReLU of the generators."""
 LAYER_SCALE_INIT = 1e-5
 """What the published networks started from (Touvron et al. 2021, CaiT)."""
+_CONTRAST = 10.0
 
 
 class LayerScale(nn.Module):
@@ -164,6 +165,31 @@ def start_subpixels_equal(conv: nn.Conv2d, scale: int) -> None:
         for tensor in (conv.weight, conv.bias):
             if tensor is not None:
                 tensor.copy_(tensor[:: scale * scale].repeat_interleave(scale * scale, dim=0))
+
+
+def start_on_contrast(net: nn.Module, bends: Iterable[tuple[nn.Conv2d, nn.Conv2d]], out: nn.Conv2d) -> None:
+    """An initialisation for which blocks bend at edges instead of passing brightness through almost linearly.
+
+    All learned filters start as He et al. (2015) say, without bias; those of a depthwise convolution before an
+    activation start without mean, so that flat areas give nothing, and `_CONTRAST` times as strong, so that
+    edges of a tenth of the range reach the bend; the projection after it takes the factor back. The detail
+    starts at a tenth.
+
+    Args:
+        net: Generator; its frozen filters stay.
+        bends: The depthwise convolution before each activation, and the convolution after.
+        out: The last convolution.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d) and module.weight.requires_grad:
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            zero_bias(module)
+    with torch.no_grad():
+        for before, after in bends:
+            before.weight -= before.weight.mean((2, 3), keepdim=True)
+            before.weight *= _CONTRAST
+            after.weight /= _CONTRAST
+        out.weight *= 0.1
 
 
 def zero_bias(conv: nn.Conv2d) -> None:

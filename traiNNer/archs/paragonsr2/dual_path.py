@@ -25,6 +25,7 @@ from traiNNer.archs.paragonsr2.blocks import (
     require_positive,
     scale_output,
     spatial,
+    start_on_contrast,
     start_subpixels_equal,
     variant,
 )
@@ -54,6 +55,8 @@ class ParagonSR2Dual(nn.Module):
         base: The fixed enlargement.
         layer_scale_init: Initial weight of each branch of a block.
         icnr: Equal initial filters for the sub-pixels.
+        contrast_init: Blocks bend at edges from the first step (`start_on_contrast`); replaces the initial
+            values of all filters.
     """
 
     facts: NetworkFacts
@@ -77,12 +80,15 @@ class ParagonSR2Dual(nn.Module):
         base: Base = "magic",
         layer_scale_init: float = LAYER_SCALE_INIT,
         icnr: bool = False,
+        contrast_init: bool = False,
     ) -> None:
         options = recorded(locals())
         require_positive(scale=scale, num_feat=num_feat, num_groups=num_groups, num_blocks=num_blocks)
         require_positive(window_size=window_size)
         if block in ("photo", "pro") and attention and num_feat % ShiftedWindowAttention.HEADS:
             raise ConfigError(f"num_feat should be a multiple of 4, one share a head (got {num_feat})")
+        if contrast_init and block == "stream":
+            raise ConfigError("contrast_init is for blocks with an activation; those of stream have none")
         super().__init__()
         self.options = options
 
@@ -104,6 +110,12 @@ class ParagonSR2Dual(nn.Module):
             start_subpixels_equal(enlarge, scale)
         self.up = nn.Sequential(enlarge, nn.PixelShuffle(scale))
         self.conv_out = spatial(num_feat, 3, 3, padding)
+        if contrast_init:
+            inverted = (RealtimeBlock, PhotoBlock, ProBlock)
+            bends = [(m.dw, m.conv2) for m in self.modules() if isinstance(m, inverted)]
+            start_on_contrast(self, bends, self.conv_out)
+            if icnr:
+                start_subpixels_equal(enlarge, scale)
         self.facts = NetworkFacts(
             "generator", scale=scale, tile_margin=_tile_margin(block, attention, num_groups * num_blocks)
         )
