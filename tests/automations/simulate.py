@@ -13,18 +13,12 @@ from traiNNer.control import (
     Controls,
     OutOfMemoryEvent,
     RequestEvent,
-    RollBack,
     RunFacts,
-    SetBatch,
-    SetClip,
-    SetLearningRateFactor,
-    SetLossFactors,
-    SetLossScale,
     SetScores,
-    Stop,
     ValidationEvent,
     WindowEvent,
 )
+from traiNNer.engine.effects import turn
 
 ALL = [
     "AdaptiveGradientClipping",
@@ -103,28 +97,6 @@ def noisy(rng, mean, cv, count=10):
     return [mean * math.exp(rng.gauss(-sigma * sigma / 2, sigma)) for _ in range(count)]
 
 
-def apply(decision, controls):
-    """What `Trainer._apply` does to the controls."""
-    match decision:
-        case SetLearningRateFactor(factor=factor):
-            controls.lr_factor = factor
-        case RollBack(factor=factor, rewarm=rewarm):
-            controls.lr_factor, controls.rewarm = factor, rewarm
-        case SetBatch():
-            controls.batch, controls.micro_batch = decision.batch, decision.micro_batch
-            controls.lq_size, controls.lr_batch_factor = decision.lq_size, decision.lr_batch_factor
-        case SetClip(network=network, clip=clip):
-            controls.clip.pop(network, None)
-            if clip is not None:
-                controls.clip[network] = clip
-        case SetLossFactors(factors=factors):
-            controls.loss_factor.update(factors)
-        case SetLossScale(scale=scale):
-            controls.loss_scale = scale
-        case Stop(cooldown=cooldown):
-            controls.cooldown = cooldown
-
-
 def drive(automation, events, in_force=None):
     """Show events one by one and apply what is decided; the decisions per event."""
     in_force = in_force if in_force is not None else controls()
@@ -136,7 +108,7 @@ def drive(automation, events, in_force=None):
         assert in_force == before, "decide() changed the controls"
         answers.append(decisions)
         for decision in decisions:
-            apply(decision, in_force)
+            turn(in_force, decision)
     return answers
 
 

@@ -6,11 +6,12 @@ import json
 
 import pytest
 import yaml
-from automations.simulate import ALL, apply, controls, drive, facts, flat, random_history
+from automations.simulate import ALL, controls, drive, facts, flat, random_history
 from pydantic import ValidationError
 
 from traiNNer.automations import AUTOMATIONS
 from traiNNer.control import to_plain
+from traiNNer.engine.effects import turn
 from traiNNer.options.names import AUTOMATION_OPTIONS
 
 SETTINGS = {
@@ -95,7 +96,7 @@ def test_a_state_between_observing_and_deciding_can_be_restored_too(name):
         decisions = list(automation.decide(in_force))
         answers.append(decisions)
         for decision in decisions:
-            apply(decision, in_force)
+            turn(in_force, decision)
     assert answers == expected
 
 
@@ -127,7 +128,7 @@ def test_the_fallback_leaves_valid_controls(name):
     automation = build(name)
     drive(automation, random_history(6), in_force)
     for decision in automation.fallback(in_force):
-        apply(decision, in_force)
+        turn(in_force, decision)
     assert in_force.batch % in_force.micro_batch == 0 and in_force.lr_factor > 0
     assert all(clip.skip_above == float("inf") for clip in in_force.clip.values()) or name != ALL[0]
 

@@ -3,11 +3,12 @@ import math
 import random
 
 import pytest
-from automations.simulate import apply, controls, drive, facts, flat, window
+from automations.simulate import controls, drive, facts, flat, window
 
 from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping, ClipFallback
 from traiNNer.automations.norm_patterns import NormPattern, Pattern, pattern_key, prior_threshold
 from traiNNer.control import ChangeEvent, RequestEvent, to_plain
+from traiNNer.engine.effects import turn
 
 
 def clipping(**options):
@@ -112,7 +113,7 @@ def test_a_frozen_automation_still_follows_a_change_of_regime():
     for index, norms in enumerate(healthy(7, windows=60) + healthy(8, median=3.0, windows=10)):
         for proposal in supervisor.react(window(10 * (index + 1), norms=norms), in_force):
             if proposal.applied:
-                apply(proposal.decision, in_force)
+                turn(in_force, proposal.decision)
     assert in_force.clip["g"].target == pytest.approx(3.0, rel=0.3)
 
 

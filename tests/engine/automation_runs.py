@@ -15,23 +15,12 @@ from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
 from traiNNer.automations.loss_scheduling import DynamicLossScheduling
 from traiNNer.automations.metric_guard import MetricGuard
 from traiNNer.automations.stabilizer import GradientFlowStabilizer
-from traiNNer.control import (
-    ChangeEvent,
-    Controls,
-    OutOfMemoryEvent,
-    RequestEvent,
-    ValidationEvent,
-    WindowEvent,
-)
+from traiNNer.control import Controls
 from traiNNer.engine.automate import set_starting_controls
 from traiNNer.engine.progress import Plan
 
 STEPS = 60
 FACTS = replace(FACTS_OF_RUN, total_iter=STEPS, validate_every=10)
-EVENTS = {
-    kind.__name__: kind
-    for kind in (WindowEvent, ValidationEvent, OutOfMemoryEvent, ChangeEvent, RequestEvent)
-}
 
 
 class Memory:

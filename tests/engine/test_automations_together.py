@@ -1,9 +1,7 @@
 """All automations together in a real, tiny training: kills, replays, faults, limits, changed settings."""
 
 import pytest
-from automations.simulate import apply
 from engine.automation_runs import (
-    EVENTS,
     FULL,
     copied,
     decisions,
@@ -21,9 +19,7 @@ from traiNNer.automations import Limits
 from traiNNer.automations.batch_size import DynamicBatchSizeOptimizer
 from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
 from traiNNer.automations.loss_scheduling import DynamicLossScheduling
-from traiNNer.control import (
-    from_plain,
-)
+from traiNNer.engine.replay import replay
 from traiNNer.engine.signals import StopSignal
 
 
@@ -55,17 +51,9 @@ def test_a_killed_run_with_everything_on_has_the_same_decisions_and_bits(whole, 
 
 def test_recorded_events_shown_to_fresh_automations_give_the_recorded_decisions(whole, tmp_path):
     again = full_trainer(tmp_path)
-    supervisor, controls = again._supervisor, again.controls
-    for record in lines(whole[1], "events"):
-        kind = EVENTS[record.pop("kind")]
-        step = record.pop("iter")
-        proposals = supervisor.react(from_plain(kind, record), controls)
-        for proposal in proposals:
-            again._recorder.decision(step, proposal)
-            if proposal.applied:
-                apply(proposal.decision, controls)
-    assert decisions(tmp_path) == decisions(whole[1])
-    assert len(decisions(tmp_path)) > 10
+    decided = list(replay(lines(whole[1], "events"), again._supervisor, again.controls))
+    assert decided == decisions(whole[1])
+    assert len(decided) > 10
 
 
 def test_automations_that_only_monitor_change_not_a_bit(tmp_path):

@@ -102,7 +102,7 @@ def test_defaults_are_what_users_know(write):
     assert options.logger.print_freq == 100 and options.logger.save_checkpoint_freq == "auto"
     assert options.logger.use_tb_logger and options.logger.keep_training_states == 3
     assert options.val.val_enabled and not options.val.save_img and options.val.val_freq == "auto"
-    assert options.train and options.train.ema_power == 0.75 and options.train.grad_clip_max_norm == 1.0
+    assert options.train and options.train.ema_power == 0.75 and options.train.grad_clip_max_norm is None
 
 
 SIZES = {

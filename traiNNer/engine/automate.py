@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from traiNNer.automations import AUTOMATIONS, Automation, Limits, Supervisor
 from traiNNer.automations.flow_report import FlowReport
 from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
+from traiNNer.automations.gradient_norms import plain_clip
 from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
 from traiNNer.automations.metric_guard import MetricGuard
 from traiNNer.automations.norm_patterns import pattern_key
@@ -37,6 +38,7 @@ _GIVEN = {
 }
 """What the program passes to an automation besides its options; `facts` where nothing is said."""
 _DEFAULT_LIMITS = {CLIPPING: 100}
+_MAX_NORM = 1.0  # of `grad_clip` alone
 
 
 def chosen(options: Options) -> dict[str, dict[str, Any]]:
@@ -100,9 +102,7 @@ def _given(
     match name:
         case "AdaptiveGradientClipping":
             learned = stored_pattern(specs.get(STABILIZER, {}).get("pattern_store"), facts)
-            written = options.origin(("train", "grad_clip_max_norm")) != "default"
-            ceiling = options.train.grad_clip_max_norm if written else None
-            return {"facts": facts, "ceiling": ceiling, "learned": learned}
+            return {"facts": facts, "ceiling": options.train.grad_clip_max_norm, "learned": learned}
         case "GradientFlowStabilizer":
             return {"facts": facts, "learned": stored_pattern(specs[name].get("pattern_store"), facts)}
         case "IntelligentEarlyStopping":
@@ -128,6 +128,17 @@ def _check_monitored_set(options: Options, spec: Mapping[str, Any]) -> None:
 
 
 # --- beginning ---------------------------------------------------------------------------------------------
+
+
+def configured_controls(options: Options) -> Controls:
+    """The controls as the options have them, `auto` replaced by values."""
+    train, data = options.train, options.datasets["train"]
+    assert train is not None and data.lq_size is not None
+    micro_batch = int(data.batch_size_per_gpu)
+    controls = Controls(micro_batch * data.accum_iter, micro_batch, data.lq_size)
+    if train.grad_clip:
+        controls.clip["g"] = plain_clip(train.grad_clip_max_norm or _MAX_NORM)
+    return controls
 
 
 def set_starting_controls(controls: Controls, supervisor: Supervisor) -> None:

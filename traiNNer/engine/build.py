@@ -19,7 +19,7 @@ from traiNNer.archs.loading import load_weights, read_weights
 from traiNNer.automations import Supervisor
 from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.automations.lr_decisions import ScheduleFallback
-from traiNNer.control import Clip, Controls, RunFacts
+from traiNNer.control import Controls, RunFacts
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.sources import PairedImageDataset
 from traiNNer.engine.automate import (
@@ -27,6 +27,7 @@ from traiNNer.engine.automate import (
     LOSS_SCHEDULING,
     build_supervisor,
     chosen,
+    configured_controls,
     set_starting_controls,
 )
 from traiNNer.engine.check import SCHEDULE_KEYS, loss_spec, metric_spec
@@ -207,12 +208,7 @@ def build_parts(
         compile_mode=options.compile_mode if options.use_compile else None,
         measure_losses_every=16 if LOSS_SCHEDULING in chosen(options) else 500,
     )
-    assert data.lq_size is not None
-    micro_batch = int(data.batch_size_per_gpu)
-    controls = Controls(micro_batch * data.accum_iter, micro_batch, data.lq_size)
-    if train.grad_clip:
-        limit = train.grad_clip_max_norm
-        controls.clip["g"] = Clip(threshold=limit, target=limit)
+    controls = configured_controls(options)
     loader = TrainLoader(
         train_set,
         seed,

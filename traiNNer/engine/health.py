@@ -94,7 +94,7 @@ class Health:
     def __init__(
         self, facts: RunFacts, losses: Mapping[str, WeightedLoss], supervisor: Supervisor, *, print_freq: int
     ) -> None:
-        self._facts, self._losses = facts, losses
+        self.facts, self._losses = facts, losses
         self._supervisor, self._print_freq = supervisor, print_freq
         self.state = _State()
 
@@ -116,16 +116,16 @@ class Health:
             grad_clip_ratio=fmean(s.clipped) if s.clipped else None,
             norm_doubling=s.doubling,
             update_ratio=s.update_ratio,
-            main_loss=self._facts.anchor_loss,
+            main_loss=self.facts.anchor_loss,
             loss_shares=dict(s.shares),
             residual_ratio=s.ratios.get("residual_ratio"),
             edge_ratio=s.ratios.get("edge_ratio"),
             metric=s.metric,
             score=s.score,
             bicubic=s.bicubic,
-            higher_is_better=self._facts.higher_is_better.get(s.metric.rpartition("/")[2], True),
+            higher_is_better=self.facts.higher_is_better.get(s.metric.rpartition("/")[2], True),
             data_wait_share=s.data_wait / s.seconds if s.seconds else None,
-            warm=s.step > max(_EARLY, self._facts.warmup_iter),
+            warm=s.step > max(_EARLY, self.facts.warmup_iter),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -204,12 +204,12 @@ class Health:
     def _line(self, event: WindowEvent, behind: int, controls: Controls) -> dict[str, Any]:
         """One logging interval that ended `behind` steps before the end of the window."""
         interval = self.state.interval
-        samples = event.position - behind * event.batch * self._facts.world_size
+        samples = event.position - behind * event.batch * self.facts.world_size
         rate = interval.steps / interval.seconds if interval.seconds else 0.0
         line: dict[str, Any] = {
             "iter": event.step - behind,
             "kind": "train",
-            "epoch": samples // self._facts.images,
+            "epoch": samples // self.facts.images,
             "samples": samples,
             "loss": _mean(interval.totals),
             "loss_components": {label: _mean(values) for label, values in interval.losses.items()},
@@ -260,12 +260,12 @@ class Health:
         row = sets[first][metric]
         s.metric, s.score, s.bicubic = f"{first}/{metric}", row["value"], row["bicubic"]
         s.ratios = {ratio: sets[first][ratio] for ratio in event.sets[first].ratios}
-        epoch = event.position // self._facts.images
+        epoch = event.position // self.facts.images
         return {"iter": event.step, "kind": "val", "epoch": epoch, "samples": event.position, "sets": sets}
 
     def _best(self, name: str, metric: str, value: float) -> float:
         best, key = self.state.best, f"{name}/{metric}"
-        better = max if self._facts.higher_is_better.get(metric, True) else min
+        better = max if self.facts.higher_is_better.get(metric, True) else min
         if not math.isnan(value):
             best[key] = better(best.get(key, value), value)
         return best.get(key, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ from traiNNer.data.sources import Pixels
 from traiNNer.engine.dashboard import Dashboard, control_scalars, health_scalars
 from traiNNer.engine.health import Health
 from traiNNer.engine.journal import Journal
-from traiNNer.engine.run_folder import RunFolder
+from traiNNer.engine.run_folder import RunFolder, written_beside
 from traiNNer.engine.validation import Shown
 
 _log = logging.getLogger(__name__)
@@ -149,18 +150,7 @@ class Recorder:
         suffix = "" if proposal.applied else " (monitor only, not applied)"
         level = logging.getLevelNamesMapping()[decision.level]
         _log.log(level, "Automation %s: %s%s", proposal.automation, decision.message, suffix)
-        record = {
-            "iter": step,
-            "automation": proposal.automation,
-            "parameter": decision.parameter,
-            "old": decision.old,
-            "new": decision.new,
-            "reason": decision.reason,
-            "statistic": decision.statistic,
-            "threshold": decision.limit,
-            "applied": proposal.applied,
-        }
-        self._journals["decisions"].append(record)
+        self._journals["decisions"].append(decision_record(step, proposal))
         if self._dashboard:
             tag = f"decisions/{proposal.automation}"
             self._dashboard.text(step, tag, decision.message + suffix)
@@ -184,11 +174,13 @@ class Recorder:
             journal.cut(state["lengths"].get(name, 0))
         if self._dashboard and state.get("dashboard") is not None:  # None: it was switched off
             self._dashboard.cut(state["dashboard"])
+        self._write_facts()
 
     def start_afresh(self) -> None:
         """Remove the records of an earlier attempt that left no state to go on from."""
         for journal in self._journals.values():
             journal.cut(0)
+        self._write_facts()
 
     def diagnosis(self) -> list[Finding]:
         """What the numbers of the run say about its health."""
@@ -200,6 +192,11 @@ class Recorder:
             self._dashboard.close()
         if self._live:
             self._live.close()
+
+    def _write_facts(self) -> None:
+        """What the automations are told of the run, for `engine.replay`."""
+        with written_beside(self._folder.file("facts.json")) as partial:
+            partial.write_text(json.dumps(to_plain(self._health.facts), indent=1) + "\n", encoding="utf-8")
 
     def _add(self, event: WindowEvent, row: int) -> None:
         pending = self._pending
@@ -239,6 +236,22 @@ class Recorder:
             f"data wait {self._speed.data_wait:.0%}  ETA {left}  loss {loss:.4e}  lr {lr['g']:.2e}"
         )
         return f"{line}  {self._scores}" if self._scores else line
+
+
+def decision_record(step: int, proposal: Proposal) -> dict[str, Any]:
+    """A line of decisions.jsonl."""
+    decision = proposal.decision
+    return {
+        "iter": step,
+        "automation": proposal.automation,
+        "parameter": decision.parameter,
+        "old": decision.old,
+        "new": decision.new,
+        "reason": decision.reason,
+        "statistic": decision.statistic,
+        "threshold": decision.limit,
+        "applied": proposal.applied,
+    }
 
 
 class _Live:

@@ -43,6 +43,7 @@ from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.engine.automate import store_pattern, wants_snapshot
 from traiNNer.engine.checkpoint import Checkpointer
 from traiNNer.engine.distributed import Processes
+from traiNNer.engine.effects import turn
 from traiNNer.engine.memory import MemorySource, OutOfMemoryError
 from traiNNer.engine.progress import Outcome, Plan, Progress, StepClock
 from traiNNer.engine.recorder import Recorder
@@ -295,40 +296,29 @@ class Trainer:
 
     def _apply(self, proposal: Proposal) -> list[Event]:  # noqa: C901 - one case for each kind of decision
         """The one place where a decision becomes an effect. Returns what others should know of it."""
-        controls, progress = self.controls, self.progress
+        progress = self.progress
+        shape = (self.controls.batch, self.controls.lq_size)
+        turn(self.controls, proposal.decision)
         match proposal.decision:
-            case SetLearningRateFactor(factor=factor):
-                controls.lr_factor = factor
+            case SetLearningRateFactor():
                 changed = "lr_factor"
-            case RollBack(factor=factor, rewarm=rewarm):
+            case RollBack():
                 self.model.roll_back()
-                controls.lr_factor, controls.rewarm = factor, rewarm
                 changed = "lr_factor"
             case SetBatch() as new:
-                shape = (controls.batch, controls.lq_size)
-                controls.batch, controls.micro_batch = new.batch, new.micro_batch
-                controls.lq_size, controls.lr_batch_factor = new.lq_size, new.lr_batch_factor
                 self._memory.restart()
                 if shape == (new.batch, new.lq_size):
                     return []  # the micro-batch changes no number
                 self._restart_batches()
                 changed = "batch"
-            case SetClip(network=network, clip=clip):
-                controls.clip.pop(network, None)
-                if clip is not None:
-                    controls.clip[network] = clip
-                return []
-            case SetLossFactors(factors=factors):
-                controls.loss_factor.update(factors)
+            case SetLossFactors():
                 changed = "loss_factor"
-            case SetLossScale(scale=scale):
-                controls.loss_scale = scale
+            case SetClip() | SetLossScale():
                 return []
             case Request(control=control, factor=factor, reason=reason):
                 return [RequestEvent(progress.step, control, factor, proposal.automation, reason)]
             case Stop() as stop:
                 progress.stop_rule, progress.stop_reason = stop.rule, stop.reason
-                controls.cooldown = stop.cooldown
                 if stop.restore_best:
                     self._restore_best()
                 changed = "cooldown"

@@ -164,8 +164,8 @@ class TrainOptions(Section):
     """The decay is 1 - (1 + step) ** -power up to `ema_decay`. traiNNer-redux has 10: constant in effect."""
     grad_clip: bool = False
     """Limit the norm of gradients to `grad_clip_max_norm`."""
-    grad_clip_max_norm: Annotated[float, Field(gt=0)] = 1.0
-    """Largest L2 norm of a network's gradient; a ceiling for adaptive clipping too."""
+    grad_clip_max_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest L2 norm of a network's gradient, 1.0 by default; a ceiling for adaptive clipping where given."""
     losses: list[LossSpec] = []
     """Losses: each a `type`, a `loss_weight` (1 by default) and the parameters of that type."""
     training_automations: dict[str, dict[str, Any]] = {}
