@@ -6,6 +6,7 @@ for small factors. State-dict keys are those of BasicSR and Real-ESRGAN.
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import torch
@@ -13,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, recorded
-from traiNNer.archs.loading import Guess, Weights, recognises
-from traiNNer.registry import ConfigError
+from traiNNer.archs.loading import Guess, Weights, recognises, renames
 
 # N: batch, C: channels, H, W: low-resolution height and width, f: unshuffle factor
 
@@ -161,13 +161,33 @@ def _infer(weights: Weights) -> Guess:
     return Guess("esrgan", options | scale)
 
 
-@recognises(
-    lambda weights: (
-        "model.1.sub.0.RDB1.conv1.0.weight" in weights or "RRDB_trunk.0.RDB1.conv1.weight" in weights
-    )
-)
-def _refuse_old_names(_: Weights) -> Guess:
-    raise ConfigError(
-        "ESRGAN under the names from before Real-ESRGAN (model.0, RRDB_trunk), not supported: rename "
-        "them as in BasicSR's RRDBNet (conv_first, body.0.rdb1.conv1, conv_body, conv_up1, conv_last)"
-    )
+# --- names from before Real-ESRGAN ---------------------------------------------------------------------------
+
+
+@renames(lambda weights: "RRDB_trunk.0.RDB1.conv1.weight" in weights)
+def _from_trunk(weights: Weights) -> dict[str, Tensor]:
+    def renamed(name: str) -> str:
+        if name.startswith("RRDB_trunk."):
+            return name.replace("RRDB_trunk", "body").replace("RDB", "rdb")
+        name = name.replace("trunk_conv.", "conv_body.").replace("HRconv.", "conv_hr.")
+        return re.sub(r"^upconv(?=[0-9])", "conv_up", name)
+
+    return {renamed(name): tensor for name, tensor in weights.items()}
+
+
+@renames(lambda weights: "model.1.sub.0.RDB1.conv1.0.weight" in weights)
+def _from_numbers(weights: Weights) -> dict[str, Tensor]:
+    # model.0, model.1.sub.<blocks>, one layer for each enlargement, and two more: convolutions in this order
+    outer = sorted({int(n.split(".")[1]) for n in weights if re.match(r"model\.[0-9]+\.(weight|bias)$", n)})
+    enlargements = [f"conv_up{i}" for i in range(1, len(outer) - 2)]
+    parts = dict(zip(outer, ["conv_first", *enlargements, "conv_hr", "conv_last"], strict=True))
+
+    def renamed(name: str) -> str:
+        if block := re.match(r"model\.1\.sub\.([0-9]+)\.RDB([123])\.(conv[1-5])\.0\.(.*)", name):
+            return "body.{}.rdb{}.{}.{}".format(*block.groups())
+        if body := re.match(r"model\.1\.sub\.[0-9]+\.(weight|bias)$", name):
+            return f"conv_body.{body[1]}"
+        layer = re.match(r"model\.([0-9]+)\.(weight|bias)$", name)
+        return f"{parts[int(layer[1])]}.{layer[2]}" if layer else name
+
+    return {renamed(name): tensor for name, tensor in weights.items()}

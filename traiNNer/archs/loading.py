@@ -47,6 +47,7 @@ class Guess:
 
 
 _Infer: TypeAlias = Callable[[Weights], Guess]
+_Rename: TypeAlias = Callable[[Weights], dict[str, Tensor]]
 
 
 class _Detector(NamedTuple):
@@ -68,6 +69,28 @@ def recognises(applies: Callable[[Weights], bool]) -> Callable[[_Infer], _Infer]
     def add(infer: _Infer) -> _Infer:
         DETECTORS.append(_Detector(applies, infer))
         return infer
+
+    return add
+
+
+class _Renaming(NamedTuple):
+    applies: Callable[[Weights], bool]
+    rename: _Rename
+
+
+RENAMINGS: list[_Renaming] = []
+"""What `renames` has registered."""
+
+
+def renames(applies: Callable[[Weights], bool]) -> Callable[[_Rename], _Rename]:
+    """A decorator: the function gives weights under names of the past those of today.
+
+    Every file that is read goes through it if `applies` is true of its weights.
+    """
+
+    def add(rename: _Rename) -> _Rename:
+        RENAMINGS.append(_Renaming(applies, rename))
+        return rename
 
     return add
 
@@ -102,7 +125,7 @@ def read_weights(path: str | Path, key: str | None = None) -> tuple[dict[str, Te
     """The tensors of a file by name, on the CPU, and the metadata of a safetensors file.
 
     Weights may be bare or under `params_ema`, `params` or `state_dict`; the prefixes `module.` and
-    `_orig_mod.` of wrappers are taken off.
+    `_orig_mod.` of wrappers are taken off, and names of the past replaced (`renames`).
 
     Args:
         path: `.safetensors` or `.pth`.
@@ -228,7 +251,9 @@ def _plain(path: Path, content: Any) -> dict[str, Tensor]:
         if short in plain:
             raise ConfigError(f"{path}: two tensors are named {short!r} once wrappers are taken off")
         plain[short] = tensor
-    return plain
+    NETWORKS.names()  # imports every family, and with it its names of the past
+    rename = next((r.rename for r in RENAMINGS if r.applies(plain)), None)
+    return rename(plain) if rename else plain
 
 
 def _differences(own: Weights, given: Weights) -> list[str]:
