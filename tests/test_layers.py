@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "data": {"registry"},
     "archs": {"registry"},
     "losses": {"registry", "archs"},
-    "metrics": {"registry"},
+    "metrics": {"registry", "archs"},
     "optim": {"control", "registry"},
     "models": {"control", "registry", "data", "archs", "losses", "metrics", "optim"},
 }

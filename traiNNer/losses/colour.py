@@ -27,6 +27,11 @@ def luma(image: Tensor) -> Tensor:
     return _mix(image, _Y)
 
 
+def chroma(image: Tensor) -> Tensor:
+    """Colour Cb and Cr (n, 2, h, w), each -0.5 to 0.5, of images (n, 3, h, w), RGB, 0 to 1."""
+    return torch.cat((_mix(image, _CB), _mix(image, _CR)), dim=1)
+
+
 def _mix(image: Tensor, weights: tuple[float, float, float]) -> Tensor:
     red, green, blue = image.split(
         1, dim=1
@@ -69,6 +74,5 @@ class ColorLoss(nn.Module):
     def forward(self, inputs: LossInputs) -> Tensor:
         """Scalar, at its minimum at equality."""
         difference = at_least_float32(inputs.output) - at_least_float32(inputs.gt)
-        chroma = torch.cat((_mix(difference, _CB), _mix(difference, _CR)), dim=1)
         # ceil_mode: squares that reach over the edge count with the pixels they have
-        return mean_error(F.avg_pool2d(chroma, self.scale, ceil_mode=True), self.criterion)
+        return mean_error(F.avg_pool2d(chroma(difference), self.scale, ceil_mode=True), self.criterion)
