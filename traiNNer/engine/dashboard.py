@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,9 @@ class Dashboard:
         self._folder = folder
         self._earlier = list(folder.glob(_EVENT_FILES))
         self._writer = SummaryWriter(str(folder), purge_step=resumed_at + 1 if resumed_at else 0)
-        stopping = {f"{label} and its best": rf"val(_best|_bicubic)?/.*/{label}$" for label in metrics}
+        stopping = {
+            f"{label} and its best": rf"val(_best|_bicubic)?/.*/{re.escape(label)}$" for label in metrics
+        }
         charts = {**_LAYOUT, "IntelligentEarlyStopping": stopping}
         self._writer.add_custom_scalars(
             {
