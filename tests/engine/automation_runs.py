@@ -80,7 +80,7 @@ def trainer_of(
 ):
     """Windows of 5 steps, with the controls that the automations begin with.
 
-    `weight_at(step)` multiplies the weights of both losses.
+    `weight_at(step)` multiplies the weights of both losses; `memory` None measures the real memory.
     """
     options.setdefault("model", make_model(window=5))
     options.setdefault("controls", Controls(batch=4, micro_batch=4, lq_size=8))
@@ -91,7 +91,9 @@ def trainer_of(
         steps, validate_every=validate_every, save_every=14, window=5, samples_per_step=4, warmup_iter=5
     )
     trainer = make_trainer(root, total=steps, plan=plan, supervisor=supervisor, **options)
-    trainer._memory, trainer._clock = Memory(trainer, memory), Clock()
+    trainer._clock = Clock()
+    if memory:
+        trainer._memory = Memory(trainer, memory)
     if weight_at:
         losses = trainer.model.losses
         losses["l1"] = losses["l1"]._replace(weight_at=weight_at)

@@ -83,8 +83,11 @@ def fit(peak_of: Callable[[int], float | None], *, limit: float, most: int) -> C
     peaks: dict[int, float] = {}
 
     def fits(size: int) -> bool:
+        nonlocal most
         peak = peak_of(size)
-        if peak is not None:
+        if peak is None:
+            most = min(most, size - 1)
+        else:
             peaks[size] = peak
         return peak is not None
 

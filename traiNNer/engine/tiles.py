@@ -13,7 +13,7 @@ from traiNNer.models.out_of_memory import unless_out_of_memory
 
 _log = logging.getLogger(__name__)
 
-_SMALLEST = 16  # LQ pixels; smaller tiles are mostly overlap
+_SMALLEST = 8  # LQ pixels; smaller tiles are mostly overlap
 
 
 class Upscaler(Protocol):
@@ -58,16 +58,15 @@ class Tiles:
             self._halve(model.facts, max(lq.shape[-2:]))
 
     def _halve(self, facts: NetworkFacts, largest: int) -> None:
-        """Tiles of half the side that failed; all the context that matters, but no more than half a tile."""
+        """Half the side that failed, with the context that matters, but no more than half a tile of it."""
         failed = min(self._side or largest, largest)
         unit = facts.multiple_of
         side = failed // 2 // unit * unit
         if side < max(_SMALLEST, facts.min_size, unit):
             raise OutOfMemoryError(f"validation: out of memory with tiles of {failed} pixels")
-        wanted = facts.tile_margin
-        most = side // 2 // unit * unit
-        self._side, self._overlap = side, min(most, max(self._overlap, -(-(wanted or 0) // unit) * unit))
-        exact = wanted is not None and wanted <= self._overlap
+        wanted = self._overlap if facts.tile_margin is None else facts.tile_margin
+        self._side, self._overlap = side, min(-(-wanted // unit), side // 2 // unit) * unit
+        exact = facts.tile_margin is not None and facts.tile_margin <= self._overlap
         _log.warning(
             "validation: out of memory with %d pixels at a time: going on in tiles of %d with an overlap of %d "
             "LQ pixels (%s)",
