@@ -7,11 +7,9 @@ import pytest
 import small_run
 import yaml
 
-from traiNNer.engine.check import check_parts
 from traiNNer.engine.session import Session
-from traiNNer.options import load_options
-from traiNNer.registry import ConfigError
 
+RANDOM = "vgg19: random weights (pretrained: false)"
 STRICTER = "improvement_threshold: 0.002 differs from min_improvement: 0.001; the stricter of the two"
 MISPLACED = "IntelligentLearningRateScheduler.target_vram_usage: ignored here; it belongs under "
 NEVER = "IntelligentEarlyStopping: min_epochs 1000 exceeds the 67 planned epochs; it can never stop the run"
@@ -45,7 +43,7 @@ def merged(base, extra):
 
 
 def configuration(contract_root, folder, fragment):
-    """The guide with a fragment, on a network and data of seconds, without the loss that is still to come."""
+    """The guide with a fragment, on a network and data of seconds, with a VGG19 of random weights."""
     tree = yaml.safe_load((contract_root / "guide_full.yml").read_text())
     if fragment.startswith("clipping"):
         del tree["train"]["training_automations"]["AdaptiveGradientClipping"]
@@ -59,7 +57,8 @@ def configuration(contract_root, folder, fragment):
         tree["datasets"][key] |= roots | {"num_worker_per_gpu": 0, "lq_size": 16, "gt_size": 32}
     tree["path"] = {"experiments_root": str(folder / "experiments")}
     tree["network_g"] = {"type": "compact", "num_feat": 4, "num_conv": 1}
-    tree["losses"] = [loss for loss in tree["losses"] if loss["type"] != "PerceptualLoss"]
+    perceptual = tree["losses"][1]
+    perceptual |= {"pretrained": False} | ({"layers": ["relu1_2"]} if fragment else {})  # the deep ones once
     tree["train"]["total_iter"] = 50
     tree["val"] |= {"val_freq": 25}
     tree["logger"] |= {"use_tb_logger": False, "print_freq": 10}
@@ -79,9 +78,9 @@ def test_the_configurations_of_users_train_and_warn(contract_root, folder, monke
         session.close()
     printed = capsys.readouterr().out
     warned = [line.partition("WARNING: ")[2] for line in printed.splitlines() if "WARNING: " in line]
-    for expected in WARNINGS[fragment]:
+    for expected in (*WARNINGS[fragment], RANDOM):
         assert sum(expected in line for line in warned) == 1, (expected, warned)
-    assert len([line for line in warned if "datasets.train" not in line]) == len(WARNINGS[fragment])
+    assert len([line for line in warned if "datasets.train" not in line]) == len(WARNINGS[fragment]) + 1
     run = folder / "experiments" / tree["name"]
     summary = json.loads((run / "summary.json").read_text())
     assert (summary["status"], summary["iterations"]) == ("completed", 50)
@@ -95,7 +94,9 @@ def test_the_configurations_of_users_train_and_warn(contract_root, folder, monke
     ]  # fmt: skip
     assert "Diagnosis" in printed
     found = {row["quantity"]: row for row in summary["diagnosis"]}
-    assert found["loss share l1"]["value"] == 1.0
+    shares = [found[f"loss share {label}"]["value"] for label in ("l1", "perceptual")]
+    assert sum(shares) == pytest.approx(1.0)
+    assert min(shares) > 0.01
     assert found["residual_ratio"]["verdict"] != "unknown"
 
 
@@ -103,6 +104,16 @@ def test_every_fragment_is_trained(contract_root):
     assert {path.name for path in contract_root.glob("*.fragment.yml")} == WARNINGS.keys() - {""}
 
 
-def test_the_loss_of_the_guide_that_is_still_to_come_is_answered_by_name(contract_root):
-    with pytest.raises(ConfigError, match="PerceptualLoss.* is not supported yet"):
-        load_options(contract_root / "guide_full.yml", check=check_parts)
+def test_the_guide_without_weights_says_where_they_belong(contract_root, folder, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(folder / "torch"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # as without a network
+    file = folder / "without_weights.yml"
+    tree = configuration(contract_root, folder, "") | {"name": "without_weights"}
+    tree["losses"][1]["pretrained"] = True
+    file.write_text(yaml.safe_dump(tree, sort_keys=False))
+    printed = small_run.train(file)
+    assert printed.returncode == 2
+    assert str(folder / "torch/hub/checkpoints/vgg19-dcbb9e9d.pth") in printed.stderr
+    assert "weights: path" in printed.stderr
+    assert "Traceback" not in printed.stderr
+    assert not (folder / "experiments/without_weights").exists()
