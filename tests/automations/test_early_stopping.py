@@ -156,6 +156,23 @@ def test_scores_below_bicubic_that_still_rise_are_not_broken_and_not_acted_upon(
     assert flat(drive(automation, [window(100), *events], controls(lr_factor=0.1))) == []
 
 
+def test_scores_that_creep_below_bicubic_are_broken():
+    automation = stopping(warmup_iterations=0)
+    events = [validation(1000 * k, [10 + 0.05 * k, 11 + 0.05 * k]) for k in range(1, 15)]
+    assert [d.rule for d in flat(drive(automation, [window(100), *events]))] == ["broken"]
+
+
+@pytest.mark.parametrize("total, patience, earliest", [(50_000, 2000, 5000), (4000, 800, 2000)])
+def test_where_nothing_is_given_a_short_run_waits_a_fifth_and_half_of_itself(total, patience, earliest):
+    def stop(**options):
+        automation = IntelligentEarlyStopping(facts=facts(total_iter=total), min_lr_factor=0.1, **options)
+        return run([30.0] * 100, automation=automation, every=100)[0]
+
+    assert stop() == stop(patience=patience, min_iterations=earliest) >= earliest
+    assert stop(min_iterations=0) == stop(patience=patience, min_iterations=0) < earliest
+    assert stop(min_iterations=0) != stop(patience=2 * patience, min_iterations=0)
+
+
 @pytest.mark.parametrize("kind", ["psnr", "lpips"])
 def test_metrics_of_both_directions_are_handled_alike(kind):
     def curve(mean):

@@ -189,6 +189,36 @@ def test_scores_below_bicubic_are_not_acted_upon():
     assert flat(drive(automation, [window(500), *events], in_force)) == []
 
 
+@pytest.mark.parametrize("gain, expected", [(0.5, 0), (0.005, 1)])
+def test_a_network_that_creeps_below_bicubic_returns_to_the_start_and_one_that_will_get_there_does_not(
+    gain, expected
+):
+    scores = [[15 + gain * k, 16 + gain * k, 15.1 + gain * k] for k in range(4)]
+    events = [validation(1000 * (k + 1), images) for k, images in enumerate(scores)]
+    found = flat(drive(scheduler(), [window(500), *events]))  # 50,000 steps in all: 25 dB or 0.25 dB to come
+    assert [type(decision) for decision in found] == [RollBack] * expected
+
+
+def test_weights_below_bicubic_are_not_worth_returning_to():
+    automation = scheduler()
+    assert automation.healthy  # the start is
+    drive(automation, [validation(500, [15.0, 16.0])])
+    assert not automation.healthy
+    drive(automation, [validation(1000, [25.0, 26.0])])
+    assert automation.healthy
+
+
+@pytest.mark.parametrize("total, patience", [(50_000, 1000), (5000, 500)])
+def test_where_no_patience_is_given_a_short_run_has_a_tenth_of_itself(total, patience):
+    def decisions(**options):
+        run_facts = facts(total_iter=total)
+        automation = IntelligentLearningRateScheduler(facts=run_facts, **options)
+        return [(step, d.factor) for step, d in run(flat_loss, automation=automation, steps=5000)]
+
+    assert decisions() == decisions(plateau_patience=patience) != []
+    assert decisions() != decisions(plateau_patience=1500 - patience)
+
+
 def test_other_changes_begin_the_statistics_afresh():
     automation = scheduler()
     found = []

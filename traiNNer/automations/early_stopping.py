@@ -175,8 +175,8 @@ class IntelligentEarlyStopping(Automation[_State]):
         s.step, s.position, s.exhausted, s.fresh = event.step, event.position, event.lr_exhausted, True
         scores = read_scores(event, self._metric, higher_is_better=self._higher, set_name=self._set)
         warm = event.step >= self._warmup and not s.warming_up
-        psnr = "psnr" in self._metric
-        s.trouble = s.record.look_for_trouble(event, scores, psnr=psnr, warm=warm)
+        psnr, total = "psnr" in self._metric, self._facts.total_iter
+        s.trouble = s.record.look_for_trouble(event, scores, psnr=psnr, warm=warm, total_iter=total)
         if s.trouble or scores.below_baseline:
             s.record.restart(event.step)
             s.curve, s.flat = [], 0

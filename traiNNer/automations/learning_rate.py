@@ -66,6 +66,8 @@ class _State(Plain):
     validate_from: int = 0
     """Step before which validations still show the time before the last change."""
     trouble: str = ""
+    below_baseline: bool = False
+    """Whether bicubic enlargement did better at the last validation."""
     rollbacks: int = 0
     quiet_until: int = 0
     """Step up to which nothing is tested after a return to earlier weights."""
@@ -80,8 +82,7 @@ class IntelligentLearningRateScheduler(Automation[_State]):
     Args:
         monitor_loss: Act on plateaus and divergence of the training loss.
         monitor_validation: Act on plateaus of the first metric on the first validation set.
-        adaptation_threshold: Improvement of the loss over `plateau_patience`, as a share, below which it
-            counts as flat.
+        adaptation_threshold: Share by which the loss improves over `plateau_patience` if it is not flat.
         plateau_patience: Steps; None: 1000, or a tenth of a shorter run than 10,000.
         improvement_threshold: Gain of the metric, in its unit, below which it counts as none.
         min_lr_factor: Lowest factor.
@@ -111,6 +112,7 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         self._monitor_loss, self._monitor_validation = monitor_loss, monitor_validation
         self._threshold = adaptation_threshold
         self._patience = scaled(1000, facts) if plateau_patience is None else plateau_patience
+        self._warm_from = max(scaled(1000, facts), facts.warmup_iter)
         self._improvement = improvement_threshold
         self.min_factor, self._max = min_lr_factor, max_lr_factor
         self.base_schedule = fallback or ScheduleFallback()
@@ -120,9 +122,13 @@ class IntelligentLearningRateScheduler(Automation[_State]):
 
     @property
     def healthy(self) -> bool:
-        """Whether the last validation and the loss since allow a snapshot to return to later."""
+        """Whether the last validation and the loss since allow a snapshot to return to later.
+
+        Not before bicubic enlargement is reached: such weights may be damaged, and the start is near.
+        """
         s = self.state
-        return not s.trouble and s.trend.high == 0 and s.rising == 0 and not any(s.trend.bad[-s.window :])
+        steady = s.trend.high == 0 and s.rising == 0 and not any(s.trend.bad[-s.window :])
+        return steady and not (s.trouble or s.below_baseline)
 
     # --- events --------------------------------------------------------------------------------------------
 
@@ -166,14 +172,14 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         s = self.state
         s.step, s.position = event.step, event.position
         metric = next(iter(next(iter(event.sets.values())).metrics))
-        higher = self._facts.higher_is_better.get(metric, True)
+        higher, total = self._facts.higher_is_better.get(metric, True), self._facts.total_iter
         scores = read_scores(event, metric, higher_is_better=higher)
-        psnr, warm = "psnr" in metric.lower(), event.step > max(1000, self._facts.warmup_iter)
-        s.trouble = s.record.look_for_trouble(event, scores, psnr=psnr, warm=warm)
+        psnr, warm = "psnr" in metric.lower(), event.step > self._warm_from and not s.annealing
+        s.trouble = s.record.look_for_trouble(event, scores, psnr=psnr, warm=warm, total_iter=total)
         if not event.weights_finite:
             s.record.troubles = max(2, s.record.troubles)
-        s.fresh = "validation"
-        if s.trouble or scores.below_baseline:
+        s.fresh, s.below_baseline = "validation", scores.below_baseline
+        if s.trouble or s.below_baseline:
             s.record.restart(event.step)
         elif event.step >= s.validate_from:
             s.record.add(scores, event.step, self._improvement)
@@ -210,9 +216,7 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         s = self.state
         if s.rollbacks >= MAX_ROLLBACKS:
             s.stopped = True
-            return give_up(
-                f"the network blew up again after {MAX_ROLLBACKS} returns to earlier weights ({why})"
-            )
+            return give_up(f"the network blew up again after {MAX_ROLLBACKS} returns ({why})")
         s.rollbacks += 1
         factor = max(self.min_factor, controls.lr_factor * BLOW_UP_CUT)
         samples = REWARM * s.batch * self._facts.world_size
@@ -237,15 +241,14 @@ class IntelligentLearningRateScheduler(Automation[_State]):
     def _loss_plateau(self, controls: Controls) -> Sequence[Decision]:
         s = self.state
         improving = self._monitor_validation and s.record.improving
-        if s.early or s.annealing or improving or not self._review_due():
+        if s.early or s.annealing or improving or s.below_baseline or not self._review_due():
             return ()
         found = s.trend.plateau(self._span(), self._threshold)
         if found is None:
             return ()
         gain, bound = found
-        text = (
-            f"plateau detection (loss improved by {gain:.2%} in {self._patience} steps, at most {bound:.2%})"
-        )
+        fall = f"loss improved by {gain:.2%} in {self._patience} steps, at most {bound:.2%}"
+        text = f"plateau detection ({fall})"
         return self._set(controls, controls.lr_factor * PLATEAU_CUT, text, bound, self._threshold)
 
     def _validation_plateau(self, controls: Controls) -> Sequence[Decision]:
@@ -255,9 +258,8 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         if expected or s.record.since < 2 or waited < self._patience:
             return ()
         text = f"validation plateau (no gain above {self._improvement:g} in {waited} steps)"
-        return self._set(
-            controls, controls.lr_factor * PLATEAU_CUT, text, float(waited), float(self._patience)
-        )
+        factor, patience = controls.lr_factor * PLATEAU_CUT, float(self._patience)
+        return self._set(controls, factor, text, float(waited), patience)
 
     def _growth(self, controls: Controls) -> Sequence[Decision]:
         s = self.state

@@ -69,6 +69,7 @@ class ValidationRecord(Plain):
     """Step of the first of the latest validations that all were significantly below the best."""
     previous: list[float] = field(default_factory=list)
     """Per image, of the validation before, whatever it showed."""
+    previous_step: int = 0
     troubles: int = 0
     """Latest validations in a row that show a broken run."""
 
@@ -98,17 +99,20 @@ class ValidationRecord(Plain):
         """Count from here: the best stays, since scores of one set of images remain comparable."""
         self.best_step, self.since, self.below_since = max(self.best_step, step), 0, None
 
-    def look_for_trouble(self, event: ValidationEvent, scores: Scores, *, psnr: bool, warm: bool) -> str:
+    def look_for_trouble(
+        self, event: ValidationEvent, scores: Scores, *, psnr: bool, warm: bool, total_iter: int
+    ) -> str:
         """What looks broken in this validation, or nothing; counts the validations in a row that do.
 
-        A score below bicubic enlargement is no sign of it while it still rises significantly.
+        A score below bicubic enlargement is no sign of it while it rises so fast that it could get there in
+        a run of `total_iter` steps.
         """
-        rising = len(self.previous) == len(scores.images) and rises(scores.images, self.previous)
-        self.previous = list(scores.images)
+        hopeful = self._highest_pace(scores, event.step) * total_iter >= scores.baseline - scores.mean
+        self.previous, self.previous_step = list(scores.images), event.step
         trouble = ""
         if not event.weights_finite or not math.isfinite(scores.mean):
             trouble = "weights or scores are not finite"
-        elif warm and scores.below_baseline and not rising:
+        elif warm and scores.below_baseline and not hopeful:
             trouble = (
                 f"{abs(scores.mean):.4g} is worse than bicubic enlargement at {abs(scores.baseline):.4g}"
             )
@@ -117,11 +121,12 @@ class ValidationRecord(Plain):
         self.troubles = self.troubles + 1 if trouble else 0
         return trouble
 
+    def _highest_pace(self, scores: Scores, step: int) -> float:
+        """Upper 95 % bound of the gain per step since the validation before; 0 if there was none or it fell."""
+        if len(self.previous) != len(scores.images) or step <= self.previous_step:
+            return 0.0
+        gain = paired_gain(scores.images, self.previous)
+        return max(0.0, gain.mean + Z95 * gain.se) / (step - self.previous_step)
+
     def _remember(self, scores: Scores, step: int) -> None:
         self.best, self.best_step, self.since, self.below_since = list(scores.images), step, 0, None
-
-
-def rises(new: list[float], old: list[float]) -> bool:
-    """Whether scores are significantly higher than before, image by image."""
-    gain = paired_gain(new, old)
-    return gain.mean > Z95 * gain.se

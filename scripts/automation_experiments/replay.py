@@ -1,0 +1,168 @@
+"""Rules of early stopping, replayed on recorded full curves: what each would have cost and saved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from automation_experiments.plans import early_stopping
+from automation_experiments.results import Results
+from automation_experiments.settings import Setting
+from traiNNer.automations.early_stopping import COOLDOWN, IntelligentEarlyStopping
+from traiNNer.control import Controls, RunFacts, SetScores, Stop, ValidationEvent, WindowEvent
+
+PATIENCES = (3, 5, 10)  # validations
+
+
+class End(NamedTuple):
+    """How a replayed run ended."""
+
+    stopped: bool
+    regret: float
+    """Best score of the whole curve minus the best until the stop; the annealing at a stop is left out."""
+    saved: float
+    """Share of the iterations, those of the annealing counted as used."""
+    at_new_best: bool
+    """Whether the validation at the stop was the best so far."""
+
+
+Curve = list[tuple[int, list[float]]]
+"""Step and signed score of every image, higher is better."""
+
+
+class Rule(NamedTuple):
+    """When to stop."""
+
+    step: Callable[[Setting, Mapping[str, Any], Curve], int | None]
+    """Of a run and its curve; None: never."""
+    annealing: float = 0.0
+    """Share of the iterations so far that follow after the stop."""
+
+
+def replayed(results: Results, *, lower_is_better: bool = False) -> dict[str, dict[str, list[End]]]:
+    """By rule and by schedule, one end a run."""
+    rules: dict[str, Rule] = {"IntelligentEarlyStopping": automation(lower_is_better=lower_is_better)}
+    rules |= {f"patience of {count} validations": patience(count) for count in PATIENCES}
+    return {
+        name: {
+            schedule: [_end(arm, run, rule, lower_is_better) for run in results.of(arm).values()]
+            for schedule, arm in early_stopping()["curves"].items()
+        }
+        for name, rule in rules.items()
+    }
+
+
+def patience(count: int) -> Rule:
+    """Stop after so many validations in a row without a new best mean."""
+
+    def stop(setting: Setting, run: Mapping[str, Any], curve: Curve) -> int | None:
+        best, since = -math.inf, 0
+        for step, scores in curve:
+            mean = fmean(scores)
+            best, since = (mean, 0) if mean > best else (best, since + 1)
+            if since == count and step < setting.steps:
+                return step
+        return None
+
+    return Rule(stop)
+
+
+def automation(*, lower_is_better: bool) -> Rule:
+    """`IntelligentEarlyStopping` as it is without options, on PSNR or on the error that it stands for."""
+
+    def stop(setting: Setting, run: Mapping[str, Any], curve: Curve) -> int | None:
+        facts = _facts(setting, higher_is_better=not lower_is_better)
+        rule = IntelligentEarlyStopping(monitor_metric="score", facts=facts)
+        controls = Controls(setting.batch, setting.batch, 16)
+        validations = dict(curve)
+        exhausted = dict(run["exhausted"])
+        for step, loss in run["losses"]:
+            rule.observe(_window(setting, step, loss))
+            decisions = list(rule.decide(controls))
+            if step in validations:
+                sign = -1.0 if lower_is_better else 1.0
+                scores = [sign * value for value in validations[step]]
+                rule.observe(_validation(setting, step, scores, exhausted=exhausted[step]))
+                decisions += rule.decide(controls)
+            if any(isinstance(decision, Stop) for decision in decisions):
+                return step
+        return None
+
+    return Rule(stop, COOLDOWN)
+
+
+def grey_levels(psnr: float) -> float:
+    """The root of the mean squared error that a PSNR stands for, of 255 levels, with the sign of a score."""
+    return -255.0 * 10 ** (-psnr / 20)
+
+
+def _end(setting: Setting, run: Mapping[str, Any], rule: Rule, lower_is_better: bool) -> End:
+    """Scores are signed here: higher is better."""
+    change = grey_levels if lower_is_better else float
+    curve = [(step, [change(value) for value in scores]) for step, scores in run["curve"]]
+    means = [fmean(scores) for _, scores in curve]
+    step = rule.step(setting, run, curve)
+    if step is None:
+        return End(False, 0.0, 0.0, False)
+    until = [mean for (at, _), mean in zip(curve, means, strict=True) if at <= step]
+    used = min(setting.steps, step + rule.annealing * step)
+    return End(True, max(means) - max(until), 1 - used / setting.steps, until[-1] >= max(until))
+
+
+def _facts(setting: Setting, *, higher_is_better: bool) -> RunFacts:
+    return RunFacts(
+        total_iter=setting.steps,
+        batch=setting.batch,
+        world_size=1,
+        learning_rates={"g": setting.lr},
+        optimizer="AdamW",
+        precision="fp32",
+        ema_decay=0.99,
+        loss_weights={"l1": 1.0},
+        anchor_loss="l1",
+        higher_is_better={"score": higher_is_better},
+        validate_every=setting.steps // setting.validations,
+        warmup_iter=setting.steps // 50,
+        images=170,
+        deterministic=False,
+        fingerprint={},
+    )
+
+
+def _window(setting: Setting, step: int, loss: float) -> WindowEvent:
+    """As much of a window as stopping looks at."""
+    return WindowEvent(
+        step=step,
+        position=step * setting.batch,
+        progress=step / setting.steps,
+        batch=setting.batch,
+        micro_batch=setting.batch,
+        lq_size=16,
+        lr={"g": setting.lr},
+        schedule=1.0,
+        warming_up=step < setting.steps // 50,
+        losses={"l1": [loss]},
+        total=[loss],
+        grad_norm={"g": [1.0]},
+        applied={"g": [True]},
+        gradient_at_output={},
+        update_ratio=None,
+        memory_peak=0.5,
+        seconds=1.0,
+        data_wait=0.0,
+        amp_scale=1.0,
+    )
+
+
+def _validation(setting: Setting, step: int, scores: list[float], *, exhausted: bool) -> ValidationEvent:
+    names = [str(index) for index in range(len(scores))]
+    sizes = [(96, 96)] * len(scores)
+    return ValidationEvent(
+        step=step,
+        position=step * setting.batch,
+        sets={"val": SetScores(names, sizes, {"score": scores}, {})},
+        weights_finite=True,
+        lr_exhausted=exhausted,
+    )

@@ -1,0 +1,52 @@
+"""What distinguishes one training of an experiment from another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+LEARNING_RATE = "IntelligentLearningRateScheduler"
+CLIPPING = "AdaptiveGradientClipping"
+STOPPING = "IntelligentEarlyStopping"
+LOSSES = "DynamicLossScheduling"
+RULES = {LEARNING_RATE: 2, CLIPPING: 1, STOPPING: 1, LOSSES: 1, "DynamicBatchSizeOptimizer": 1}
+"""Versions of the rules: a higher number makes the runs with that automation run again."""
+BASE = 1
+"""Version of everything else in a run."""
+
+Spec = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What distinguishes one run from another."""
+
+    seed: int
+    lr: float
+    steps: int = 1000
+    batch: int = 8
+    micro_batch: int = 8
+    schedule: Spec = field(default_factory=lambda: {"type": "CosineAnnealingLR"})
+    losses: tuple[Spec, ...] = ({"type": "L1Loss"},)
+    units: float = 1.0
+    """What the second loss is multiplied by, as if it were written in other units."""
+    clip: float | None = None
+    """Threshold of ordinary clipping."""
+    fault: Literal["none", "corrupted batches"] = "none"
+    automations: Mapping[str, Spec] = field(default_factory=dict)
+    """By class name, with the options that are not left to them."""
+    validations: int = 10
+    keep_images: bool = False
+    """Keep the scores of every image of every validation."""
+
+    @property
+    def key(self) -> str:
+        """The same for the same run under the same rules."""
+        rules = {name: RULES[name] for name in self.automations}
+        return json.dumps({**asdict(self), "rules": rules, "base": BASE}, sort_keys=True)
+
+    def with_seed(self, seed: int) -> Setting:
+        """The same run with other data order and weights to begin with."""
+        return replace(self, seed=seed)

@@ -1,0 +1,209 @@
+"""The tables of docs/benchmarks.md, in Markdown, from the finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from automation_experiments.plans import (
+    GOOD_RATE,
+    HEALTHY,
+    SHARE,
+    clipping,
+    interaction,
+    learning_rate,
+    loss_scheduling,
+)
+from automation_experiments.results import Results
+from automation_experiments.settings import LEARNING_RATE, Setting
+
+EARLY = 0.3  # share of a run in which a healthy one must not be cut
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Markdown; the first column is text, the others numbers."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def learning_rate_table(results: Results) -> str:
+    """Rates with a cosine schedule: alone, and with the scheduler."""
+    conditions = learning_rate()
+    rows: list[list[object]] = []
+    for name, arm in conditions.pop("sweep").items():
+        rows.append([f"{name}", *_row(results, arm, HEALTHY), "", "", "", ""])
+    for condition, arms in conditions.items():
+        rate = f"{arms['off'].lr:g} ({condition} the best)"
+        if condition != "1 x":
+            rows.append([rate, *_row(results, arms["off"], HEALTHY), "", "", "", ""])
+        on = arms["on"]
+        rows.append(
+            [
+                f"{rate}, scheduler",
+                *_row(results, on, HEALTHY),
+                results.difference(on, arms["off"]),
+                _recovered(results, arms["off"], on),
+                f"{results.count(on, _is_cut):.1f}, {results.count(on, _is_return):.1f}",
+                f"{results.count(on, _is_early_cut):.1f}",
+            ]
+        )
+    header = [
+        "rate",
+        "runs",
+        "PSNR",
+        f"against {GOOD_RATE:g}",
+        "against the same rate without",
+        "gap recovered",
+    ]
+    return table([*header, "cuts, returns a run", f"cuts in the first {EARLY:.0%}"], rows)
+
+
+def _row(results: Results, arm: Setting, base: Setting) -> list[object]:
+    difference = "" if arm.key == base.key else results.difference(arm, base)
+    return [len(results.of(arm)), f"{results.mean(arm):.3f}", difference]
+
+
+def _is_cut(decision: Sequence[Any]) -> bool:
+    return decision[1] == LEARNING_RATE and decision[4] < decision[3] and not _is_return(decision)
+
+
+def _is_early_cut(decision: Sequence[Any]) -> bool:
+    return _is_cut(decision) and decision[0] <= EARLY * HEALTHY.steps
+
+
+def _is_return(decision: Sequence[Any]) -> bool:
+    return decision[1] == LEARNING_RATE and decision[5].startswith("blow-up")
+
+
+def _recovered(results: Results, off: Setting, on: Setting) -> str:
+    """Share of what the wrong rate costs that the automation gets back."""
+    gap = results.mean(HEALTHY) - results.mean(off)
+    return f"{(results.mean(on) - results.mean(off)) / gap:.0%}" if gap > 0 else ""
+
+
+def clipping_table(results: Results) -> str:
+    """Corrupted batches without clipping, with the best fixed threshold, and with the adaptive one."""
+    rows: list[list[object]] = []
+    for case, arms in clipping().items():
+        if not results.of(arms["on"]):
+            continue
+        off, on = arms["off"], arms["on"]
+        fixed = {name: arm for name, arm in arms.items() if name.startswith("fixed") and results.of(arm)}
+        best = results.best(fixed) if fixed else ""
+        rows.append(
+            [
+                case,
+                len(results.of(on)),
+                f"{results.mean(off):.3f}",
+                f"{results.mean(fixed[best]):.3f} ({best.removeprefix('fixed ')})" if best else "",
+                f"{results.mean(on):.3f}",
+                results.difference(on, off),
+                results.difference(on, fixed[best]) if best else "",
+                _touched(results, on, "corrupted"),
+                _touched(results, on, "healthy"),
+            ]
+        )
+    header = ["loss x weight, batches", "runs", "no clipping", "best fixed (threshold)", "adaptive"]
+    header += ["adaptive - none", "adaptive - best fixed", "corrupted steps caught", "healthy steps clipped"]
+    return table(header, rows)
+
+
+def fixed_table(results: Results) -> str:
+    """The fixed thresholds one by one."""
+    rows: list[list[object]] = []
+    for case, arms in clipping().items():
+        for name, arm in arms.items():
+            if name.startswith("fixed") and results.of(arm):
+                touched = _touched(results, arm, "healthy")
+                rows.append(
+                    [
+                        f"{case}, {name}",
+                        f"{results.mean(arm):.3f}",
+                        results.difference(arm, arms["off"]),
+                        touched,
+                    ]
+                )
+    return table(["loss x weight, threshold", "PSNR", "against none", "healthy steps clipped"], rows)
+
+
+def _touched(results: Results, arm: Setting, kind: str) -> str:
+    counts = [run["clipped"] for run in results.of(arm).values()]
+    total = sum(count[kind] for count in counts)
+    return f"{sum(count[f'{kind}_clipped'] for count in counts) / total:.1%}" if total else ""
+
+
+def interaction_table(results: Results) -> str:
+    """Differences to everything off, for each automation alone and for all together."""
+    faults = interaction()
+    names = list(dict.fromkeys(name for arms in faults.values() for name in arms if name != "off"))
+    rows: list[list[object]] = []
+    for fault, arms in faults.items():
+        alone = {name: arm for name, arm in arms.items() if name not in ("off", "all") and results.of(arm)}
+        cells = [results.difference(arms[name], arms["off"]) if name in arms else "" for name in names]
+        best = results.difference(arms["all"], arms[results.best(alone)]) if alone else ""
+        rows.append([fault, len(results.of(arms["all"])), f"{results.mean(arms['off']):.3f}", *cells, best])
+    return table(["fault", "runs", "all off", *names, "all - best alone"], rows)
+
+
+def loss_table(results: Results) -> str:
+    """An auxiliary loss in wrong units: a static weight against the share that the automation sets."""
+    conditions = loss_scheduling()
+    grid = conditions.pop("grid")
+    best = grid[results.best(grid)]
+    rows: list[list[object]] = [
+        [
+            name,
+            len(results.of(arm)),
+            f"{results.mean(arm):.3f}",
+            results.difference(arm, best),
+            _share(results, arm),
+        ]
+        for name, arm in grid.items()
+    ]
+    for condition, arms in conditions.items():
+        for name, arm in arms.items():
+            label = {"off": "static", "on": "ratio mode", "hold": "hold mode"}[name]
+            cells = [len(results.of(arm)), f"{results.mean(arm):.3f}", results.difference(arm, best)]
+            rows.append([f"{condition}, {label}", *cells, _share(results, arm)])
+    header = ["auxiliary loss", "runs", "PSNR", "against the best static weight"]
+    return table([*header, f"its share ({SHARE:g} was asked for)"], rows)
+
+
+def _share(results: Results, arm: Setting) -> str:
+    """Mean of the share in the second half of the runs, and the range of the means of quarters of it."""
+    shares = [
+        [s for step, s in run["shares"] if step > arm.steps / 2]
+        for run in results.of(arm).values()
+        if "shares" in run
+    ]
+    if not any(shares):
+        return ""
+    quarters = [fmean(q) for s in shares for q in _quarters(s)]
+    return f"{fmean(fmean(s) for s in shares):.3g} ({min(quarters):.3g} to {max(quarters):.3g})"
+
+
+def _quarters(values: Sequence[float]) -> list[Sequence[float]]:
+    size = max(1, len(values) // 4)
+    return [values[i * size : (i + 1) * size] for i in range(4) if values[i * size : (i + 1) * size]]
+
+
+def stopping_table(rows: Mapping[str, Mapping[str, list[Any]]]) -> str:
+    """By rule: what stopping cost and saved, from `replay.replayed`."""
+    lines: list[list[object]] = []
+    for rule, curves in rows.items():
+        ends = [end for found in curves.values() for end in found]
+        stopped = [end for end in ends if end.stopped]
+        lines.append(
+            [
+                rule,
+                f"{len(stopped)} of {len(ends)}",
+                f"{fmean(end.regret for end in ends):.3f}",
+                f"{max(end.regret for end in ends):.3f}",
+                f"{fmean(end.saved for end in ends):.0%}",
+                sum(end.at_new_best for end in ends),
+                ", ".join(f"{name} {sum(e.stopped for e in found)}" for name, found in curves.items()),
+            ]
+        )
+    header = ["rule", "stopped", "mean regret", "worst", "iterations saved", "stopped at a new best"]
+    return table([*header, "stopped by schedule"], lines)
