@@ -77,6 +77,7 @@ def test_the_stabilizer_reports_on_the_flow_of_gradients():
         stabilizer.observe(event)
         stabilizer.decide(controls())
     assert (line["stability_score"], line["status"], line["explosions"]) == (0.6, "unstable", 8)
+    assert list(health.flow()) == ["g"] and health.flow()["g"].explosions == 12
 
 
 def test_a_validation_has_every_metric_with_its_best_and_bicubic():

@@ -154,10 +154,12 @@ def wants_snapshot(supervisor: Supervisor) -> bool:
     return isinstance(scheduler, IntelligentLearningRateScheduler) and scheduler.healthy
 
 
-def flow_report(supervisor: Supervisor) -> FlowReport | None:
-    """How the gradients of the generator flow; None without the stabilizer."""
+def flow_reports(supervisor: Supervisor) -> dict[str, FlowReport]:
+    """How the gradients of each network flow, as far as the stabilizer has seen them."""
     stabilizer = supervisor.automations.get(STABILIZER)
-    return stabilizer.report() if isinstance(stabilizer, GradientFlowStabilizer) else None
+    if not isinstance(stabilizer, GradientFlowStabilizer):
+        return {}
+    return {net: stabilizer.report(net) for net in stabilizer.state.networks}
 
 
 # --- learned patterns --------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Any
 
 from traiNNer.automations import Supervisor
 from traiNNer.automations.diagnosis import RunNumbers
+from traiNNer.automations.flow_report import FlowReport
 from traiNNer.automations.loss_scheduling import gradient_shares
 from traiNNer.automations.statistics import fit_line
 from traiNNer.control import (
@@ -26,7 +27,7 @@ from traiNNer.control import (
     from_plain,
     to_plain,
 )
-from traiNNer.engine.automate import flow_report
+from traiNNer.engine.automate import flow_reports
 from traiNNer.engine.score_table import first_step_table
 from traiNNer.models.sr_model import WeightedLoss
 
@@ -127,6 +128,10 @@ class Health:
             data_wait_share=s.data_wait / s.seconds if s.seconds else None,
             warm=s.step > max(_EARLY, self.facts.warmup_iter),
         )
+
+    def flow(self) -> dict[str, FlowReport]:
+        """What the stabilizer has to say of each network."""
+        return flow_reports(self._supervisor)
 
     def state_dict(self) -> dict[str, Any]:
         """What was gathered since the last line, and for the diagnosis."""
@@ -234,8 +239,8 @@ class Health:
             line["loss_gradient_share"] = interval.shares
         if interval.update_ratio is not None:
             line["update_ratio"] = interval.update_ratio
-        report = flow_report(self._supervisor)
-        if report is not None and report.steps:
+        report = self.flow().get("g")
+        if report:
             line |= {
                 "explosions": report.explosions,
                 "stability_score": report.stability_score,

@@ -21,7 +21,7 @@ from traiNNer.data.image_io import write_image
 from traiNNer.data.sources import Pixels
 from traiNNer.engine.dashboard import Dashboard, control_scalars, health_scalars
 from traiNNer.engine.health import Health
-from traiNNer.engine.journal import Journal
+from traiNNer.engine.journal import Journal, finite
 from traiNNer.engine.run_folder import RunFolder, written_beside
 from traiNNer.engine.validation import Shown
 
@@ -185,6 +185,10 @@ class Recorder:
     def diagnosis(self) -> list[Finding]:
         """What the numbers of the run say about its health."""
         return diagnose(self._health.numbers())
+
+    def gradient_flow(self) -> dict[str, Any]:
+        """The stabilizer's report on each network, for the summary."""
+        return {net: finite(to_plain(report)) for net, report in self._health.flow().items()}
 
     def close(self) -> None:
         """Finish the dashboard and the live line."""

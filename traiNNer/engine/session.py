@@ -291,6 +291,7 @@ class Session:
             },
             "seconds": round(progress.seconds, 1),
             "automations": trainer.standing(),
+            "gradient_flow": recorder.gradient_flow() if recorder else {},
             "diagnosis": [finite(to_plain(found)) for found in diagnosis],
         }
         with written_beside(self.folder.file("summary.json")) as partial:
