@@ -1,6 +1,7 @@
 """Two processes are one run with twice the batch."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -92,3 +93,63 @@ def test_a_flag_of_one_process_is_seen_by_all(tmp_path):
     )
     assert printed.returncode == 0, printed.stderr
     assert [(tmp_path / rank).read_text() for rank in "01"] == ["True [1.0, 5.0]"] * 2
+
+
+AUTOMATIONS = {
+    "enabled": True,
+    "IntelligentLearningRateScheduler": {"enabled": True},
+    "DynamicBatchSizeOptimizer": {"enabled": True},
+    "AdaptiveGradientClipping": {"enabled": True, "monitoring_frequency": 10},
+    "IntelligentEarlyStopping": {"enabled": True},
+}
+
+
+def supervised(folder, name, failing, batch, accum):
+    """A run of two processes; what each of them recorded, and the folder of the run."""
+    configuration = small_run.options(
+        folder,
+        total_iter=30,
+        training_automations=AUTOMATIONS,
+        dynamic_loss_scheduling={"auto_calibrate": True},
+    )
+    configuration["name"] = name
+    configuration["datasets"]["train"] |= {"batch_size_per_gpu": batch, "accum_iter": accum}
+    file = folder / f"{name}.yml"
+    file.write_text(json.dumps(configuration))
+    records = folder / f"records_{name}"
+    records.mkdir()
+    script = str(small_run.ROOT / "tests/engine/supervised_process.py")
+    printed = subprocess.run(
+        [
+            sys.executable,
+            *torchrun(2),
+            script,
+            str(records),
+            failing,
+            "-opt",
+            str(file),
+            "--launcher",
+            "pytorch",
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(small_run.ROOT)},
+        timeout=240,
+    )
+    assert printed.returncode == 0, printed.stdout + printed.stderr
+    lines = [(records / f"{rank}.jsonl").read_text().splitlines() for rank in "01"]
+    return [[json.loads(line) for line in part] for part in lines], folder / "experiments" / name
+
+
+def test_processes_with_different_data_decide_alike_and_repeat_together_a_step_that_failed_on_one(folder):
+    (main, other), root = supervised(folder, "failed", "fail", 4, 1)
+    assert main == other
+    answers = [answer for kind, _, given in main if kind != "weights" for answer in given]
+    deciding = {"AdaptiveGradientClipping", "DynamicBatchSizeOptimizer", "DynamicLossScheduling"}
+    assert {name for name, _, _ in answers} >= deciding
+    repeats = [(step, given[0][2]["micro_batch"]) for kind, step, given in main if kind == "OutOfMemoryEvent"]
+    assert repeats == [(0, 2), (0, 1)]
+    assert json.loads((root / "summary.json").read_text())["iterations"] == 30
+
+    (spared, _), _ = supervised(folder, "spared", "spare", 1, 4)
+    assert [line for line in main if line[0] != "OutOfMemoryEvent"] == spared
