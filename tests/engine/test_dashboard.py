@@ -101,7 +101,7 @@ def test_the_curves_are_the_numbers_of_the_health_log(whole):
     ):
         measured = [line for line in training if name in line]
         expected = [(line["iter"], line[name] if of is None else line[name][of]) for line in measured]
-        assert len(expected) > 3
+        assert len(expected) >= 2
         assert found[tag] == [(step, pytest.approx(value, rel=1e-6)) for step, value in expected], tag
     norms = [line["grad_norm"]["g"] for line in training]
     for quantile in ("median", "p95", "max"):
