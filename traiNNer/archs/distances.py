@@ -110,7 +110,7 @@ def _unit(x: Tensor) -> Tensor:
 
 
 class Dists(nn.Module):
-    """The weighted sum of DISTS over layers; Ding et al. 2020, equations 4 to 7.
+    """The weighted sum of DISTS over layers; Ding et al. 2020.
 
     The means of each channel are compared as texture, its correlation with the other's as structure; the image
     itself is the first layer. The activations are VGG16's with `pooling="l2"`.

@@ -132,7 +132,7 @@ class FeatureNetwork(nn.Module):
             torchvision by default.
         use_input_norm: Shift and scale RGB as the network was trained.
         range_norm: Take images of -1 to 1 instead of 0 to 1.
-        pooling: "l2" replaces the maximum by the root of squares under a window; Ding et al. 2020, equation 3.
+        pooling: "l2" replaces the maximum by the root of squares under a window; Ding et al. 2020.
     """
 
     mean: Tensor

@@ -13,7 +13,7 @@ from traiNNer.losses.precision import at_least_float32
 
 @LOSSES.register("FocalFrequencyLoss", "FFLoss", "focalfrequency", "ffl")
 class FocalFrequencyLoss(nn.Module):
-    """Squared error of the spectrum, where each frequency counts as much as it is wrong; Jiang et al. 2021, eq. 8.
+    """Squared error of the spectrum, where each frequency counts as much as it is wrong; Jiang et al. 2021.
 
     The mean of w |F(output) - F(gt)|^2 over frequencies, channels and samples; w is |F(output) - F(gt)|^alpha over
     its largest value in a channel of a sample, and gives no gradient. Orthonormal transforms. Weights over the

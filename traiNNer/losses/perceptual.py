@@ -24,7 +24,7 @@ _DEFAULTS: dict[FeatureName, dict[str, float]] = {
 
 @LOSSES.register("PerceptualLoss", "perceptual", "VGGLoss")
 class PerceptualLoss(nn.Module):
-    """Error of the activations (Johnson et al. 2016, equation 2) and of their Gram matrices (equation 4).
+    """Error of the activations (Johnson et al. 2016, equation 2) and of their Gram matrices (3 and 4).
 
     `perceptual_weight` times the sum over layers of weight times mean error, plus the same of the Gram matrices
     times `style_weight`. A Gram matrix is divided by channels, height and width. Options as in BasicSR.

@@ -23,11 +23,11 @@ _KNEE = 6 / 29  # of the cube root in CIELAB
 
 @LOSSES.register("MSSWDLoss", "msswd")
 class MSSWDLoss(nn.Module):
-    """Mean distance of sorted random projections of CIELAB patches, over scales; He et al. 2024, equation 5.
+    """Mean distance of sorted random projections of CIELAB patches, over scales; He et al. 2024.
 
-    In units of CIELAB: 1 is a difference that can just be seen, a network near 30 dB has about 1. The
-    projections are drawn from the seed of the step, so micro-batches of a step share them. Patches that are too
-    small for a scale are not compared at it.
+    In units of CIELAB, in which 1 to 2 can just be seen; a network near 30 dB has about 0.1. The projections are
+    drawn from the seed of the step, so micro-batches of a step share them. Patches that are too small for a scale
+    are not compared at it.
 
     Args:
         num_scale: Scales, halved each time.

@@ -31,7 +31,7 @@ class _Distance(nn.Module):
 @METRICS.register("dists", "calculate_dists")
 @dataclass
 class DistsMetric:
-    """Deep image structure and texture similarity; Ding et al. 2020, equations 4 to 7. 0 is equal.
+    """Deep image structure and texture similarity; Ding et al. 2020. 0 is equal.
 
     Whole images in RGB, rounded to 8 bits, edges cropped. Not shrunk before, as the authors' figures of data
     sets with large images are. In float32; NaN where an image holds NaN.
