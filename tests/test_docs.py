@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from traiNNer.archs import NETWORKS, build_network, list_networks
-from traiNNer.engine.check import check_parts
-from traiNNer.engine.testing import check_test_parts
+from traiNNer.engine.check import check_parts, check_test_parts
 from traiNNer.options import load_options
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -108,6 +108,10 @@ class PairedImageDataset:
         """Of every pair, as in `Pair.name`."""
         return [self._gt.name(index) for index in range(len(self))]
 
+    def gt_paths(self) -> list[Path]:
+        """The files of the ground truth, in the order of `names`."""
+        return [self._gt.path(index) for index in range(len(self))]
+
     @property
     def caches(self) -> bool:
         """Whether decoded pairs are kept in memory."""

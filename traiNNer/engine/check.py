@@ -22,10 +22,7 @@ from traiNNer.registry import Problem, normalise
 SCHEDULE_KEYS = tuple(field.name for field in fields(LossSchedule))
 """Options of a loss that say when it is on."""
 _ENGINE_LOSS_KEYS = ("loss_weight", "name", *SCHEDULE_KEYS)
-_NOT_YET = (
-    "perceptual", "lpips", "dists", "contextual", "gan", "focalfrequency", "ldl", "msswd", "featurematching",
-    "consistency", "hsluv", "topiq", "dinov2", "hrinversion", "average", "bicubic",
-)  # fmt: skip
+_NOT_YET = ("gan", "ldl", "featurematching", "hsluv", "topiq", "dinov2", "hrinversion", "average", "bicubic")
 """Losses that users know and that are still to come."""
 
 
@@ -49,6 +46,12 @@ def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
     for label, spec in _mapping(val.get("metrics")).items():
         problems += [p.below("val", "metrics", label) for p in METRICS.check(metric_spec(label, spec))]
     return [*problems, *_check_automations(train)]
+
+
+def check_test_parts(raw: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the parts that a test uses; a file of weights may stand in for the network."""
+    used = ("network_g", "val") if raw.get("network_g") else ("val",)
+    return [problem for problem in check_parts(raw) if problem.path[:1] and problem.path[0] in used]
 
 
 def _check_automations(train: Mapping[str, Any]) -> Iterator[Problem]:

@@ -50,20 +50,33 @@ def open_test_sets(options: Options, processes: Processes) -> dict[str, PairedIm
 def _open_all(options: Options, keys: Sequence[str], processes: Processes) -> dict[str, PairedImageDataset]:
     """The sets by key, after the demonstration data is made if one of them is part of it."""
     data = {key: options.datasets[key] for key in keys}
-    if processes.is_main and any(_is_demo(root) for part in data.values() for root in _roots(part)):
+    if processes.is_main and any(is_demo(root) for part in data.values() for root in _roots(part)):
         ensure_demo_data(DEMO, options.scale)
     processes.wait()
+    opened, problems = open_each(options, data, len(data) * processes.world_size)
+    if problems:
+        raise ConfigError(problems)
+    return opened
+
+
+def open_each(
+    options: Options, data: Mapping[str, DatasetOptions], shares: int
+) -> tuple[dict[str, PairedImageDataset], list[str]]:
+    """The sets that can be opened, by key, and what is wrong with the others.
+
+    Args:
+        options: Of the run.
+        data: What to open, by key.
+        shares: How many sets and processes share the memory for decoded images.
+    """
     problems: list[str] = []
     opened: dict[str, PairedImageDataset] = {}
-    shares = len(data) * processes.world_size
     for key, part in data.items():
         try:
             opened[key] = _open(options, key, part, shares)
         except ConfigError as error:
             problems += [f"datasets.{key}: {line}" for line in error.problems]
-    if problems:
-        raise ConfigError(problems)
-    return opened
+    return opened, problems
 
 
 def _by_name(options: Options, opened: Mapping[str, PairedImageDataset]) -> dict[str, PairedImageDataset]:
@@ -116,5 +129,6 @@ def _roots(data: DatasetOptions) -> list[str]:
     return [*data.dataroot_gt, *data.dataroot_lq]
 
 
-def _is_demo(root: str) -> bool:
+def is_demo(root: str) -> bool:
+    """Whether a folder belongs to the demonstration data, which is made when it is missing."""
     return DEMO in Path(root).parents

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from traiNNer.archs import NetworkFacts, load_network
 from traiNNer.control import ValidationEvent
 from traiNNer.data.image_io import write_image
 from traiNNer.engine.build import arithmetic, build_generator, build_validator
-from traiNNer.engine.check import check_parts
+from traiNNer.engine.check import check_test_parts
 from traiNNer.engine.derive import choose_device
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.journal import finite
@@ -36,7 +36,7 @@ from traiNNer.engine.validation import Shown
 from traiNNer.models.inference import enhance
 from traiNNer.models.sr_model import Arithmetic
 from traiNNer.options import Options, load_options
-from traiNNer.registry import ConfigError, Problem
+from traiNNer.registry import ConfigError
 
 _log = logging.getLogger(__name__)
 
@@ -145,12 +145,6 @@ def scores_by_image(event: ValidationEvent) -> dict[str, Any]:
         }
         for name, scores in event.sets.items()
     }
-
-
-def check_test_parts(raw: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with the parts that a test uses; a file of weights may stand in for the network."""
-    used = ("network_g", "val") if raw.get("network_g") else ("val",)
-    return [problem for problem in check_parts(raw) if problem.path[:1] and problem.path[0] in used]
 
 
 def _wants_images(options: Options) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -40,6 +40,20 @@ _SECTIONS: dict[tuple[str, ...], type[Section]] = {
 }
 
 
+class Examined(NamedTuple):
+    """What reading a configuration found, right or wrong."""
+
+    options: Options | None
+    """None where a value is wrong."""
+    tree: dict[str, Any]
+    """What the file says, in the canonical form and without defaults; wrong values are still in it."""
+    marks: Mapping[Path, Mark]
+    """Where each value of the tree was written."""
+    notes: tuple[Note, ...]
+    problems: tuple[str, ...]
+    """Lines that name the place, in the order of the file."""
+
+
 def load_options(
     path: str | FilePath,
     overrides: Iterable[str] = (),
@@ -54,6 +68,19 @@ def load_options(
     Raises:
         ConfigError: With every problem, by line.
     """
+    found = examine(path, overrides, check=check)
+    if found.problems or found.options is None:
+        raise ConfigError(found.problems)
+    return found.options
+
+
+def examine(
+    path: str | FilePath,
+    overrides: Iterable[str] = (),
+    *,
+    check: Callable[[Mapping[str, Any]], list[Problem]] | None = None,
+) -> Examined:
+    """`load_options` for a reader who wants to see everything. Raises ConfigError for what is not YAML."""
     draft = _prepare(_read(FilePath(path)), overrides)
     options = _validate(draft)
     if check is not None:
@@ -61,9 +88,11 @@ def load_options(
         for problem in check(_shaped(draft)):
             if problem.path not in known:
                 draft.report(problem.path, problem.message, key=problem.message.startswith("unknown"))
-    if draft.findings or options is None:
-        raise ConfigError(list(dict.fromkeys(finding.text for finding in sorted(draft.findings))))
-    return options.with_provenance(Provenance(draft.marks, tuple(draft.notes)))
+    problems = tuple(dict.fromkeys(finding.text for finding in sorted(draft.findings)))
+    notes = tuple(draft.notes)
+    if options is not None:
+        options = options.with_provenance(Provenance(draft.marks, notes))
+    return Examined(options, draft.tree, draft.marks, notes, problems)
 
 
 def _read(path: FilePath) -> Document:

@@ -1,0 +1,71 @@
+"""`scripts/check_config.py` as its users run it."""
+
+import importlib.util
+import shutil
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "scripts/check_config.py"
+
+
+@pytest.fixture
+def run(capsys):
+    """The exit status and what was printed, for the arguments of a command line."""
+    spec = importlib.util.spec_from_file_location("check_config", SCRIPT)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def call(*arguments):
+        status = module.main([*map(str, arguments)])
+        return status, capsys.readouterr().out
+
+    return call
+
+
+def test_a_good_recipe_is_good_and_its_advice_is_strict_only(tmp_path, run):
+    recipe = ROOT / "options/2x_ParagonSR2_Nano.yml"
+    new = tmp_path / "new.yml"
+    status, said = run(recipe, "--write", new, "--no-data")
+    assert status == 0
+    assert "wrong: nothing" in said
+    assert "AdaptiveGradientClipping:\n      enabled: true" in said
+    assert run(new, "--strict", "--no-data")[0] == 0
+    assert run(recipe, "--strict", "--no-data", "train.ema_decay=0.9999")[0] == 1
+
+
+def test_mistakes_are_named_by_line_and_exit_2(tmp_path, run):
+    text = (ROOT / "options/2x_ParagonSR2_Nano.yml").read_text()
+    bad = tmp_path / "bad.yml"
+    bad.write_text(text.replace("total_iter:", "total_itr:"))
+    line = next(n for n, row in enumerate(bad.read_text().splitlines(), 1) if "total_itr" in row)
+    status, said = run(bad, "--no-data")
+    assert status == 2
+    assert f"bad.yml:{line}:3: train.total_itr: unknown key; did you mean 'total_iter'?" in said
+    bad.write_text("a: [")
+    assert run(bad)[0] == 2
+
+
+def test_what_the_older_form_lacks_is_printed(contract_root, tmp_path, run):
+    text = (contract_root / "guide_full.yml").read_text()
+    start, end = text.index("  # Training Automations"), text.index("# Loss Configuration")
+    old = (contract_root / "analysis_old.fragment.yml").read_text()
+    path = tmp_path / "old.yml"
+    path.write_text(text[:start] + textwrap.indent(old, "  ") + text[end:])
+    status, said = run(path, "--no-data")
+    assert status == 0, said
+    assert "AdaptiveGradientClipping: not mentioned, so off" in said
+    assert "automations that it does not mention" in said
+
+
+def test_missing_folders_are_mistakes(tmp_path, run, monkeypatch):
+    shutil.copy(ROOT / "options/2x_ParagonSR2_Nano.yml", tmp_path / "a.yml")
+    monkeypatch.chdir(tmp_path)
+    assert run("a.yml")[0] == 0  # the demonstration data will be made
+    status, said = run("a.yml", "datasets.val.dataroot_gt=nowhere")
+    assert status == 2
+    assert "datasets.val: nowhere: is not a folder" in said
