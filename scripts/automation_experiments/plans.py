@@ -5,7 +5,7 @@ Every arm is run with the same seeds, that is, the same order of data and the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -126,7 +126,7 @@ EXPERIMENTS = {
 }
 
 
-def runs(names: tuple[str, ...], seeds: tuple[int, ...] = SEEDS) -> Iterator[Setting]:
+def runs(names: Sequence[str], seeds: Sequence[int] = SEEDS) -> Iterator[Setting]:
     """Every run of the experiments named, once; the first seed of everything first."""
     seen: set[str] = set()
     for name in names:

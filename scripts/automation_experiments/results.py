@@ -27,7 +27,12 @@ class Mean(NamedTuple):
     seeds: int
 
     def __str__(self) -> str:
-        return f"{self.value:+.3f} ± {self.reach:.3f}" if self.seeds > 1 else f"{self.value:+.3f}"
+        match self.seeds:
+            case 0:
+                return ""
+            case 1:
+                return f"{self.value:+.3f}"
+        return f"{self.value:+.3f} ± {self.reach:.3f}"
 
 
 class Results:
@@ -57,14 +62,26 @@ class Results:
         scores = self.psnr(arm).values()
         return fmean(scores) if scores else math.nan
 
+    def shown(self, arm: Setting) -> str:
+        """The mean for a table."""
+        return f"{self.mean(arm):.3f}" if self.of(arm) else ""
+
     def difference(self, arm: Setting, base: Setting) -> Mean:
         """How much higher `arm` scores than `base`, seed by seed."""
         mine, others = self.psnr(arm), self.psnr(base)
         return mean_of([mine[seed] - others[seed] for seed in sorted(mine.keys() & others.keys())])
 
     def best(self, arms: Mapping[str, Setting]) -> str:
-        """The name of the arm with the highest mean score."""
-        return max((name for name in arms if self.of(arms[name])), key=lambda name: self.mean(arms[name]))
+        """The name of the arm with the highest mean score; nothing if none has run."""
+        there = [name for name in arms if self.of(arms[name])]
+        return max(there, key=lambda name: self.mean(arms[name]), default="")
+
+    def recovered(self, off: Setting, on: Setting, good: Setting) -> float:
+        """Share of what `off` lacks of `good` that `on` has got back, over the seeds that all three have."""
+        scores = [self.psnr(arm) for arm in (off, on, good)]
+        seeds = set.intersection(*(set(found) for found in scores))
+        low, mine, high = (sum(found[seed] for seed in seeds) for found in scores)
+        return (mine - low) / (high - low) if high > low else math.nan
 
     def count(self, arm: Setting, wanted: Callable[[Sequence[Any]], bool]) -> float:
         """Decisions a run that `wanted` says yes to; each is [step, automation, parameter, old, new, reason]."""

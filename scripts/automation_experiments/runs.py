@@ -6,15 +6,17 @@ is put in: batches whose inputs are thirty times too bright.
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from automation_experiments.faults import CorruptedBatches, OtherUnits
 from automation_experiments.photographs import SCALE, Photographs
@@ -34,6 +36,7 @@ from traiNNer.engine.recorder import Recorder
 from traiNNer.engine.session import run_folder
 from traiNNer.engine.signals import StopSignal
 from traiNNer.engine.trainer import Trainer
+from traiNNer.optim.learner import NO_LIMIT
 from traiNNer.options import Options, load_options
 
 
@@ -56,23 +59,44 @@ class Laboratory:
         """
         began = time.process_time()
         with tempfile.TemporaryDirectory() as name:
-            root = Path(name)
-            options = self._options(setting, root)
-            self._sets = self._sets or open_sets(options, Processes())
-            parts = build_parts(options, Processes(), torch.device("cpu"), *self._sets)
-            if setting.fault == "corrupted batches":
-                parts = replace(parts, loader=cast(TrainLoader, CorruptedBatches(parts.loader, setting.seed)))
-            if setting.units != 1.0:
-                label = list(parts.model.losses)[1]
-                loss = parts.model.losses[label]
-                parts.model.losses[label] = loss._replace(module=OtherUnits(loss.module, setting.units))
-            trainer = _trainer(options, parts)
-            priors = {net: clip.threshold for net, clip in parts.controls.clip.items()}
-            with StopSignal() as stop:
-                if trainer.fit(stop).status == "interrupted":
-                    raise KeyboardInterrupt
-            result = summary(setting, root / "run", priors.get("g", math.inf))
+            options = self._options(setting, Path(name))
+            parts = self._parts(setting, options)
+            prior = parts.controls.clip.get("g", NO_LIMIT).threshold
+            _train(options, parts)
+            result = summary(setting, Path(name) / "run", prior)
         return {**result, "seconds": round(time.process_time() - began, 1)}
+
+    def weights(self, setting: Setting, fails: Callable[[int], bool]) -> Tensor:
+        """All weights after a run, in a row.
+
+        Args:
+            setting: Of the run.
+            fails: Whether memory runs out in a forward pass of training; they are counted from 0.
+        """
+        calls = itertools.count()
+
+        def run_out(*_: object) -> None:
+            if fails(next(calls)):
+                raise torch.OutOfMemoryError("as if")
+
+        with tempfile.TemporaryDirectory() as name:
+            options = self._options(setting, Path(name))
+            parts = self._parts(setting, options)
+            net = parts.model.generator.net
+            net.register_forward_pre_hook(run_out)
+            _train(options, parts)
+        return torch.cat([weight.detach().flatten() for weight in net.parameters()])
+
+    def _parts(self, setting: Setting, options: Options) -> Parts:
+        self._sets = self._sets or open_sets(options, Processes())
+        parts = build_parts(options, Processes(), torch.device("cpu"), *self._sets)
+        if setting.fault == "corrupted batches":
+            parts = replace(parts, loader=cast(TrainLoader, CorruptedBatches(parts.loader, setting.seed)))
+        if setting.units != 1.0:
+            label = list(parts.model.losses)[1]
+            loss = parts.model.losses[label]
+            parts.model.losses[label] = loss._replace(module=OtherUnits(loss.module, setting.units))
+        return parts
 
     def _options(self, setting: Setting, root: Path) -> Options:
         file = root / "run.yml"
@@ -122,7 +146,7 @@ def configuration(setting: Setting, photographs: Photographs, root: Path) -> dic
     }
 
 
-def _trainer(options: Options, parts: Parts) -> Trainer:
+def _train(options: Options, parts: Parts) -> None:
     folder = run_folder(options)
     steps = parts.plan.total_iter
     recorder = Recorder(
@@ -134,7 +158,7 @@ def _trainer(options: Options, parts: Parts) -> Trainer:
         dashboard=None,
         console=None,
     )
-    return Trainer(
+    trainer = Trainer(
         parts.model,
         parts.loader,
         parts.controls,
@@ -151,3 +175,6 @@ def _trainer(options: Options, parts: Parts) -> Trainer:
         best_weights=folder.models / "net_g_best.safetensors",
         metadata=parts.metadata,
     )
+    with StopSignal() as stop:
+        if trainer.fit(stop).status == "interrupted":
+            raise KeyboardInterrupt

@@ -43,9 +43,11 @@ class Setting:
 
     @property
     def key(self) -> str:
-        """The same for the same run under the same rules."""
+        """The same for the same run under the same rules, as JSON; what is as usual is left out."""
+        usual = asdict(Setting(seed=-1, lr=0.0))
+        special = {name: value for name, value in asdict(self).items() if value != usual[name]}
         rules = {name: RULES[name] for name in self.automations}
-        return json.dumps({**asdict(self), "rules": rules, "base": BASE}, sort_keys=True)
+        return json.dumps({**special, **({"rules": rules} if rules else {}), "base": BASE}, sort_keys=True)
 
     def with_seed(self, seed: int) -> Setting:
         """The same run with other data order and weights to begin with."""

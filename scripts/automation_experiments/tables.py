@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from automation_experiments import splits
 from automation_experiments.plans import (
     GOOD_RATE,
     HEALTHY,
+    SEEDS,
     SHARE,
     clipping,
     interaction,
     learning_rate,
     loss_scheduling,
 )
+from automation_experiments.replay import End, replayed
 from automation_experiments.results import Results
 from automation_experiments.settings import LEARNING_RATE, Setting
 
@@ -61,7 +65,7 @@ def learning_rate_table(results: Results) -> str:
 
 def _row(results: Results, arm: Setting, base: Setting) -> list[object]:
     difference = "" if arm.key == base.key else results.difference(arm, base)
-    return [len(results.of(arm)), f"{results.mean(arm):.3f}", difference]
+    return [len(results.of(arm)), results.shown(arm), difference]
 
 
 def _is_cut(decision: Sequence[Any]) -> bool:
@@ -77,9 +81,8 @@ def _is_return(decision: Sequence[Any]) -> bool:
 
 
 def _recovered(results: Results, off: Setting, on: Setting) -> str:
-    """Share of what the wrong rate costs that the automation gets back."""
-    gap = results.mean(HEALTHY) - results.mean(off)
-    return f"{(results.mean(on) - results.mean(off)) / gap:.0%}" if gap > 0 else ""
+    share = results.recovered(off, on, HEALTHY)
+    return f"{share:.0%}" if off.lr > GOOD_RATE and math.isfinite(share) else ""
 
 
 def clipping_table(results: Results) -> str:
@@ -95,9 +98,9 @@ def clipping_table(results: Results) -> str:
             [
                 case,
                 len(results.of(on)),
-                f"{results.mean(off):.3f}",
-                f"{results.mean(fixed[best]):.3f} ({best.removeprefix('fixed ')})" if best else "",
-                f"{results.mean(on):.3f}",
+                results.shown(off),
+                f"{results.shown(fixed[best])} ({best.removeprefix('fixed ')})" if best else "",
+                results.shown(on),
                 results.difference(on, off),
                 results.difference(on, fixed[best]) if best else "",
                 _touched(results, on, "corrupted"),
@@ -119,7 +122,7 @@ def fixed_table(results: Results) -> str:
                 rows.append(
                     [
                         f"{case}, {name}",
-                        f"{results.mean(arm):.3f}",
+                        results.shown(arm),
                         results.difference(arm, arms["off"]),
                         touched,
                     ]
@@ -142,7 +145,7 @@ def interaction_table(results: Results) -> str:
         alone = {name: arm for name, arm in arms.items() if name not in ("off", "all") and results.of(arm)}
         cells = [results.difference(arms[name], arms["off"]) if name in arms else "" for name in names]
         best = results.difference(arms["all"], arms[results.best(alone)]) if alone else ""
-        rows.append([fault, len(results.of(arms["all"])), f"{results.mean(arms['off']):.3f}", *cells, best])
+        rows.append([fault, len(results.of(arms["all"])), results.shown(arms["off"]), *cells, best])
     return table(["fault", "runs", "all off", *names, "all - best alone"], rows)
 
 
@@ -150,12 +153,12 @@ def loss_table(results: Results) -> str:
     """An auxiliary loss in wrong units: a static weight against the share that the automation sets."""
     conditions = loss_scheduling()
     grid = conditions.pop("grid")
-    best = grid[results.best(grid)]
+    best = grid[results.best(grid) or "L1 alone"]
     rows: list[list[object]] = [
         [
             name,
             len(results.of(arm)),
-            f"{results.mean(arm):.3f}",
+            results.shown(arm),
             results.difference(arm, best),
             _share(results, arm),
         ]
@@ -164,7 +167,7 @@ def loss_table(results: Results) -> str:
     for condition, arms in conditions.items():
         for name, arm in arms.items():
             label = {"off": "static", "on": "ratio mode", "hold": "hold mode"}[name]
-            cells = [len(results.of(arm)), f"{results.mean(arm):.3f}", results.difference(arm, best)]
+            cells = [len(results.of(arm)), results.shown(arm), results.difference(arm, best)]
             rows.append([f"{condition}, {label}", *cells, _share(results, arm)])
     header = ["auxiliary loss", "runs", "PSNR", "against the best static weight"]
     return table([*header, f"its share ({SHARE:g} was asked for)"], rows)
@@ -188,16 +191,26 @@ def _quarters(values: Sequence[float]) -> list[Sequence[float]]:
     return [values[i * size : (i + 1) * size] for i in range(4) if values[i * size : (i + 1) * size]]
 
 
-def stopping_table(rows: Mapping[str, Mapping[str, list[Any]]]) -> str:
-    """By rule: what stopping cost and saved, from `replay.replayed`."""
+def stopping_table(results: Results) -> str:
+    """By rule: what stopping cost and saved on the recorded curves."""
+    lines = _stopping_rows(replayed(results), "PSNR, dB")
+    automation = list(replayed(results, lower_is_better=True).items())[:1]
+    lines += _stopping_rows(dict(automation), "error, grey levels")
+    header = ["rule", "on", "stopped", "mean regret", "worst", "iterations saved", "stopped at a new best"]
+    return table([*header, "stops by schedule"], lines)
+
+
+def _stopping_rows(rules: Mapping[str, Mapping[str, list[End]]], unit: str) -> list[list[object]]:
     lines: list[list[object]] = []
-    for rule, curves in rows.items():
+    for rule, curves in rules.items():
         ends = [end for found in curves.values() for end in found]
-        stopped = [end for end in ends if end.stopped]
+        if not ends:
+            continue
         lines.append(
             [
                 rule,
-                f"{len(stopped)} of {len(ends)}",
+                unit,
+                f"{sum(end.stopped for end in ends)} of {len(ends)}",
                 f"{fmean(end.regret for end in ends):.3f}",
                 f"{max(end.regret for end in ends):.3f}",
                 f"{fmean(end.saved for end in ends):.0%}",
@@ -205,5 +218,20 @@ def stopping_table(rows: Mapping[str, Mapping[str, list[Any]]]) -> str:
                 ", ".join(f"{name} {sum(e.stopped for e in found)}" for name, found in curves.items()),
             ]
         )
-    header = ["rule", "stopped", "mean regret", "worst", "iterations saved", "stopped at a new best"]
-    return table([*header, "stopped by schedule"], lines)
+    return lines
+
+
+def splits_table(results: Results) -> str:
+    """Largest relative differences of weights, over the seeds."""
+    found = [results.by_key[key] for key in map(splits.key, SEEDS) if key in results.by_key]
+    if not found:
+        return ""
+    rows: list[list[object]] = [
+        [f"16 samples in pieces of {pieces}, against 16 at once", max(run["splits"][pieces] for run in found)]
+        for pieces in found[0]["splits"]
+    ]
+    first = "memory runs out twice in the first step, against a run that begins with pieces of 4"
+    later = f"memory runs out in {splits.FAILURES} random steps, against 16 at once"
+    rows.append([first, max(run["first step"] for run in found)])
+    rows.append([later, max(run["random steps"] for run in found)])
+    return table(["50 steps", f"largest difference of a weight, {len(found)} seeds"], rows)
