@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -46,13 +47,14 @@ class ConsistencyLoss(nn.Module):
 
 def _reduced(image: Tensor, height: int, width: int) -> Tensor:
     """As MATLAB's imresize without rounding. By products of matrices, whose gradient is deterministic."""
-    rows = _weights(height, image.shape[2]).to(image)
-    columns = _weights(width, image.shape[3]).to(image)
+    rows = _weights(height, image.shape[2], image.device, image.dtype)
+    columns = _weights(width, image.shape[3], image.device, image.dtype)
     return rows @ image @ columns.mT
 
 
-def _weights(outputs: int, inputs: int) -> Tensor:
-    """What each output is made of, (outputs, inputs), float64; inputs are mirrored at the edges."""
+@lru_cache(maxsize=8)  # a copy to the device at every step would wait for all that it has yet to do
+def _weights(outputs: int, inputs: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """What each output is made of, (outputs, inputs); inputs are mirrored at the edges."""
     scale = inputs / outputs
     centre = (torch.arange(outputs, dtype=torch.float64) + 0.5) * scale - 0.5
     reach = math.ceil(2 * scale)
@@ -61,7 +63,7 @@ def _weights(outputs: int, inputs: int) -> Tensor:
     mirrored = torch.where(places < 0, -1 - places, places) % (2 * inputs)
     mirrored = torch.where(mirrored < inputs, mirrored, 2 * inputs - 1 - mirrored)
     folded = torch.zeros(outputs, inputs, dtype=torch.float64).index_add(1, mirrored, weights)
-    return folded / folded.sum(1, keepdim=True)
+    return (folded / folded.sum(1, keepdim=True)).to(device, dtype)
 
 
 def _cubic(x: Tensor) -> Tensor:

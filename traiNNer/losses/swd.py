@@ -71,7 +71,9 @@ class MSSWDLoss(nn.Module):
     def _distance(self, output: Tensor, gt: Tensor, generator: torch.Generator) -> Tensor:
         drawn = torch.randn(self.num_proj, 3 * self.patch_size**2, generator=generator, dtype=torch.float64)
         directions = drawn / torch.linalg.vector_norm(drawn, dim=1, keepdim=True)
-        filters = directions.to(gt).view(self.num_proj, 3, self.patch_size, self.patch_size)
+        # a blocking copy would wait for all that the device has yet to do
+        filters = directions.to(gt.device, gt.dtype, non_blocking=True)
+        filters = filters.view(self.num_proj, 3, self.patch_size, self.patch_size)
         margin = self.patch_size // 2
         sorted_output, sorted_gt = (
             F.conv2d(_mirrored(image, margin), filters).flatten(2).sort(2).values for image in (output, gt)
