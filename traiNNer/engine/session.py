@@ -28,7 +28,7 @@ from traiNNer.engine.distributed import Processes
 from traiNNer.engine.health import Health
 from traiNNer.engine.journal import finite
 from traiNNer.engine.log import end_logging, log_to_file, start_logging
-from traiNNer.engine.memory import memory_source
+from traiNNer.engine.memory import keep_freed_memory, memory_source
 from traiNNer.engine.prepare_data import open_sets
 from traiNNer.engine.recorder import Recorder
 from traiNNer.engine.run_folder import RunFolder, written_beside
@@ -330,6 +330,8 @@ def configure_torch(options: Options, device: torch.device) -> None:
     torch.use_deterministic_algorithms(options.deterministic)
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    else:
+        keep_freed_memory()
 
 
 def _environment(device: torch.device) -> str:

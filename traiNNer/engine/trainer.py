@@ -118,13 +118,9 @@ class Trainer:
     def fit(self, stop: StopSignal) -> Outcome:
         """Train to the end, or to the step at which `stop` was received; then everything is saved."""
         progress, plan = self.progress, self.plan
-        self._restart_batches()
-        if not self.model.has_snapshot and wants_snapshot(self._supervisor):
-            self.model.take_snapshot()
+        self.begin()
         while progress.time < plan.total_iter and not self._ended():
-            self._step()
-            if progress.step % plan.window == 0:
-                self._end_window()
+            self.advance()
             self._validate_and_save_when_due()
             if self._processes.any(stop.received is not None):
                 self.save()
@@ -136,6 +132,18 @@ class Trainer:
         if progress.stop_rule:
             return Outcome("stopped_early", progress.stop_reason)
         return Outcome("completed", f"{progress.step} iterations")
+
+    def begin(self) -> None:
+        """Ask for the data from where the run stands."""
+        self._restart_batches()
+        if not self.model.has_snapshot and wants_snapshot(self._supervisor):
+            self.model.take_snapshot()
+
+    def advance(self) -> None:
+        """One step, and what the end of a window of steps brings."""
+        self._step()
+        if self.progress.step % self.plan.window == 0:
+            self._end_window()
 
     def rehearse(self) -> None:
         """One step and one validation image, as a check; the trainer is of no use for training afterwards."""

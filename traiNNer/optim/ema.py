@@ -39,8 +39,8 @@ class Ema:
         change = torch._foreach_sub(theirs, mine)
         torch._foreach_mul_(change, applied * (1.0 - decay))
         torch._foreach_add_(mine, change)
-        for kept, new in zip(self.net.buffers(), net.buffers(), strict=True):
-            kept.copy_(new)
+        if kept := list(self.net.buffers()):
+            torch._foreach_copy_(kept, list(net.buffers()))
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averaged network."""

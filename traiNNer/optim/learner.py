@@ -102,7 +102,9 @@ class Learner:
         before = [p.detach().clone() for p in self._parameters] if measured else None
         gradients = self.gradients()
         scale = loss_scale * (self.scaler.scale if self.scaler else 1.0)
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) / scale
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        if isinstance(scale, Tensor) or scale != 1.0:
+            norm = norm / scale
         applied = norm <= min(clip.skip_above, torch.finfo(norm.dtype).max)  # false for NaN and infinity
         shrink = torch.where(norm <= clip.threshold, 1.0, clip.target / norm) if clip != NO_LIMIT else 1.0
         divisor = scale / shrink
