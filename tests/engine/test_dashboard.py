@@ -5,7 +5,7 @@ import re
 
 import pytest
 import small_run
-from engine.automation_runs import decisions, full_trainer, lines, with_bicubic_at
+from engine.automation_runs import decisions, full_trainer, lines
 from engine.test_resume import kill_at
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
@@ -26,7 +26,6 @@ def with_dashboard(root):
         trainer.load_state_dict(found[1])
     else:
         trainer._recorder.start_afresh()
-    with_bicubic_at(trainer, 0.0)
     return trainer
 
 
