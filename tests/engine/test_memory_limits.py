@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,8 @@ from torch import nn
 from traiNNer.archs import NetworkFacts, build_network
 from traiNNer.control import Controls
 from traiNNer.engine.batch_probe import fit
-from traiNNer.engine.memory import HostMemory, OutOfMemoryError
+from traiNNer.engine.memory import HostMemory, OutOfMemoryError, keep_freed_memory
+from traiNNer.engine.memory import _glibc as memory_functions
 from traiNNer.engine.signals import StopSignal
 from traiNNer.engine.testing import Release
 from traiNNer.engine.tiles import Tiles
@@ -97,6 +99,26 @@ def test_the_peak_is_what_was_in_use_between_two_readings():
     np.ones(256 * 2**20, np.uint8)
     assert memory.peak() - before > 0.9 * share
     assert memory.peak() - before < 0.1 * share
+
+
+def test_freed_memory_is_kept_for_the_next_step_and_given_back_when_the_work_changes():
+    if memory_functions() is None:
+        pytest.skip("the C library has no functions for it")
+    keep_freed_memory()
+
+    def step():
+        kept = [torch.ones(5 * 2**20) for _ in range(8)]  # 20 MiB each
+        kept.clear()
+
+    for _ in range(3):
+        step()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    step()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2000  # pages; all of them are 40960
+    memory = HostMemory()
+    kept = memory.peak()
+    memory.restart()
+    assert kept - memory.peak() > 0.9 * 160 * 2**20 / memory._limit
 
 
 # --- a real limit ------------------------------------------------------------------------------------------
