@@ -192,12 +192,13 @@ class FeatureNetwork(nn.Module):
         """Refuse names that are none of this network's.
 
         Raises:
-            ValueError: With the nearest name.
+            ValueError: With the last of the same block, or the nearest name.
         """
         known = [layer.name for layer in _LAYERS[self.name]]
         for tap in taps:
             if tap not in known:
-                hint = did_you_mean(tap, known)
+                block = [name for name in known if name.partition("_")[0] == tap.partition("_")[0]]
+                hint = f"; did you mean {block[-1]!r}?" if block else did_you_mean(tap, known)
                 raise ValueError(f"{self.name} has no layer {tap!r}{hint}; its layers: {', '.join(known)}")
 
     def walk(self, image: Tensor) -> Iterator[tuple[str, Tensor]]:
