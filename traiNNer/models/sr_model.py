@@ -186,7 +186,7 @@ class SRModel:
             measured=step % UPDATE_RATIO_EVERY == UPDATE_RATIO_EVERY - 1,
         )
         if self.ema:
-            self.ema.update(self.generator.net, step, update.applied)
+            self.ema.update(step, update.applied)
         return update
 
     def _changing(self) -> list[Tensor]:

@@ -29,18 +29,23 @@ class Ema:
     def __init__(self, net: nn.Module, limit: float, power: float = 0.75, update_after_step: int = 0) -> None:
         self.net = deepcopy(net).eval().requires_grad_(False)
         self._limit, self._power, self._begin = limit, power, update_after_step
+        # walking through the modules of a small network takes longer than averaging its weights
+        self._weights: tuple[list[Tensor], list[Tensor]] = (
+            list(self.net.parameters()),
+            list(net.parameters()),
+        )
+        self._buffers = list(self.net.buffers()), list(net.buffers())
 
     @torch.no_grad()
-    def update(self, net: nn.Module, step: int, applied: Tensor) -> None:
-        """Move towards the weights of `net` by 1 - decay, times `applied` (a scalar, 0 or 1)."""
+    def update(self, step: int, applied: Tensor) -> None:
+        """Move towards the weights of the network by 1 - decay, times `applied` (a scalar, 0 or 1)."""
         decay = ema_decay(step - self._begin, self._limit, self._power) if step >= self._begin else 0.0
-        mine: list[Tensor] = list(self.net.parameters())
-        theirs: list[Tensor] = list(net.parameters())
+        mine, theirs = self._weights
         change = torch._foreach_sub(theirs, mine)
         torch._foreach_mul_(change, applied * (1.0 - decay))
         torch._foreach_add_(mine, change)
-        if kept := list(self.net.buffers()):
-            torch._foreach_copy_(kept, list(net.buffers()))
+        if self._buffers[0]:
+            torch._foreach_copy_(*self._buffers)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averaged network."""

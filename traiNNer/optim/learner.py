@@ -83,7 +83,7 @@ class Learner:
 
     def floating_buffers(self) -> list[Tensor]:
         """Buffers of the network that training may move, such as running means."""
-        return [b for b in self.net.buffers() if b.is_floating_point()]
+        return [b for b in self._buffers.live if b.is_floating_point()]
 
     def changing(self) -> list[Tensor]:
         """All that a step changes, the optimizer's state aside; of buffers what `discard` puts back."""
@@ -193,24 +193,24 @@ class _Buffers:
     """The network's buffers as they were before the step, for networks whose forward moves them."""
 
     def __init__(self, net: nn.Module) -> None:
-        self._live = list(net.buffers())
-        self.kept = [buffer.clone() for buffer in self._live]
-        self._versions = [buffer._version for buffer in self._live]
+        self.live = list(net.buffers())
+        self.kept = [buffer.clone() for buffer in self.live]
+        self._versions = [buffer._version for buffer in self.live]
 
     def restore(self) -> None:
-        for live, kept in zip(self._live, self.kept, strict=True):
+        for live, kept in zip(self.live, self.kept, strict=True):
             live.copy_(kept)
 
     def commit_or_restore(self, applied: Tensor) -> None:
         for index in self._moved():
-            live, kept = self._live[index], self.kept[index]
+            live, kept = self.live[index], self.kept[index]
             kept.copy_(torch.where(applied, live, kept))
             live.copy_(kept)
             self._versions[index] = live._version
 
     def _moved(self) -> list[int]:
         """Most buffers are constants; torch counts the writes to a tensor, so they cost nothing here."""
-        return [i for i, buffer in enumerate(self._live) if buffer._version != self._versions[i]]
+        return [i for i, buffer in enumerate(self.live) if buffer._version != self._versions[i]]
 
 
 class _Scaler:
