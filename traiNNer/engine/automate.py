@@ -31,7 +31,7 @@ LOSS_SCHEDULING = "DynamicLossScheduling"
 
 _SUPERVISED = ("enabled", "monitor_only", "max_adjustments")
 """Options that the supervisor keeps, not the automation."""
-_GIVEN = {
+GIVEN = {
     CLIPPING: ("facts", "ceiling", "learned"),
     STOPPING: ("facts", "min_lr_factor", "rescue", "settled_from"),
     STABILIZER: ("facts", "learned"),
@@ -60,7 +60,7 @@ def chosen(options: Options) -> dict[str, dict[str, Any]]:
 def check_automation(name: str, spec: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with the options of one automation."""
     own = {key: value for key, value in spec.items() if key not in _SUPERVISED}
-    problems = AUTOMATIONS.check({"type": name, **own}, _GIVEN.get(name, ("facts",)))
+    problems = AUTOMATIONS.check({"type": name, **own}, GIVEN.get(name, ("facts",)))
     try:
         from_plain(Limits, {key: spec[key] for key in ("max_adjustments", "monitor_only") if key in spec})
     except ValidationError as error:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Required, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
@@ -44,7 +44,11 @@ Count: TypeAlias = Annotated[Whole, Field(ge=1)]
 Size: TypeAlias = Annotated[Whole, Field(ge=0)]
 AutoCount: TypeAlias = Annotated[int | Literal["auto"], _or_word("auto", 1)]
 AutoSize: TypeAlias = Annotated[int | Literal["auto"], _or_word("auto", 0)]
-Paths: TypeAlias = Annotated[list[str], BeforeValidator(_listed)]
+Paths: TypeAlias = Annotated[
+    list[str],
+    BeforeValidator(_listed),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
+]
 
 
 class Spec(TypedDict, total=False):
