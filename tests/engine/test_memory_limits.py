@@ -258,7 +258,7 @@ def test_a_run_goes_on_when_its_validation_does_not_fit(tmp_path, caplog):
     cramped_status, cramped = run(tmp_path / "tiles", 13 * 13)
     assert status == cramped_status == "completed"
     assert len(cramped) == 2 and cramped == pytest.approx(scores, abs=1e-9)
-    assert [r.levelname for r in caplog.records if "going on in tiles" in r.message] == ["WARNING"]
+    assert [r.levelname for r in caplog.records if "in tiles of" in r.message] == ["WARNING"]
 
 
 # --- the automatic batch -----------------------------------------------------------------------------------
