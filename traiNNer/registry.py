@@ -77,12 +77,14 @@ class Registry(Generic[T]):
         self._package = package
         self._parts: dict[str, Callable[..., T]] = {}
         self._names: dict[str, str] = {}
+        self._aliases: dict[str, tuple[str, ...]] = {}
         self._loaded = False
 
     def register(self, *names: str) -> Callable[[P], P]:
         """A decorator: make a class or function available under `names`; the first is its own name."""
 
         def add(part: P) -> P:
+            self._aliases[names[0]] = names[1:]
             for name in names:
                 if self._parts.setdefault(normalise(name), part) is not part:
                     raise ValueError(f"two {self.kind}s are named {name!r}")
@@ -105,6 +107,10 @@ class Registry(Generic[T]):
         """The name under which a part was registered first, for any of its names."""
         self._load()
         return self._names[normalise(name)]
+
+    def aliases(self, name: str) -> tuple[str, ...]:
+        """The other names of a part, as they were registered."""
+        return self._aliases[self.own_name(name)]
 
     def parameters(self, name: str, given: Iterable[str] = ()) -> dict[str, Parameter]:
         """The parameters that a configuration may set; those in `given` come from the program."""

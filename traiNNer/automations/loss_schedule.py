@@ -18,9 +18,11 @@ class LossSchedule(Plain):
     target_iter: int | None = None
     """Step at which the weight arrives at `target_weight`; None: it stays at `loss_weight`."""
     target_weight: float | None = None
+    """Weight from `target_iter` on."""
     disable_after: int | None = None
     """Last step of the loss."""
     schedule_type: Literal["linear", "cosine", "step"] = "linear"
+    """Way of the weight from `start_iter` to `target_iter`; step: all at once at its end."""
 
     def __post_init__(self) -> None:
         if (self.target_iter is None) != (self.target_weight is None):

@@ -14,8 +14,9 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from traiNNer.archs import NETWORKS
 from traiNNer.automations import AUTOMATIONS
+from traiNNer.automations.loss_schedule import LossSchedule
+from traiNNer.engine import docstrings
 from traiNNer.engine.automate import GIVEN, LOSS_SCHEDULING
-from traiNNer.engine.check import SCHEDULE_KEYS
 from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS
 from traiNNer.optim.schedules import SCHEDULES
@@ -39,8 +40,7 @@ def schema() -> dict[str, Any]:
     train, val = definitions["TrainOptions"]["properties"], definitions["ValOptions"]["properties"]
     _replace(tree["properties"], "network_g", _choice(NETWORKS, hidden=("scale",)))
     _replace(tree["properties"], "network_d", _choice(NETWORKS))
-    engine = {"loss_weight": _NUMBER, "name": {"type": "string"}, **dict.fromkeys(SCHEDULE_KEYS, {})}
-    _replace(train, "losses", {"type": "array", "items": _choice(LOSSES, more=engine)})
+    _replace(train, "losses", {"type": "array", "items": _choice(LOSSES, more=_loss_options())})
     _replace(train, "optim_g", _optimizer())
     _replace(train, "optim_d", _optimizer())
     _replace(train, "scheduler", _choice(SCHEDULES, given=("base_lr", "total_iter")))
@@ -49,6 +49,7 @@ def schema() -> dict[str, Any]:
     metric = _choice(METRICS, more={"better": {"enum": ["higher", "lower"]}})
     del metric["required"]  # the label is the type where none is given
     _replace(val, "metrics", {"type": "object", "additionalProperties": metric})
+    del definitions["DatasetOptions"]["required"]  # the key is the name where none is given
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     _hoist([*tree["properties"].values(), *definitions.values()], definitions)
     return head | _tidy(tree)
@@ -102,9 +103,10 @@ def _choice(
     """
     cases = []
     for name in registry.names():
-        parameters = registry.parameters(name, given)
+        parameters, part = registry.parameters(name, given), registry.find(name)
+        words = docstrings.arguments(part) if part else {}
         required = [key for key, p in parameters.items() if p.required and key not in hidden]
-        body = {"properties": {key: _parameter(p) for key, p in parameters.items()}}
+        body = {"properties": {key: _parameter(p, words.get(key)) for key, p in parameters.items()}}
         cases.append(
             {
                 "if": {"properties": {"type": {"const": name}}},
@@ -130,14 +132,26 @@ def _optimizer() -> dict[str, Any]:
     return {"type": "object", "properties": {"type": kind, "lr": rate, "weight_decay": _NUMBER}}
 
 
-def _parameter(parameter: Parameter) -> dict[str, Any]:
+def _loss_options() -> dict[str, Any]:
+    """What any loss may have besides its own parameters."""
+    planned = TypeAdapter(LossSchedule).json_schema()["properties"]
+    words = docstrings.arguments(LossSchedule)
+    return {
+        "loss_weight": _NUMBER | {"default": 1.0, "description": "Factor on the loss."},
+        "name": {"type": "string", "description": "Label in logs; the type without `Loss` by default."},
+        **{key: node | {"description": words[key]} for key, node in planned.items()},
+    }
+
+
+def _parameter(parameter: Parameter, description: str | None = None) -> dict[str, Any]:
     try:
         made = TypeAdapter(parameter.hint).json_schema()
     except (PydanticSchemaGenerationError, PydanticUserError):
         made = {}
-    if not parameter.required and _is_plain(parameter.default):
-        made["default"] = parameter.default
-    return made
+    default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+    if not parameter.required and (isinstance(default, list) or _is_plain(default)):
+        made["default"] = default
+    return made | ({"description": description} if description else {})
 
 
 def _is_plain(value: Any) -> bool:
@@ -145,8 +159,9 @@ def _is_plain(value: Any) -> bool:
 
 
 def _automation(name: str) -> dict[str, Any]:
-    own = AUTOMATIONS.parameters(name, GIVEN.get(name, ("facts",)))
-    options = {key: _parameter(own[key]) for key in AUTOMATION_OPTIONS[name] if key in own}
+    own, part = AUTOMATIONS.parameters(name, GIVEN.get(name, ("facts",))), AUTOMATIONS.find(name)
+    words = docstrings.arguments(part) if part else {}
+    options = {key: _parameter(own[key], words.get(key)) for key in AUTOMATION_OPTIONS[name] if key in own}
     block = {"type": "object", "properties": {**_COMMON, **options}, "additionalProperties": False}
     return {"anyOf": [{"type": "boolean"}, {"const": "auto"}, block]}
 

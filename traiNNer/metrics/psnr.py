@@ -30,12 +30,13 @@ def psnr(sr: Tensor, gt: Tensor, *, crop_border: int = 0, y_channel: bool = Fals
 @METRICS.register("psnr", "calculate_psnr")
 @dataclass(frozen=True)
 class Psnr:
-    """`psnr` with its settings; `test_y_channel` is what users call `y_channel`."""
+    """Peak signal-to-noise ratio in dB: 10 log10(255^2 / MSE) of 8-bit images; infinite for equal ones."""
 
     higher_is_better: ClassVar[bool] = True
 
     crop_border: int = 0
     test_y_channel: bool = False
+    """Compare luma (BT.601, 16 to 235, unrounded) instead of RGB."""
 
     def __call__(self, sr: Tensor, gt: Tensor) -> Tensor:
         """Decibels (n,) of images (n, c, h, w), RGB, 0 to 1."""

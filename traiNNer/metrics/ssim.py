@@ -69,12 +69,13 @@ def _blur(plane: Tensor) -> Tensor:
 @METRICS.register("ssim", "calculate_ssim")
 @dataclass(frozen=True)
 class Ssim:
-    """`ssim` with its settings; `test_y_channel` is what users call `y_channel`."""
+    """Structural similarity of 8-bit images, at most 1; Wang et al. 2004, with the authors' settings."""
 
     higher_is_better: ClassVar[bool] = True
 
     crop_border: int = 0
     test_y_channel: bool = False
+    """Compare luma (BT.601, 16 to 235, unrounded) instead of RGB."""
 
     def __call__(self, sr: Tensor, gt: Tensor) -> Tensor:
         """Similarities (n,) of images (n, c, h, w), RGB, 0 to 1."""

@@ -42,8 +42,8 @@ def _listed(value: Any) -> Any:
 Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
 Count: TypeAlias = Annotated[Whole, Field(ge=1)]
 Size: TypeAlias = Annotated[Whole, Field(ge=0)]
-AutoCount: TypeAlias = Annotated[int | Literal["auto"], _or_word("auto", 1)]
-AutoSize: TypeAlias = Annotated[int | Literal["auto"], _or_word("auto", 0)]
+AutoCount: TypeAlias = Annotated[Count | Literal["auto"], _or_word("auto", 1)]
+AutoSize: TypeAlias = Annotated[Size | Literal["auto"], _or_word("auto", 0)]
 Paths: TypeAlias = Annotated[
     list[str],
     BeforeValidator(_listed),
@@ -212,7 +212,7 @@ class LogOptions(Section):
     """Format of the weights."""
     keep_training_states: Count = 3
     """How many of the newest training states stay."""
-    keep_models: Annotated[int | Literal["all"], _or_word("all", 1)] = "all"
+    keep_models: Annotated[Count | Literal["all"], _or_word("all", 1)] = "all"
     """How many of the newest weights stay, or `all`; the best always stay."""
 
 

@@ -225,6 +225,7 @@ def variant(network: Callable[..., nn.Module], **defaults: Any) -> Callable[...,
 
     build.__signature__ = inspect.Signature(parameters)
     build.__annotations__ = {p.name: p.annotation for p in parameters}
+    build.__doc__ = network.__doc__
     return build
 
 
