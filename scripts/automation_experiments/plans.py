@@ -59,7 +59,8 @@ def clipping() -> dict[str, Arms]:
             limits = grid if weight == 1.0 else (1.0, grid[1] * weight)
             fixed = {f"fixed {limit:g}": replace(bad, clip=limit) for limit in limits}
             found[f"{loss} x {weight:g}, corrupted"] = {"off": bad, **fixed, "on": _with(bad, CLIP_ALONE)}
-            found[f"{loss} x {weight:g}, clean"] = {"off": clean, "on": _with(clean, CLIP_ALONE)}
+            tightest = {f"fixed {limits[0]:g}": replace(clean, clip=limits[0])} if weight == 1.0 else {}
+            found[f"{loss} x {weight:g}, clean"] = {"off": clean, **tightest, "on": _with(clean, CLIP_ALONE)}
     return found
 
 

@@ -1,4 +1,8 @@
-"""The same batch in smaller pieces, and memory that runs out: what that does to the weights."""
+"""The same batch in smaller pieces, and memory that runs out: what that does to the weights.
+
+Rounding differs between the pieces. At a usual rate the weights stay together; at a high one the training itself
+lets the difference grow.
+"""
 
 from __future__ import annotations
 
@@ -14,37 +18,41 @@ from automation_experiments.plans import GOOD_RATE
 from automation_experiments.runs import Laboratory
 from automation_experiments.settings import BASE, Setting
 
-PIECES = (16, 8, 4, 1)  # samples per forward
+RATES = (2e-4, GOOD_RATE)
+PIECES = (8, 4, 1)  # samples per forward, instead of 16
 FAILURES = 3  # of the memory in a run
+FIRST, LATER = "memory runs out twice in the first step", f"memory runs out in {FAILURES} random steps"
 
-_WHOLE = Setting(seed=0, lr=GOOD_RATE, steps=50, batch=16, micro_batch=16, validations=1)
+_VERSION = 2
+_WHOLE = Setting(seed=0, lr=0.0, steps=50, batch=16, micro_batch=16, validations=1)
 
 
 def key(seed: int) -> str:
     """Of the line that holds what `measure` finds."""
-    return json.dumps({"experiment": "splits", "seed": seed, "base": BASE}, sort_keys=True)
+    return json.dumps(
+        {"experiment": "splits", "seed": seed, "version": _VERSION, "base": BASE}, sort_keys=True
+    )
 
 
 def measure(laboratory: Laboratory, seed: int) -> dict[str, Any]:
-    """Largest differences between weights, relative to the largest weight.
+    """By rate and case, the largest difference between weights, relative to the largest weight."""
+    return {f"{rate:g}": _differences(laboratory, replace(_WHOLE, seed=seed, lr=rate)) for rate in RATES}
 
-    Of the splits to the whole batch; of a run whose memory runs out in the first step, at a random piece of
-    each size above 4, to the run that begins with pieces of 4; of a run whose memory runs out at random
-    moments to the whole batch.
-    """
+
+def _differences(laboratory: Laboratory, setting: Setting) -> dict[str, float]:
+    """Of pieces to the whole batch; of memory that runs out to pieces of 4, and to the whole batch."""
 
     def weights(pieces: int, fails: Callable[[int], bool] = lambda call: False) -> Tensor:
-        return laboratory.weights(replace(_WHOLE, seed=seed, micro_batch=pieces), fails)
+        return laboratory.weights(replace(setting, micro_batch=pieces), fails)
 
-    whole, fours = weights(16), weights(4)
-    others = {pieces: weights(pieces) for pieces in PIECES if pieces not in (16, 4)} | {4: fours}
-    rng = np.random.default_rng(seed)
+    whole, split = weights(16), {pieces: weights(pieces) for pieces in PIECES}
+    rng = np.random.default_rng(setting.seed)
     second = int(rng.integers(1, 3))  # the first attempt is one call, the second two
-    moments = set(rng.choice(_WHOLE.steps, FAILURES, replace=False).tolist())
+    moments = set(rng.choice(setting.steps, FAILURES, replace=False).tolist())
     return {
-        "splits": {str(pieces): _distance(found, whole) for pieces, found in sorted(others.items())},
-        "first step": _distance(weights(16, lambda call: call in (0, second)), fours),
-        "random steps": _distance(weights(16, lambda call: call in moments), whole),
+        **{f"in pieces of {pieces}": _distance(found, whole) for pieces, found in split.items()},
+        FIRST: _distance(weights(16, lambda call: call in (0, second)), split[4]),
+        LATER: _distance(weights(16, lambda call: call in moments), whole),
     }
 
 

@@ -48,7 +48,8 @@ def _clipped(
     setting: Setting, windows: Sequence[Spec], decisions: Sequence[Spec], threshold: float
 ) -> dict[str, int]:
     """Steps whose gradient was limited or skipped, corrupted ones and healthy ones, and how many there were."""
-    changes = [(d["iter"], float(d["new"])) for d in decisions if d["parameter"] == "grad_clip_threshold"]
+    limits = [d for d in decisions if (d["automation"], d["parameter"]) == (CLIPPING, "grad_clip_threshold")]
+    changes = [(d["iter"], float(d["new"])) for d in limits]
     counts = {"corrupted": 0, "healthy": 0, "corrupted_clipped": 0, "healthy_clipped": 0}
     for window in windows:
         norms = window["grad_norm"]["g"]

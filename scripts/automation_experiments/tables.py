@@ -222,16 +222,12 @@ def _stopping_rows(rules: Mapping[str, Mapping[str, list[End]]], unit: str) -> l
 
 
 def splits_table(results: Results) -> str:
-    """Largest relative differences of weights, over the seeds."""
+    """Largest relative differences of weights over the seeds, by rate."""
     found = [results.by_key[key] for key in map(splits.key, SEEDS) if key in results.by_key]
-    if not found:
-        return ""
-    rows: list[list[object]] = [
-        [f"16 samples in pieces of {pieces}, against 16 at once", max(run["splits"][pieces] for run in found)]
-        for pieces in found[0]["splits"]
+    rates = list(found[0]) if found else []
+    rows = [
+        [f"{case}, against {'pieces of 4' if case == splits.FIRST else '16 at once'}"]
+        + [f"{max(run[rate][case] for run in found):.1g}" for rate in rates]
+        for case in (found[0][rates[0]] if found else ())
     ]
-    first = "memory runs out twice in the first step, against a run that begins with pieces of 4"
-    later = f"memory runs out in {splits.FAILURES} random steps, against 16 at once"
-    rows.append([first, max(run["first step"] for run in found)])
-    rows.append([later, max(run["random steps"] for run in found)])
-    return table(["50 steps", f"largest difference of a weight, {len(found)} seeds"], rows)
+    return table([f"50 steps, {len(found)} seeds", *(f"rate {rate}" for rate in rates)], rows)
