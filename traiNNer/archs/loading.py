@@ -95,7 +95,21 @@ def renames(applies: Callable[[Weights], bool]) -> Callable[[_Rename], _Rename]:
     return add
 
 
+class Loaded(NamedTuple):
+    """What a file of weights gives."""
+
+    net: nn.Module
+    type: str
+    """Its name in the registry."""
+    metadata: dict[str, str]
+
+
 def load_network(path: str | Path, **overrides: Any) -> nn.Module:
+    """The network that `load_with_metadata` finds."""
+    return load_with_metadata(path, **overrides).net
+
+
+def load_with_metadata(path: str | Path, **overrides: Any) -> Loaded:
     """The network that a file of weights belongs to, with those weights, in evaluation mode.
 
     The architecture and all that names and shapes tell are found out from the file. The rest comes from
@@ -118,7 +132,7 @@ def load_network(path: str | Path, **overrides: Any) -> nn.Module:
         load_weights(net, weights, strict=True)
     except ConfigError as error:
         raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
-    return net.eval()
+    return Loaded(net.eval(), NETWORKS.own_name(spec["type"]), metadata)
 
 
 def read_weights(path: str | Path, key: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -200,8 +214,8 @@ def _describe(
     missing = [name for name in guess.asks if name not in spec]
     if missing and known.keys() >= overrides.keys():  # a mistyped name is reported first, by the registry
         raise ConfigError(
-            f"a file of {guess.type} does not tell {' and '.join(missing)}, and this one has no metadata "
-            f"that does: call load_network(path, {', '.join(f'{name}=...' for name in missing)})"
+            f"a file of {guess.type} does not tell {' and '.join(missing)}, nor does its metadata: give "
+            f"{' '.join(f'{name}=...' for name in missing)}"
         )
     return spec, {**guess.completion, **weights}
 

@@ -3,7 +3,7 @@
 One convention for every format: (h, w, 3), RGB, uint8 or uint16. Grey becomes three equal channels.
 Transparency is dropped, not composited: the colours stay as stored, also where they were invisible. EXIF
 orientation is ignored: a pair is compared pixel by pixel, and LR images made from photographs seldom keep the
-mark. (A TIFF's own orientation is obeyed, by its decoder.)
+mark. (A TIFF's own orientation is obeyed, by its decoder.) `read_picture` keeps and obeys both.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -32,6 +32,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".
 """File names that count as images, in lower case. What a file holds is told by its content."""
 
 _TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+_FROM_RGB = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
 
 
 class ImageError(ValueError):
@@ -45,17 +46,35 @@ def read_image(path: str | Path) -> Pixels:
         ImageError: For a missing, empty, truncated, damaged or unsupported file. Damage that a format without
             checksums (TIFF, BMP, most of JPEG and WebP) cannot show is not found.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return _decode(data, path)
+    return _rgb(_decode(_read(path), path, cv2.IMREAD_UNCHANGED))
+
+
+class Picture(NamedTuple):
+    """An image as viewers show it."""
+
+    pixels: Pixels
+    """(h, w, 3), RGB; colours as stored, also where they are invisible."""
+    alpha: Pixels | None
+    """(h, w) of the same type, full where opaque; None for a file without transparency."""
+
+
+def read_picture(path: str | Path) -> Picture:
+    """Like `read_image`, with transparency, and turned as the EXIF orientation of a JPEG file says.
+
+    Raises:
+        ImageError: See `read_image`.
+    """
+    data = _read(path)
+    stored = _decode(data, path, cv2.IMREAD_COLOR if data.startswith(_JPEG) else cv2.IMREAD_UNCHANGED)
+    alpha = np.ascontiguousarray(stored[..., 3]) if stored.ndim == 3 and stored.shape[2] == 4 else None
+    return Picture(_rgb(stored), cast("Pixels | None", alpha))
 
 
 def write_image(path: str | Path, image: Pixels) -> None:
     """Write an image in the format of the path's suffix; the folder is made, an older file replaced at once.
 
-    PNG, WebP and TIFF are lossless, JPEG has quality 95. uint16 can be written as PNG and TIFF.
+    PNG, WebP and TIFF are lossless, JPEG has quality 95. uint16 can be written as PNG and TIFF, a fourth channel
+    (transparency) as PNG and WebP.
 
     Raises:
         ImageError: If the suffix or the array does not allow it.
@@ -64,12 +83,15 @@ def write_image(path: str | Path, image: Pixels) -> None:
     suffix = path.suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
         raise ImageError(f"{path}: the suffix should be one of {', '.join(sorted(IMAGE_SUFFIXES))}")
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"{path}: takes (h, w, 3) uint8 or uint16, not {image.shape} {image.dtype}")
+    channels = image.shape[2] if image.ndim == 3 else 0
+    if channels not in _FROM_RGB or image.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"{path}: takes (h, w, 3 or 4) uint8 or uint16, not {image.shape} {image.dtype}")
+    if channels == 4 and suffix not in (".png", ".webp"):
+        raise ImageError(f"{path}: transparency can be written as PNG or WebP only")
     if image.dtype == np.uint16 and suffix not in (".png", ".tif", ".tiff"):
         raise ImageError(f"{path}: 16 bits a value can be written as PNG or TIFF only")
     settings = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix in (".jpg", ".jpeg") else []
-    data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)[1]
+    data = cv2.imencode(suffix, cv2.cvtColor(image, _FROM_RGB[channels]), settings)[1]
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     beside.write_bytes(data.tobytes())
@@ -93,12 +115,20 @@ def image_size(path: str | Path) -> tuple[int, int]:
     return height, width
 
 
-def _decode(data: bytes, path: str | Path) -> Pixels:
+def _read(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _decode(data: bytes, path: str | Path, flag: int) -> Pixels:
+    """(h, w) or (h, w, c) in OpenCV's order of channels."""
     problem = _problem(data)
     if problem:
         raise ImageError(f"{path}: {problem}")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except cv2.error as error:
         raise ImageError(f"{path}: cannot be decoded ({error.err})") from error
     if image is None:
@@ -108,6 +138,11 @@ def _decode(data: bytes, path: str | Path) -> Pixels:
         raise ImageError(f"{path}: has {channels} channels of {image.dtype}{_REMEDY}")
     if channels == 4 and data[:4] in _TIFF and image[..., 3].min() < np.iinfo(image.dtype).max:
         raise ImageError(f"{path}: is a TIFF with transparency, which darkens its colours{_REMEDY}")
+    return cast("Pixels", image)
+
+
+def _rgb(image: Pixels) -> Pixels:
+    channels = 1 if image.ndim == 2 else image.shape[2]
     return cast("Pixels", cv2.cvtColor(image, _TO_RGB[channels]))
 
 

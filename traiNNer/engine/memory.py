@@ -122,6 +122,16 @@ def host_memory_limit() -> int:
     return min(_physical_limit(Path("/")), address_space_limit() or sys.maxsize)
 
 
+def free_memory(device: torch.device) -> int:
+    """What this process could still allocate on the device, in bytes; for other devices than CUDA the host's."""
+    if device.type == "cuda":
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
+    known = Path("/proc/meminfo")
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", known.read_text() if known.exists() else "", re.MULTILINE)
+    return min(host_memory_limit(), int(found[1]) * 1024 if found else sys.maxsize)
+
+
 def _physical_limit(system: Path) -> int:
     """The smaller of the machine's memory and what the process's cgroups allow, in bytes."""
     try:

@@ -63,12 +63,12 @@ class Tiles:
         unit = facts.multiple_of
         side = failed // 2 // unit * unit
         if side < max(_SMALLEST, facts.min_size, unit):
-            raise OutOfMemoryError(f"validation: out of memory with tiles of {failed} pixels")
+            raise OutOfMemoryError(f"out of memory with tiles of {failed} pixels")
         wanted = self._overlap if facts.tile_margin is None else facts.tile_margin
         self._side, self._overlap = side, min(-(-wanted // unit), side // 2 // unit) * unit
         exact = facts.tile_margin is not None and facts.tile_margin <= self._overlap
         _log.warning(
-            "validation: out of memory with %d pixels at a time: going on in tiles of %d with an overlap of %d "
+            "out of memory with %d pixels at a time: images are taken in tiles of %d with an overlap of %d "
             "LQ pixels (%s)",
             failed,
             side,
