@@ -1,0 +1,48 @@
+"""A trained generator out of its file, for the scripts that use it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from traiNNer.archs import NetworkFacts
+from traiNNer.archs.loading import load_with_metadata
+from traiNNer.options.yaml_reader import read_value
+from traiNNer.registry import ConfigError
+
+
+class Trained(NamedTuple):
+    """A generator of RGB images with its weights, in evaluation mode."""
+
+    net: nn.Module
+    facts: NetworkFacts
+    type: str
+    """Its name in the registry."""
+    options: dict[str, Any]
+    """The arguments that build it again."""
+    metadata: dict[str, str]
+    """What its file says about itself."""
+
+
+def load_trained(path: Path, overrides: Sequence[str]) -> Trained:
+    """The generator of a file; overrides are `key=value`, options that the file does not tell.
+
+    Raises:
+        ConfigError: For a file that cannot be used, and for networks that are no generators of RGB images.
+    """
+    wrong = [text for text in overrides if not text.partition("=")[2]]
+    if wrong:
+        raise ConfigError([f"{text}: should be key=value, an option of the network" for text in wrong])
+    pairs = (text.partition("=") for text in overrides)
+    loaded = load_with_metadata(path, **{key: read_value(value) for key, _, value in pairs})
+    facts: NetworkFacts = loaded.net.facts  # type: ignore[assignment]  # every registered network has both
+    options: dict[str, Any] = loaded.net.options  # type: ignore[assignment]
+    if facts.kind != "generator":
+        raise ConfigError(f"{path}: {loaded.type} is a discriminator, which makes no images")
+    other = [key for key in ("num_in_ch", "num_out_ch", "in_ch", "out_ch") if options.get(key, 3) != 3]
+    if other:
+        raise ConfigError(f"{path}: is not a network of RGB images ({other[0]}: {options[other[0]]})")
+    return Trained(loaded.net, facts, loaded.type, options, loaded.metadata)
