@@ -33,13 +33,14 @@ from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.data.sources import PairedImageDataset
 from traiNNer.engine.build import WINDOW, Parts, build_parts
 from traiNNer.engine.check import check_parts
-from traiNNer.engine.derive import choose_device, derive
+from traiNNer.engine.derive import derive
+from traiNNer.engine.device import choose_device, configure_torch
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.health import Health
 from traiNNer.engine.memory import memory_source
 from traiNNer.engine.prepare_data import open_sets
 from traiNNer.engine.recorder import Recorder
-from traiNNer.engine.session import configure_torch, run_folder
+from traiNNer.engine.session import run_folder
 from traiNNer.engine.trainer import Trainer
 from traiNNer.losses import LossInputs
 from traiNNer.options import Options, load_options

@@ -10,15 +10,6 @@ import torch
 from traiNNer.options import Options
 
 
-def choose_device(options: Options, local_rank: int) -> torch.device:
-    """The device of this process: a CUDA (or ROCm) card, Apple's, or the CPU; `num_gpu: 0` means the CPU."""
-    if options.num_gpu != 0 and torch.cuda.is_available():
-        return torch.device("cuda", local_rank)
-    if options.num_gpu != 0 and torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
-
-
 def derive(options: Options, device: torch.device, world_size: int) -> dict[str, Any]:
     """Every value that the options leave open, by its dotted path; the batch is for `engine.batch_probe`.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -23,14 +21,16 @@ from traiNNer.engine.build import Parts, build_parts, training
 from traiNNer.engine.check import check_parts
 from traiNNer.engine.checkpoint import Checkpointer, Start, starting_state
 from traiNNer.engine.dashboard import Dashboard
-from traiNNer.engine.derive import choose_device, derive
+from traiNNer.engine.derive import derive
+from traiNNer.engine.device import choose_device, configure_torch, environment
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.health import Health
 from traiNNer.engine.journal import finite
 from traiNNer.engine.log import end_logging, log_to_file, start_logging
-from traiNNer.engine.memory import keep_freed_memory, memory_source
+from traiNNer.engine.memory import memory_source
 from traiNNer.engine.prepare_data import open_sets
 from traiNNer.engine.recorder import Recorder
+from traiNNer.engine.report import try_report
 from traiNNer.engine.run_folder import RunFolder, written_beside
 from traiNNer.engine.score_table import diagnosis_table, score_table
 from traiNNer.engine.signals import StopSignal
@@ -250,7 +250,8 @@ class Session:
             metrics = parts.validator.metrics if parts.validator else ()
             dashboard = Dashboard(self.folder.tensorboard, resumed_at=resumed_at, metrics=metrics)
             dashboard.text(resumed_at, "configuration", f"```yaml\n{dump_resolved(options)}\n```")
-            dashboard.text(resumed_at, "environment", _environment(self.device))
+            rows = [f"| {key} | {value} |" for key, value in environment(self.device).items()]
+            dashboard.text(resumed_at, "environment", "\n".join(["| | |", "|---|---|", *rows]))
         return Recorder(
             self.folder,
             total_iter=training(options).total_iter,
@@ -293,6 +294,7 @@ class Session:
             "automations": trainer.standing(),
             "gradient_flow": recorder.gradient_flow() if recorder else {},
             "diagnosis": [finite(to_plain(found)) for found in diagnosis],
+            "environment": environment(self.device),
         }
         with written_beside(self.folder.file("summary.json")) as partial:
             partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -301,6 +303,7 @@ class Session:
             (self.console or Console()).print(score_table(trainer.last_validation))
         if status in ("completed", "stopped_early"):
             (self.console or Console()).print(diagnosis_table(diagnosis))
+            try_report(self.folder.root)
 
 
 def run_folder(options: Options) -> RunFolder:
@@ -317,31 +320,3 @@ def run_folder(options: Options) -> RunFolder:
         tensorboard=experiments / "tb_logger" / options.name,
         name=options.name,
     )
-
-
-def configure_torch(options: Options, device: torch.device) -> None:
-    """Settings of torch that hold for the whole process."""
-    torch.set_float32_matmul_precision("high" if options.fast_matmul else "highest")
-    torch.backends.cudnn.allow_tf32 = options.fast_matmul
-    torch.backends.cudnn.benchmark = not options.deterministic
-    torch.autograd.set_detect_anomaly(options.detect_anomaly)
-    if options.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(options.deterministic)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    else:
-        keep_freed_memory()
-
-
-def _environment(device: torch.device) -> str:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
-    rows = {
-        "traiNNer": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "device": f"{device} ({name})",
-        "threads": str(torch.get_num_threads()),
-    }
-    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())])

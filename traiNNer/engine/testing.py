@@ -23,7 +23,7 @@ from traiNNer.control import ValidationEvent
 from traiNNer.data.image_io import write_image
 from traiNNer.engine.build import arithmetic, build_generator, build_validator
 from traiNNer.engine.check import check_test_parts
-from traiNNer.engine.derive import choose_device
+from traiNNer.engine.device import choose_device, configure_torch
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.journal import finite
 from traiNNer.engine.launch import say_mistakes
@@ -31,7 +31,6 @@ from traiNNer.engine.log import end_logging, start_logging
 from traiNNer.engine.prepare_data import open_test_sets
 from traiNNer.engine.run_folder import written_beside
 from traiNNer.engine.score_table import score_table
-from traiNNer.engine.session import configure_torch
 from traiNNer.engine.validation import Shown
 from traiNNer.models.inference import enhance
 from traiNNer.models.sr_model import Arithmetic

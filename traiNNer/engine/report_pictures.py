@@ -1,0 +1,116 @@
+"""The best and the worst validation image of a run, before and after, for its report."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from traiNNer.archs.loading import load_network
+from traiNNer.control import SetScores, ValidationEvent, from_plain
+from traiNNer.data.image_io import Pixels
+from traiNNer.data.resize import imresize
+from traiNNer.data.sources import PairedImageDataset
+from traiNNer.models.inference import enhance
+from traiNNer.options import load_options
+
+_SIDE = 192
+"""Of the central part that is shown, in LQ pixels at most."""
+
+
+class Picture(NamedTuple):
+    """One image enlarged in two ways, as data addresses for a page."""
+
+    title: str
+    before: str
+    """By bicubic enlargement."""
+    after: str
+    """By the trained network."""
+
+
+def run_pictures(folder: Path) -> list[Picture]:
+    """The images of the first validation set where the best weights of a run gain most and least.
+
+    Empty where the run has no validation or no weights, or its images have gone.
+
+    Raises:
+        ConfigError, ImageError: For weights or images that cannot be read.
+    """
+    scores = _last_scores(folder / "events.jsonl")
+    resolved = folder / "resolved.yml"
+    if scores is None or not resolved.is_file():
+        return []
+    options = load_options(resolved)
+    models = Path(options.path.models) if options.path.models else folder / "models"
+    weights = next(iter(sorted(models.glob("net_g_best.*"))), None)
+    name, of_set = scores
+    data = next((d for d in options.datasets.values() if d.name == name), None)
+    if (
+        weights is None
+        or data is None
+        or not all(Path(root).is_dir() for root in (*data.dataroot_gt, *data.dataroot_lq))
+    ):
+        return []
+    images = PairedImageDataset(
+        data.dataroot_gt,
+        data.dataroot_lq,
+        options.scale,
+        filename_tmpl=data.filename_tmpl,
+        skip_bad_images=True,
+    )
+    net = load_network(weights)
+    metric, gains = _gains(of_set)
+    index = {image: k for k, image in enumerate(images.names)}
+    chosen = sorted((image for image in gains if image in index), key=lambda image: gains[image])
+    pictures = []
+    for word, image in (("largest", chosen[-1:]), ("smallest", chosen[:-1][:1])):
+        for one in image:
+            title = f"{name}/{one}: {word} gain over bicubic, {gains[one]:+.2f} {metric}"
+            pictures.append(_picture(title, images.pair(index[one]).lq, net, options.scale))
+    return pictures
+
+
+def _last_scores(path: Path) -> tuple[str, SetScores] | None:
+    """Name and scores of the first set at the last validation."""
+    if not path.is_file():
+        return None
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if '"ValidationEvent"' in line]
+    if not lines:
+        return None
+    fields = {key: value for key, value in json.loads(lines[-1]).items() if key not in ("iter", "kind")}
+    event = from_plain(ValidationEvent, fields)
+    return next(iter(event.sets.items()), None)
+
+
+def _gains(scores: SetScores) -> tuple[str, dict[str, float]]:
+    """What each image gains over bicubic by the first metric."""
+    metric = next(iter(scores.metrics))
+    pairs = zip(scores.metrics[metric], scores.baseline[metric], strict=True)
+    return metric, dict(zip(scores.images, (value - base for value, base in pairs), strict=True))
+
+
+@torch.no_grad()
+def _picture(title: str, lq: Pixels, net: torch.nn.Module, scale: int) -> Picture:
+    height, width = lq.shape[:2]
+    side = min(_SIDE, height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    part = _bytes(lq[top : top + side, left : left + side])
+    image = torch.from_numpy(part.copy()).permute(2, 0, 1)[None].float() / 255
+    out = enhance(net, net.facts, image)[0].permute(1, 2, 0)  # type: ignore[arg-type] - every network has facts
+    trained = (out * 255).round().to(torch.uint8).numpy()
+    return Picture(title, _address(imresize(part, scale)), _address(trained))
+
+
+def _bytes(image: Pixels) -> NDArray[np.uint8]:
+    return (image if image.dtype == np.uint8 else image // 257).astype(np.uint8)
+
+
+def _address(image: NDArray[np.uint8]) -> str:
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode()
