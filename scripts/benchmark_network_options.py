@@ -31,7 +31,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "icnr: true": {"icnr": True},
     "base and padding": {"base": "bicubic", "padding": "replicate"},
     "all four": BETTER,
+    "contrast_init": {"contrast_init": True, "layer_scale_init": 1.0, "detail_gain": 1.0},
 }
+REALTIME_ONLY = ("contrast_init",)
 NETWORKS: dict[str, dict[str, Any]] = {
     "paragonsr2_realtime": {"upsampler_alpha": 0.0},
     "paragonsr2_nano": {"upsampler_alpha": 0.0, "use_attention": False},
@@ -58,6 +60,8 @@ def main() -> None:
     for seed in args.seeds:
         for label, options in OPTIONS.items():
             for network in args.networks:
+                if label in REALTIME_ONLY and network != "paragonsr2_realtime":
+                    continue
                 fixed = NETWORKS[network]
                 key = {"network": network, "options": label, "seed": seed, "steps": args.steps}
                 if not any(key.items() <= run.items() for run in finished(args.out)):
