@@ -81,9 +81,11 @@ def _is_title(key: str, item: Any) -> bool:
 
 
 def _replace(properties: dict[str, Any], key: str, made: Mapping[str, Any]) -> None:
-    """Put a schema in the place of an open mapping; its description stays."""
-    description = properties[key].get("description")
-    properties[key] = {**made, **({"description": description} if description else {})}
+    """Put a schema in the place of an open mapping; its description and default stay."""
+    properties[key] = {
+        **made,
+        **{k: v for k, v in properties[key].items() if k in ("description", "default")},
+    }
 
 
 def _choice(

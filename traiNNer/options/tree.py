@@ -107,7 +107,7 @@ class DatasetOptions(Section):
     accum_iter: Count = 1
     """Forward passes whose gradients are added up before each update."""
     num_worker_per_gpu: AutoSize = "auto"
-    """Processes that read images, per training process; 0: read in the training process."""
+    """Processes that read images; 0: none but this; auto: half of the cores, with a GPU all but one, up to 8."""
     use_hflip: bool = True
     """Mirror half of the patches."""
     use_rot: bool = True
@@ -184,7 +184,7 @@ class ValOptions(Section):
     val_enabled: bool = True
     """Validate during training, where there is a validation set."""
     val_freq: AutoCount = "auto"
-    """Steps between validations."""
+    """Steps between validations; auto: a twentieth of the run, at least 100 and at most 5000."""
     save_img: bool = False
     """Write the validation images as files."""
     suffix: str | None = None
@@ -205,7 +205,7 @@ class LogOptions(Section):
     print_freq: Count = 100
     """Steps between log lines."""
     save_checkpoint_freq: AutoCount = "auto"
-    """Steps between checkpoints."""
+    """Steps between checkpoints; auto: a tenth of the run, at least 100 and at most 5000."""
     use_tb_logger: bool = True
     """Write TensorBoard records."""
     save_checkpoint_format: Literal["safetensors", "pth"] = "safetensors"
@@ -232,7 +232,7 @@ class Options(Section):
     scale: Count
     """How many times the output is larger than the input."""
     num_gpu: AutoSize = "auto"
-    """GPUs to use; 0: the CPU. Several are started by torchrun, one process each."""
+    """GPUs to use; 0: the CPU; auto: what is there. Several are started by torchrun, one process each."""
     manual_seed: AutoSize = "auto"
     """Seed of everything random; auto: 0."""
     deterministic: bool = False
@@ -250,7 +250,7 @@ class Options(Section):
     compile_mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = (
         "max-autotune-no-cudagraphs"
     )
-    """How hard to compile."""
+    """What torch.compile may try; those with `max-autotune` compile longest."""
     detect_anomaly: bool = False
     """Find the operation that makes a NaN; very slow."""
     auto_resume: bool = False
