@@ -141,6 +141,14 @@ def diagnosed(*events, **in_force):
     return health.numbers()
 
 
+def test_the_size_of_updates_is_judged_over_the_run_and_not_by_its_annealed_end():
+    annealed = [window(10 * k, update_ratio=1e-3 if k < 80 else 1e-7) for k in range(1, 100)]
+    assert diagnosed(*annealed).update_ratio == 1e-3
+    long = health_of()
+    feed(long, [window(10 * k, update_ratio=1e-3) for k in range(1, 3000)])
+    assert len(long.state.update_ratios) <= 1000
+
+
 def test_the_diagnosis_has_the_numbers_of_the_run():
     numbers = diagnosed(
         window(2010, norms=[0.01] * 9 + [1.0], seconds=3.0, data_wait=0.1),

@@ -22,7 +22,7 @@ class RunNumbers(Plain):
     norm_doubling: float | None = None
     """Largest growth of the gradient norm over 500 steps, as a factor."""
     update_ratio: float | None = None
-    """|dw| / |w| of the generator."""
+    """|dw| / |w| of the generator, median over the run (at the end of a schedule it is always small)."""
     main_loss: str = ""
     loss_shares: dict[str, float] = field(default_factory=dict)
     """Of the gradient at the output, 0 to 1."""

@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 _LATELY = 1000  # steps whose clipping the diagnosis counts
 _TREND_STEPS = 500
+_MOST_RATIOS = 1000
 _EARLY = 1000  # steps in which a network need not be better than bicubic enlargement
 
 
@@ -70,7 +71,8 @@ class _State(Plain):
     doubling: float | None = None
     """Largest growth of the norm over 500 steps."""
     shares: dict[str, float] = field(default_factory=dict)
-    update_ratio: float | None = None
+    update_ratios: list[float] = field(default_factory=list)
+    """Of the whole run so far; earlier ones are thinned where there are many."""
     seconds: float = 0.0
     data_wait: float = 0.0
     best: dict[str, float] = field(default_factory=dict)
@@ -116,7 +118,7 @@ class Health:
             progress=s.progress,
             grad_clip_ratio=fmean(s.clipped) if s.clipped else None,
             norm_doubling=s.doubling,
-            update_ratio=s.update_ratio,
+            update_ratio=median(s.update_ratios) if s.update_ratios else None,
             main_loss=self.facts.anchor_loss,
             loss_shares=dict(s.shares),
             residual_ratio=s.ratios.get("residual_ratio"),
@@ -149,7 +151,10 @@ class Health:
         s.seconds += event.seconds
         s.data_wait += event.seconds * event.data_wait
         if event.update_ratio is not None:
-            s.update_ratio = s.interval.update_ratio = event.update_ratio
+            s.interval.update_ratio = event.update_ratio
+            s.update_ratios.append(event.update_ratio)
+            if len(s.update_ratios) > _MOST_RATIOS:
+                del s.update_ratios[::2]
         self._take_shares(event, controls)
         self._follow_trend(event)
         lines: list[dict[str, Any]] = []
