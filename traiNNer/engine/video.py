@@ -14,7 +14,7 @@ from traiNNer.data.image_io import ImageError, Pixels
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v"})
 
-_CODECS = {".avi": "MJPG", ".webm": "VP80"}
+_CODECS = {".avi": "MJPG", ".webm": "VP80", ".mkv": "FFV1"}
 """What OpenCV's own ffmpeg can write everywhere; MPEG-4 in all other containers."""
 
 
@@ -55,8 +55,8 @@ class Reader:
 def frames_written(path: Path, frames: Iterable[Pixels], frames_per_second: float) -> int:
     """Write a video, beside its place and then moved into it; returns the number of frames.
 
-    The codec is MPEG-4 (Motion JPEG in .avi, VP8 in .webm). It takes even sizes: an odd row or column at the end
-    is left out.
+    The codec is FFV1 in .mkv, else MPEG-4 (Motion JPEG in .avi, VP8 in .webm). An odd row or column at the end
+    is left out: they take even sizes.
 
     Raises:
         ImageError: If it cannot be written, or there are no frames.
