@@ -179,7 +179,7 @@ class Registry(Generic[T]):
 
 
 def _parameters(part: Callable[..., Any], given: frozenset[str]) -> dict[str, Parameter]:
-    hints = get_type_hints(part.__init__ if inspect.isclass(part) else part)
+    hints = get_type_hints(part.__init__ if inspect.isclass(part) else part, include_extras=True)
     empty = inspect.Parameter.empty
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {
@@ -221,7 +221,8 @@ def problems_of(error: ValidationError) -> list[Problem]:
     """pydantic's findings in our words: what was expected and what was written."""
     found: list[Problem] = []
     for item in error.errors(include_url=False):
-        text = _EXPECTED.get(item["type"]) or item["msg"][0].lower() + item["msg"][1:]
+        said = item["msg"].removeprefix("Input ")
+        text = _EXPECTED.get(item["type"]) or said[0].lower() + said[1:]
         got = "" if item["type"] == "missing" else f" (got {item['input']!r})"
         found.append(Problem(tuple(item["loc"]), text + got))
     return found

@@ -31,7 +31,11 @@ SHOWN = {
 
 
 def is_number_or_switch(hint):
-    return bool({int, float, bool} & {hint, *typing.get_args(hint)})
+    return hint in (int, float, bool) or any(
+        is_number_or_switch(part)
+        for part in typing.get_args(hint)
+        if isinstance(part, type) or typing.get_args(part)
+    )
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -39,6 +43,27 @@ def test_every_number_and_switch_has_a_test_in_which_it_changes_behaviour(name):
     options = AUTOMATIONS.parameters(name, GIVEN[name]).values()
     shown = {key for case in SHOWN[name] for key in case}
     assert {option.name for option in options if is_number_or_switch(option.hint)} <= shown
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "allowed"),
+    [
+        ("IntelligentLearningRateScheduler", "plateau_patience", 0, 1),
+        ("IntelligentLearningRateScheduler", "adaptation_threshold", 0.0, 0.01),
+        ("DynamicBatchSizeOptimizer", "target_vram_usage", 85, 0.85),
+        ("DynamicBatchSizeOptimizer", "adjustment_frequency", 0, 1),
+        ("AdaptiveGradientClipping", "min_threshold", -1.0, 0.1),
+        ("AdaptiveGradientClipping", "monitoring_frequency", 0, 1),
+        ("IntelligentEarlyStopping", "patience", 0, 1),
+        ("IntelligentEarlyStopping", "min_improvement", -0.1, 0.0),
+        ("DynamicLossScheduling", "adaptation_rate", 0.0, 0.5),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(name, option, value, allowed):
+    ((path, text),) = check_automation(name, {"enabled": True, option: value})
+    assert path == (option,)
+    assert f"(got {value!r})" in text
+    assert check_automation(name, {"enabled": True, option: allowed}) == []
 
 
 @pytest.mark.parametrize("name", ALL)

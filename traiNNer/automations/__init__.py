@@ -12,7 +12,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar, final
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar, final
 
 from pydantic import Field
 
@@ -23,6 +23,11 @@ from traiNNer.registry import Registry
 AUTOMATIONS: Registry[Automation[Any]] = Registry("automation", package=__name__)
 
 S = TypeVar("S")
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+Size: TypeAlias = Annotated[int, Field(ge=0)]
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
+NotNegative: TypeAlias = Annotated[float, Field(ge=0)]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 _log = logging.getLogger(__name__)
 
 

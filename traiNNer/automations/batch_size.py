@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal
 
-from traiNNer.automations import AUTOMATIONS, Automation
+from traiNNer.automations import AUTOMATIONS, Automation, Count, Share
 from traiNNer.automations.memory_plan import divisors, grown
 from traiNNer.control import (
     Controls,
@@ -89,12 +89,12 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
     def __init__(
         self,
         *,
-        target_vram_usage: float = TARGET_USAGE,
-        safety_margin: float = SAFETY_MARGIN,
-        adjustment_frequency: int = 100,
-        min_batch_size: int = 1,
-        max_batch_size: int | None = None,
-        vram_history_size: int = 50,
+        target_vram_usage: Share = TARGET_USAGE,
+        safety_margin: Share = SAFETY_MARGIN,
+        adjustment_frequency: Count = 100,
+        min_batch_size: Count = 1,
+        max_batch_size: Count | None = None,
+        vram_history_size: Count = 50,
         tune: Sequence[Literal["batch", "micro_batch", "lq_size"]] = ("batch", "micro_batch"),
         fallback: BatchFallback = BatchFallback(),
         facts: RunFacts,

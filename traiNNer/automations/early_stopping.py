@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from traiNNer.automations import AUTOMATIONS, Automation
+from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Size
 from traiNNer.automations.statistics import RunningLine, upper_projection
 from traiNNer.automations.time_scales import scaled
 from traiNNer.automations.validation_record import ValidationRecord, read_scores
@@ -101,12 +101,12 @@ class IntelligentEarlyStopping(Automation[_State]):
     def __init__(
         self,
         *,
-        patience: int | None = None,
-        min_improvement: float = 0.001,
-        min_epochs: int | None = None,
-        min_iterations: int | None = None,
+        patience: Count | None = None,
+        min_improvement: NotNegative = 0.001,
+        min_epochs: Count | None = None,
+        min_iterations: Count | None = None,
         monitor_metric: str = "val/psnr",
-        warmup_iterations: int = 1000,
+        warmup_iterations: Size = 1000,
         cooldown: bool = True,
         fallback: StoppingFallback = StoppingFallback(),
         min_lr_factor: float | None = None,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from traiNNer.automations import AUTOMATIONS, Automation
+from traiNNer.automations import AUTOMATIONS, Automation, Count, Positive
 from traiNNer.automations.gradient_norms import CALIBRATION, GradientNorms, Tally, plain_clip
 from traiNNer.automations.norm_patterns import prior_threshold, read_pattern
 from traiNNer.control import (
@@ -99,12 +99,12 @@ class AdaptiveGradientClipping(Automation[_State]):
     def __init__(
         self,
         *,
-        initial_threshold: float | None = None,
-        min_threshold: float | None = None,
-        max_threshold: float | None = None,
-        adjustment_factor: float = 1.2,
-        monitoring_frequency: int | None = None,
-        gradient_history_size: int = 100,
+        initial_threshold: Positive | None = None,
+        min_threshold: Positive | None = None,
+        max_threshold: Positive | None = None,
+        adjustment_factor: Positive = 1.2,
+        monitoring_frequency: Count | None = None,
+        gradient_history_size: Count = 100,
         fallback: ClipFallback = ClipFallback(),
         ceiling: float | None = None,
         learned: dict[str, Any] | None = None,

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from traiNNer.automations import AUTOMATIONS, Automation
+from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Positive
 from traiNNer.automations.loss_trend import MOST_SPANS, FollowedLosses, LossTrend
 from traiNNer.automations.lr_decisions import ScheduleFallback, give_up, roll_back, set_factor
 from traiNNer.automations.time_scales import scaled
@@ -98,11 +98,11 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         *,
         monitor_loss: bool = True,
         monitor_validation: bool = True,
-        adaptation_threshold: float = 0.02,
-        plateau_patience: int | None = None,
-        improvement_threshold: float = 0.001,
-        min_lr_factor: float = 0.1,
-        max_lr_factor: float = 2.0,
+        adaptation_threshold: Positive = 0.02,
+        plateau_patience: Count | None = None,
+        improvement_threshold: NotNegative = 0.001,
+        min_lr_factor: Positive = 0.1,
+        max_lr_factor: Positive = 2.0,
         fallback: ScheduleFallback | None = None,
         facts: RunFacts,
     ) -> None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from traiNNer.automations import AUTOMATIONS, Automation
+from traiNNer.automations import AUTOMATIONS, Automation, Count, Positive
 from traiNNer.control import (
     ChangeEvent,
     Controls,
@@ -73,11 +73,11 @@ class DynamicLossScheduling(Automation[_State]):
         *,
         auto_calibrate: bool = False,
         momentum: float = 0.9,
-        baseline_iterations: int = 200,
-        adaptation_threshold: float = 0.05,
-        adaptation_rate: float = 0.01,
-        min_weight: float = 1e-6,
-        max_weight: float = 1e6,
+        baseline_iterations: Count = 200,
+        adaptation_threshold: Positive = 0.05,
+        adaptation_rate: Positive = 0.01,
+        min_weight: Positive = 1e-6,
+        max_weight: Positive = 1e6,
         facts: RunFacts,
     ) -> None:
         if not 0 <= momentum < 1:

@@ -180,7 +180,7 @@ def _validate(draft: Draft) -> Options | None:
             if item["type"] == "extra_forbidden" and section is not None:
                 draft.report(path, f"unknown key{_hint(str(path[-1]), section)}", key=True)
             else:
-                draft.report(path, problem.message.removeprefix("input "))
+                draft.report(path, problem.message)
     relate(draft)
     return options
 
