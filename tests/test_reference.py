@@ -1,0 +1,96 @@
+"""The pages of reference: current, whole, and with links that lead somewhere."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from traiNNer.archs import NETWORKS
+from traiNNer.engine import docstrings
+from traiNNer.engine.reference import reference
+from traiNNer.losses import LOSSES
+from traiNNer.metrics import METRICS
+from traiNNer.optim.schedules import SCHEDULES, ReduceLROnPlateau
+from traiNNer.options.tree import DatasetOptions, LogOptions, Options, PathOptions, TrainOptions, ValOptions
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE = (DOCS / "configuration.md").read_text()
+
+
+def section(title):
+    return PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def test_the_page_is_what_the_code_says():
+    assert reference() == PAGE, "run python scripts/make_reference.py"
+
+
+@pytest.mark.parametrize(
+    ("title", "options"),
+    [
+        ("Top level", Options),
+        ("datasets", DatasetOptions),
+        ("path", PathOptions),
+        ("train", TrainOptions),
+        ("val", ValOptions),
+        ("logger", LogOptions),
+    ],
+)
+def test_every_option_has_a_row_with_values_and_meaning(title, options):
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| .* \| (.+?) \|$", section(title), re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(options.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("title", "registry"),
+    [("Schedules", SCHEDULES), ("Losses", LOSSES), ("Metrics", METRICS), ("Networks", NETWORKS)],
+)
+def test_every_part_is_there_once(title, registry):
+    named = re.findall(r"^(?:### |\| `)(\w+)(?:$|` \| (?:`\w+: [^|]*)? \|$)", section(title), re.MULTILINE)
+    assert sorted(named) == registry.names()
+
+
+def test_every_metric_has_its_source():
+    rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "metrics.md").read_text(), re.MULTILINE)
+    assert rows == METRICS.names()
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_links_to_headings_lead_to_them(page):
+    for link in re.findall(r"\]\(([^)\s]*#[^)\s]+)", page.read_text()):
+        file, _, anchor = link.partition("#")
+        if "://" in link:
+            continue
+        text = (page.parent / file).read_text() if file else page.read_text()
+        titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        anchors = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+        assert anchor in anchors, link
+
+
+def test_arguments_are_read_from_class_constructor_and_fields():
+    assert docstrings.arguments(ReduceLROnPlateau)["min_lr"] == "Lowest rate."
+    kernel = docstrings.arguments(LOSSES.find("ContextualLoss"))["max_1d_size"]
+    assert kernel.startswith("Larger maps are thinned")
+    assert kernel.endswith("a sample and layer.")
+    assert docstrings.arguments(METRICS.find("psnr"))["test_y_channel"].startswith("Compare luma")
+    assert "Args" not in docstrings.body(LOSSES.find("ContextualLoss"))
+
+
+def said():
+    """Every text of the program, with a mark where a value stands."""
+    for path in (DOCS.parent / "traiNNer").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                yield "\0".join(part.value for part in node.values if isinstance(part, ast.Constant))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def test_troubleshooting_quotes_what_the_program_says():
+    page = (DOCS / "troubleshooting.md").read_text()
+    quoted = "\n".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL)).splitlines()
+    assert len(quoted) > 50
+    texts = "\n".join(said())
+    pieces = {piece.strip() for line in quoted for piece in line.split("...")}
+    assert [piece for piece in pieces if len(piece) > 3 and piece not in texts] == []
