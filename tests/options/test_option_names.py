@@ -43,6 +43,8 @@ def test_loss_forms_of_older_trainers_become_entries_with_their_own_place(load):
 def test_older_names_of_paths_are_read(load):
     options = load("path: {pretrain_network_g_path: a.pth, strict_load: false}\n")
     assert options.path.pretrain_network_g == "a.pth" and options.path.strict_load_g is False
+    options = load("path: {pretrain_model_g: a.pth}\nuse_amp: true\nbfloat16: true\ncompile: true\n")
+    assert options.path.pretrain_network_g == "a.pth" and options.amp_bf16 and options.use_compile
 
 
 def _harmless():

@@ -23,7 +23,7 @@ SCHEDULE_KEYS = tuple(field.name for field in fields(LossSchedule))
 """Options of a loss that say when it is on."""
 _ENGINE_LOSS_KEYS = ("loss_weight", "name", *SCHEDULE_KEYS)
 LOSSES_NOT_YET = (
-    "gan", "ldl", "featurematching", "hsluv", "topiq", "dinov2", "hrinversion", "average", "bicubic",
+    "gan", "ldl", "featurematching", "hsluv", "topiq", "dinov2", "hrinversion", "average", "bicubic", "msssiml1",
 )  # fmt: skip
 """Losses that users know and that are still to come."""
 
@@ -71,7 +71,7 @@ def _check_sets(sets: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(("datasets",), "needs a set named train")
     for key, spec in sets.items():
         kind = str(_mapping(spec).get("type", "PairedImageDataset"))
-        if normalise(kind) != "pairedimagedataset":
+        if normalise(kind) not in ("pairedimagedataset", "paired"):
             yield Problem(
                 ("datasets", key, "type"), f"{kind!r} is not supported yet; there is PairedImageDataset"
             )

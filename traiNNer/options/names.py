@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 MOVES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("path", "pretrain_network_g_path"), ("path", "pretrain_network_g")),
     (("path", "strict_load"), ("path", "strict_load_g")),
+    (("path", "pretrain_model_g"), ("path", "pretrain_network_g")),
+    (("compile",), ("use_compile",)),
+    (("bfloat16",), ("amp_bf16",)),
 )
 """Older names of an option: said in a note, then read as the newer name."""
 
@@ -29,12 +32,12 @@ LOSS_FORMS = (
 INTERNAL: dict[tuple[str, ...], dict[str, Any]] = {
     (): {
         "rank": None, "world_size": None, "is_train": None, "root_path": None, "start_iter": 0,
-        "contents": None, "find_unused_parameters": False,
+        "contents": None, "find_unused_parameters": False, "model_type": "SRModel",
         "dist_params": {"backend": "nccl", "port": 29500},
     },
     ("datasets", "*"): {
         "phase": None, "prefetch_mode": None, "num_prefetch_queue": 1, "persistent_workers": True,
-        "dataset_enlarge_ratio": "auto",
+        "dataset_enlarge_ratio": "auto", "use_shuffle": True,
     },
     ("path",): {"resume_models": None},
     ("val",): {"pbar": True},
