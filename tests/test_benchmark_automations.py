@@ -130,7 +130,7 @@ def rising(count, best):
 
 
 def recorded(experiments, best):
-    setting = experiments["plans"].early_stopping()["curves"]["steps"]
+    setting = experiments["plans"].early_stopping()["curves"]["ends at half"]
     every = setting.steps // setting.validations
     curve = [[every * (k + 1), scores] for k, scores in enumerate(rising(setting.validations, best))]
     losses = [[step, 0.05 * step**-0.1] for step in range(10, setting.steps + 1, 10)]
@@ -148,7 +148,7 @@ def test_replayed_rules_stop_a_run_that_has_peaked_and_none_that_rises(
         (tmp_path / "runs.jsonl").write_text(recorded(experiments, best))
         results = experiments["results"].Results(tmp_path / "runs.jsonl")
         rules = experiments["replay"].replayed(results, lower_is_better=lower_is_better)
-        return {rule: found["steps"][0] for rule, found in rules.items()}
+        return {rule: found["ends at half"][0] for rule, found in rules.items()}
 
     peaked = ends(best=8)
     assert all(end.stopped and not end.at_new_best and end.saved > 0.1 for end in peaked.values())

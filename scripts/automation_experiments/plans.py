@@ -105,15 +105,16 @@ def loss_scheduling() -> dict[str, Arms]:
 def early_stopping() -> dict[str, Arms]:
     """Full curves to replay the rules on, by schedule."""
     long = replace(HEALTHY, steps=CURVE_STEPS, validations=CURVE_VALIDATIONS, keep_images=True)
+
+    def ended(*milestones: int) -> Setting:
+        return replace(long, schedule={"type": "MultiStepLR", "milestones": list(milestones), "gamma": 0.01})
+
     return {
         "curves": {
             "cosine": long,
             "constant": replace(long, schedule={"type": "constant"}),
-            "steps": replace(
-                long,
-                schedule={"type": "MultiStepLR", "milestones": [400, 700, 1000], "gamma": 0.1},
-            ),
-            "constant, low rate": replace(long, lr=GOOD_RATE / 4, schedule={"type": "constant"}),
+            "ends at half": ended(CURVE_STEPS // 4, CURVE_STEPS // 2),
+            "ends at a third": ended(CURVE_STEPS // 6, CURVE_STEPS // 3),
         }
     }
 

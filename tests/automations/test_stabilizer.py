@@ -49,6 +49,10 @@ def test_a_norm_up_to_three_times_the_threshold_is_no_explosion():
     assert run([[0.31] * 10]) != []
 
 
+def test_a_prior_that_knows_nothing_of_the_scale_of_the_loss_makes_no_emergency():
+    assert run([[1.0] * 10], in_force=controls(clip={"g": Clip(0.1, 0.1)})) == []
+
+
 def test_after_an_emergency_there_is_none_for_100_steps():
     explosions = [[1.0] * 10] * 25
     found = run(explosions)

@@ -19,12 +19,14 @@ from engine.automation_runs import (
 from engine.test_resume import At, kill_at
 from tiny import assert_same, make_model, tiny_network
 
+from traiNNer.automations import Proposal
 from traiNNer.automations.batch_size import BatchFallback, DynamicBatchSizeOptimizer
 from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
 from traiNNer.automations.learning_rate import REWARM
 from traiNNer.automations.loss_scheduling import DynamicLossScheduling
 from traiNNer.control import (
     Controls,
+    SetLossFactors,
 )
 from traiNNer.engine.signals import StopSignal
 
@@ -241,3 +243,16 @@ def test_a_loss_that_its_schedule_switches_on_is_announced_also_after_a_kill(tmp
     for run in "ab":
         changes = [e for e in lines(tmp_path / run, "events") if e["kind"] == "ChangeEvent"]
         assert [(e["step"], e["control"], e["by"]) for e in changes] == [(25, "losses", "schedule")]
+
+
+@pytest.mark.parametrize("factor, forgotten", [(10.0, True), (0.1, True), (2.0, False)])
+def test_a_jump_of_a_loss_factor_clears_the_moments_that_belong_to_other_gradients(
+    tmp_path, factor, forgotten
+):
+    trainer = trainer_of(tmp_path)
+    trainer.fit(At(trainer, 10))
+    words = {"reason": "", "parameter": "loss_factor", "old": 1.0, "new": factor, "message": ""}
+    decision = SetLossFactors(factors={"char": factor}, **words)
+    trainer._apply(Proposal("DynamicLossScheduling", decision, applied=True))
+    assert (not trainer.model.generator.optimizer.state) == forgotten
+    assert trainer.controls.loss_factor == {"char": factor}

@@ -18,6 +18,7 @@ from traiNNer.automations.norm_patterns import Pattern, pattern_key, prior_thres
 from traiNNer.automations.statistics import fit_line
 from traiNNer.control import (
     ChangeEvent,
+    Clip,
     Controls,
     Decision,
     Event,
@@ -129,7 +130,7 @@ class GradientFlowStabilizer(Automation[_State]):
             for offset, norm in enumerate(norms):
                 marks.append(self._mark(net, norm, threshold, first + offset))
                 history.add(norm, marks[-1])
-                if self._is_emergency(net, first + offset):
+                if self._is_emergency(net, first + offset) and not _is_guess(clip):
                     emergency = net
             history.end_window(norms)
         self._review(fresh)
@@ -256,6 +257,11 @@ class GradientFlowStabilizer(Automation[_State]):
 
     def _prior(self, net: str) -> float:
         return prior_threshold(self._facts.learning_rates[net], self._stored.get(net))
+
+
+def _is_guess(clip: Clip | None) -> bool:
+    """Whether a limit is from before calibration: such thresholds know nothing of the scale of the loss."""
+    return clip is not None and clip.target == clip.threshold
 
 
 def _ask(control: str, name: str, factor: float, why: str, level: Literal["WARNING", "CRITICAL"]) -> Request:

@@ -56,6 +56,9 @@ from traiNNer.registry import ConfigError
 _log = logging.getLogger(__name__)
 
 _PATTERN_EVERY = 1000  # steps between writings of what was learned of the gradients
+_LOSS_JUMP = math.log(
+    4
+)  # of a loss factor, after which the moments of the optimizer belong to other gradients
 _REPLACED_LIMIT = 0.01  # share of unreadable samples that ends a run
 _REPLACED_AFTER = 1000  # samples before which that share says nothing
 
@@ -305,7 +308,7 @@ class Trainer:
     def _apply(self, proposal: Proposal) -> list[Event]:  # noqa: C901 - one case for each kind of decision
         """The one place where a decision becomes an effect. Returns what others should know of it."""
         progress = self.progress
-        shape = (self.controls.batch, self.controls.lq_size)
+        shape, factors = (self.controls.batch, self.controls.lq_size), dict(self.controls.loss_factor)
         turn(self.controls, proposal.decision)
         match proposal.decision:
             case SetLearningRateFactor():
@@ -319,7 +322,10 @@ class Trainer:
                     return []  # the micro-batch changes no number
                 self._restart_batches()
                 changed = "batch"
-            case SetLossFactors():
+            case SetLossFactors() as new:
+                jumps = (math.log(value / factors.get(loss, 1.0)) for loss, value in new.factors.items())
+                if any(abs(jump) > _LOSS_JUMP for jump in jumps):
+                    self.model.generator.forget_moments()
                 changed = "loss_factor"
             case SetClip() | SetLossScale():
                 return []
