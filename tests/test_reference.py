@@ -8,10 +8,12 @@ import pytest
 
 from traiNNer.archs import NETWORKS
 from traiNNer.engine import docstrings
+from traiNNer.engine.check import check_parts
 from traiNNer.engine.reference import reference
 from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS
 from traiNNer.optim.schedules import SCHEDULES, ReduceLROnPlateau
+from traiNNer.options import load_options
 from traiNNer.options.tree import DatasetOptions, LogOptions, Options, PathOptions, TrainOptions, ValOptions
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -94,3 +96,65 @@ def test_troubleshooting_quotes_what_the_program_says():
     texts = "\n".join(said())
     pieces = {piece.strip() for line in quoted for piece in line.split("...")}
     assert [piece for piece in pieces if len(piece) > 3 and piece not in texts] == []
+
+
+OTHERS = {
+    "BasicSR": """
+name: a
+model_type: SRModel
+scale: 4
+num_gpu: 1
+manual_seed: 0
+datasets:
+  train:
+    {name: b, type: PairedImageDataset, dataroot_gt: a, dataroot_lq: b, filename_tmpl: '{}',
+     io_backend: {type: disk}, gt_size: 128, use_hflip: true, use_rot: true, use_shuffle: true,
+     num_worker_per_gpu: 6, batch_size_per_gpu: 16, dataset_enlarge_ratio: 1000, prefetch_mode: ~}
+  val: {name: Set5, type: PairedImageDataset, dataroot_gt: a, dataroot_lq: b, io_backend: {type: disk}}
+network_g: {type: RRDBNet, num_in_ch: 3, num_out_ch: 3, num_feat: 64, num_block: 23, num_grow_ch: 32}
+path: {pretrain_model_g: ~, strict_load: true, resume_state: ~}
+train:
+  optim_g: {type: Adam, lr: !!float 2e-4, weight_decay: 0, betas: [0.9, 0.99]}
+  scheduler:
+    {type: CosineAnnealingRestartLR, periods: [500, 500], restart_weights: [1, 1], eta_min: !!float 1e-7}
+  total_iter: 1000
+  warmup_iter: -1
+  pixel_opt: {type: L1Loss, loss_weight: 1.0, reduction: mean}
+val:
+  val_freq: !!float 5e3
+  save_img: false
+  metrics: {psnr: {type: calculate_psnr, crop_border: 4, test_y_channel: false}}
+logger:
+  {print_freq: 100, save_checkpoint_freq: !!float 5e3, use_tb_logger: true, wandb: {project: ~, resume_id: ~}}
+dist_params: {backend: nccl, port: 29500}
+""",
+    "neosr": """
+name: a
+model_type: default
+scale: 4
+use_amp: true
+bfloat16: false
+compile: false
+datasets:
+  train: {type: paired, dataroot_gt: a, dataroot_lq: b, gt_size: 128, batch_size_per_gpu: 6}
+network_g: {type: compact}
+train:
+  optim_g: {type: adamw, lr: !!float 1e-4, betas: [0.9, 0.99], fused: True}
+  scheduler: {type: multisteplr, milestones: [60000, 120000], gamma: 0.5}
+  total_iter: 500000
+  pixel_opt: {type: L1Loss, loss_weight: 1.0, reduction: mean}
+  color_opt: {type: colorloss, loss_weight: 1.0, criterion: l1}
+""",
+}
+
+
+@pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)
+def test_what_migration_promises_of_other_files_is_so(text, tmp_path):
+    file = tmp_path / "theirs.yml"
+    file.write_text(text)
+    assert load_options(file, check=check_parts).train.total_iter >= 1000
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_the_readme_leads_to_every_page(page):
+    assert f"](docs/{page.name})" in (DOCS.parent / "README.md").read_text()
