@@ -53,6 +53,10 @@ def test_every_part_is_there_once(title, registry):
     assert sorted(named) == registry.names()
 
 
+def test_every_parameter_has_a_meaning():
+    assert re.findall(r"^\| `\w+` \| .* \|  \|$", PAGE, re.MULTILINE) == []
+
+
 def test_every_metric_has_its_source():
     rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "metrics.md").read_text(), re.MULTILINE)
     assert rows == METRICS.names()

@@ -41,7 +41,11 @@ def _mix(image: Tensor, weights: tuple[float, float, float]) -> Tensor:
 
 @LOSSES.register("LumaLoss", "luma")
 class LumaLoss(nn.Module):
-    """Mean error of the luma Y, 0 to 1."""
+    """Mean error of the luma Y, 0 to 1.
+
+    Args:
+        criterion: Of the differences: absolute (l1, or charbonnier, which is smooth at 0) or squared (l2).
+    """
 
     pixel: ClassVar[bool] = False
 
@@ -60,6 +64,10 @@ class ColorLoss(nn.Module):
     """Mean error of the chroma Cb and Cr, each -0.5 to 0.5, averaged over squares of `scale` pixels.
 
     The averaging keeps colour noise and chroma subsampling out of it; a `scale` of 1 turns it off.
+
+    Args:
+        criterion: Of the differences: absolute (l1, or charbonnier, which is smooth at 0) or squared (l2).
+        scale: Side of the averaged squares in pixels.
     """
 
     pixel: ClassVar[bool] = False

@@ -23,6 +23,11 @@ class ConsistencyLoss(nn.Module):
     it keeps colours and brightness where adversarial training drifts. LQ that was blurred, sharpened or
     compressed differs from the reduced target: there, give it little weight or none. The error of luma, 0 to 1,
     times `luma_weight`, plus the mean of those of Cb and Cr, each -0.5 to 0.5, times `chroma_weight`.
+
+    Args:
+        criterion: Of the differences: absolute (l1, or charbonnier, which is smooth at 0) or squared (l2).
+        luma_weight: Of brightness.
+        chroma_weight: Of colour.
     """
 
     pixel: ClassVar[bool] = False

@@ -50,6 +50,10 @@ class GradientVarianceLoss(nn.Module):
     Abrahamyan et al. 2022: blur lowers that variance even where each pixel is nearly right. The sum over the
     two directions, each a mean over squares; pixels that fill no square are not looked at. The paper takes
     `l2`; the default is the one that users of traiNNer-redux know.
+
+    Args:
+        patch_size: Side of the squares in pixels, at least 2.
+        criterion: Of their differences: absolute (l1, or charbonnier, which is smooth at 0) or squared (l2).
     """
 
     pixel: ClassVar[bool] = False

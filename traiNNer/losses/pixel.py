@@ -42,6 +42,9 @@ class CharbonnierLoss(nn.Module):
     """A smooth L1: sqrt((output - gt)^2 + eps); Lai et al. 2017, LapSRN, equation 2.
 
     As in BasicSR, `eps` is what the paper writes as epsilon squared (its 1e-3 is an `eps` of 1e-6).
+
+    Args:
+        eps: Above 0; the loss is rounded within sqrt(eps) of 0 (1 is the full range).
     """
 
     pixel: ClassVar[bool] = True
@@ -64,6 +67,9 @@ class HuberLoss(nn.Module):
 
     Images lie in 0..1, so with the usual delta of 1 it is half the MSE; a delta of 0.01 makes it behave like
     0.01 times L1.
+
+    Args:
+        delta: Difference from which the loss is linear (1 is the full range).
     """
 
     pixel: ClassVar[bool] = True

@@ -68,5 +68,12 @@ def lpips_vgg(
     weights: str | None = None,
     linear_weights: str | None = None,
 ) -> Metric:
-    """The metric `lpips` through VGG16."""
+    """The metric `lpips` through VGG16.
+
+    Args:
+        crop_border: Pixels left out at each edge.
+        pretrained: False: random activations, weighted alike.
+        weights: A file with the weights of vgg16; torchvision's download by default.
+        linear_weights: A file with the weights of LPIPS itself; the authors', downloaded, by default.
+    """
     return LpipsMetric(crop_border, "vgg", pretrained, weights, linear_weights)

@@ -64,7 +64,12 @@ def constant(*, base_lr: float, total_iter: int) -> Schedule:
 
 @SCHEDULES.register("MultiStepLR", "MultiStepRestartLR", "multistep")
 def multi_step(*, milestones: Sequence[int], gamma: float = 0.1, base_lr: float, total_iter: int) -> Schedule:
-    """Multiplied by `gamma` at each milestone, a step; a milestone named twice counts twice."""
+    """Multiplied by `gamma` at each milestone, a step; a milestone named twice counts twice.
+
+    Args:
+        milestones: Steps.
+        gamma: Factor at each, above 0, up to 1.
+    """
     if not 0 < gamma <= 1:
         raise ConfigError(f"schedule: gamma must lie between 0 and 1 (got {gamma:g})")
     ordered = sorted(milestones)
@@ -76,6 +81,10 @@ def cosine(*, T_max: int | None = None, eta_min: float = 0.0, base_lr: float, to
     """Half a cosine from the peak to `eta_min` over `T_max` steps, by default the whole run.
 
     Loshchilov and Hutter 2017, SGDR, equation 5 without restarts. After `T_max` it rises again, as in torch.
+
+    Args:
+        T_max: Steps from the peak to the lowest rate; None: the whole run.
+        eta_min: Lowest rate, absolute.
     """
     length = total_iter if T_max is None else T_max
     if length < 1:
@@ -98,6 +107,12 @@ def cosine_restart(
 
     As in BasicSR: the lowest rate is reached at the step that ends a period, and the next step belongs to the
     next one. `eta_mins` gives each period a lowest rate of its own. After the last period the rate stays low.
+
+    Args:
+        periods: Steps of each.
+        restart_weights: Share of the peak at which each begins, 0 to 1; None: 1 for all.
+        eta_min: Lowest rate, absolute.
+        eta_mins: Lowest rate of each, instead.
     """
     if not periods or min(periods) < 1:
         raise ConfigError(f"schedule: periods must be at least 1 step each (got {list(periods)})")
@@ -128,7 +143,13 @@ def linear(
     base_lr: float,
     total_iter: int,
 ) -> Schedule:
-    """A line between two factors over `total_iters` steps, by default from the peak to 0 over the run."""
+    """A line between two factors over `total_iters` steps, by default from the peak to 0 over the run.
+
+    Args:
+        start_factor: Share of the peak at the start, 0 to 1.
+        end_factor: Share of the peak at the end, 0 to 1.
+        total_iters: Steps between them; None: the whole run.
+    """
     if not (0 <= start_factor <= 1 and 0 <= end_factor <= 1):
         raise ConfigError(
             f"schedule: factors must lie between 0 and 1 (got {start_factor:g}, {end_factor:g})"
@@ -152,6 +173,11 @@ def warmup_stable_decay(
 
     Hu et al. 2024, MiniCPM; the warm-up is that of `warmup_iter`. The shapes fall as 1 - x, 1 - sqrt(x) (best
     for Haegele et al. 2024) and half a cosine, x being the share of the decay that is done.
+
+    Args:
+        decay_share: Share of the run that the decay takes, above 0, up to 1.
+        shape: Of the decay.
+        eta_min: Lowest rate, absolute.
     """
     if not 0 < decay_share <= 1:
         raise ConfigError(f"schedule: decay_share must lie above 0, up to 1 (got {decay_share:g})")
