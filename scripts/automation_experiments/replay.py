@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from automation_experiments.plans import early_stopping
 from automation_experiments.results import Results
 from automation_experiments.settings import Setting
-from traiNNer.automations.early_stopping import COOLDOWN, IntelligentEarlyStopping
+from traiNNer.automations.early_stopping import IntelligentEarlyStopping
 from traiNNer.control import Controls, RunFacts, SetScores, Stop, ValidationEvent, WindowEvent
 
 PATIENCES = (3, 5, 10)  # validations
+NEW_BEST = 0.001  # the usual `min_improvement`
 
 
 class End(NamedTuple):
@@ -25,20 +26,14 @@ class End(NamedTuple):
     saved: float
     """Share of the iterations, those of the annealing counted as used."""
     at_new_best: bool
-    """Whether the validation at the stop was the best so far."""
+    """Whether the validation at the stop was better than all before by what counts as a gain."""
 
 
 Curve = list[tuple[int, list[float]]]
 """Step and signed score of every image, higher is better."""
 
-
-class Rule(NamedTuple):
-    """When to stop."""
-
-    step: Callable[[Setting, Mapping[str, Any], Curve], int | None]
-    """Of a run and its curve; None: never."""
-    annealing: float = 0.0
-    """Share of the iterations so far that follow after the stop."""
+Rule = Callable[[Setting, Mapping[str, Any], Curve], tuple[int, int] | None]
+"""The step at which a run is stopped and the steps of annealing that follow; None: never."""
 
 
 def replayed(results: Results, *, lower_is_better: bool = False) -> dict[str, dict[str, list[End]]]:
@@ -57,22 +52,22 @@ def replayed(results: Results, *, lower_is_better: bool = False) -> dict[str, di
 def patience(count: int) -> Rule:
     """Stop after so many validations in a row without a new best mean."""
 
-    def stop(setting: Setting, run: Mapping[str, Any], curve: Curve) -> int | None:
+    def stop(setting: Setting, run: Mapping[str, Any], curve: Curve) -> tuple[int, int] | None:
         best, since = -math.inf, 0
         for step, scores in curve:
             mean = fmean(scores)
             best, since = (mean, 0) if mean > best else (best, since + 1)
             if since == count and step < setting.steps:
-                return step
+                return step, 0
         return None
 
-    return Rule(stop)
+    return stop
 
 
 def automation(*, lower_is_better: bool) -> Rule:
     """`IntelligentEarlyStopping` as it is without options, on PSNR or on the error that it stands for."""
 
-    def stop(setting: Setting, run: Mapping[str, Any], curve: Curve) -> int | None:
+    def stop(setting: Setting, run: Mapping[str, Any], curve: Curve) -> tuple[int, int] | None:
         facts = _facts(setting, higher_is_better=not lower_is_better)
         rule = IntelligentEarlyStopping(monitor_metric="score", facts=facts)
         controls = Controls(setting.batch, setting.batch, 16)
@@ -86,11 +81,12 @@ def automation(*, lower_is_better: bool) -> Rule:
                 scores = [sign * value for value in validations[step]]
                 rule.observe(_validation(setting, step, scores, exhausted=exhausted[step]))
                 decisions += rule.decide(controls)
-            if any(isinstance(decision, Stop) for decision in decisions):
-                return step
+            for decision in decisions:
+                if isinstance(decision, Stop):
+                    return step, decision.cooldown.length // setting.batch if decision.cooldown else 0
         return None
 
-    return Rule(stop, COOLDOWN)
+    return stop
 
 
 def grey_levels(psnr: float) -> float:
@@ -103,12 +99,14 @@ def _end(setting: Setting, run: Mapping[str, Any], rule: Rule, lower_is_better: 
     change = grey_levels if lower_is_better else float
     curve = [(step, [change(value) for value in scores]) for step, scores in run["curve"]]
     means = [fmean(scores) for _, scores in curve]
-    step = rule.step(setting, run, curve)
-    if step is None:
+    stop = rule(setting, run, curve)
+    if stop is None:
         return End(False, 0.0, 0.0, False)
+    step, annealing = stop
     until = [mean for (at, _), mean in zip(curve, means, strict=True) if at <= step]
-    used = min(setting.steps, step + rule.annealing * step)
-    return End(True, max(means) - max(until), 1 - used / setting.steps, until[-1] >= max(until))
+    used = min(setting.steps, step + annealing)
+    at_new_best = until[-1] > max(until[:-1], default=-math.inf) + NEW_BEST
+    return End(True, max(means) - max(until), 1 - used / setting.steps, at_new_best)
 
 
 def _facts(setting: Setting, *, higher_is_better: bool) -> RunFacts:

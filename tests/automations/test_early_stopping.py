@@ -156,6 +156,24 @@ def test_scores_below_bicubic_that_still_rise_are_not_broken_and_not_acted_upon(
     assert flat(drive(automation, [window(100), *events], controls(lr_factor=0.1))) == []
 
 
+def test_when_the_schedule_has_ended_the_gains_before_are_forgotten():
+    def stop(ended):
+        automation, rng, curve = (
+            stopping(patience=10**6),
+            random.Random(0),
+            [28 + 0.05 * k for k in range(40)],
+        )
+        curve += [30.0] * 60
+        for index, mean in enumerate(curve):
+            step = 1000 * (index + 1)
+            event = validation(step, images(rng, mean, noise=1e-4), lr_exhausted=ended and index >= 40)
+            if flat(drive(automation, [window(step - 10), event])):
+                return step
+        return None
+
+    assert stop(ended=True) < (stop(ended=False) or 10**6)
+
+
 def test_scores_that_creep_below_bicubic_are_broken():
     automation = stopping(warmup_iterations=0)
     events = [validation(1000 * k, [10 + 0.05 * k, 11 + 0.05 * k]) for k in range(1, 15)]

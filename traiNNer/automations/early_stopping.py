@@ -172,6 +172,8 @@ class IntelligentEarlyStopping(Automation[_State]):
 
     def _see_validation(self, event: ValidationEvent) -> None:
         s = self.state
+        if event.lr_exhausted and not s.exhausted:  # what the rate brought says nothing any more
+            s.curve, s.flat = [], 0
         s.step, s.position, s.exhausted, s.fresh = event.step, event.position, event.lr_exhausted, True
         scores = read_scores(event, self._metric, higher_is_better=self._higher, set_name=self._set)
         warm = event.step >= self._warmup and not s.warming_up
@@ -255,9 +257,8 @@ class IntelligentEarlyStopping(Automation[_State]):
     def _diminished(self) -> str:
         if self.state.flat < IN_A_ROW:
             return ""
-        return (
-            f"diminishing returns: the rest of the run would gain less than {self._margin:g} in {self._label}"
-        )
+        gain = f"less than {self._margin:g} in {self._label}"
+        return f"diminishing returns: the rest of the run would gain {gain}"
 
     def _overfits(self) -> str:
         s = self.state
@@ -272,11 +273,9 @@ class IntelligentEarlyStopping(Automation[_State]):
 
     def _best(self) -> str:
         record = self.state.record
-        return (
-            f"best {abs(record.highest):.4f} at {record.best_step}"
-            if record.highest is not None
-            else "no best"
-        )
+        if record.highest is None:
+            return "no best"
+        return f"best {abs(record.highest):.4f} at {record.best_step}"
 
     def _stop(self, rule: str, text: str, *, broken: bool = False) -> Stop:
         s = self.state
