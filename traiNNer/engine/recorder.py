@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -223,6 +224,10 @@ class Recorder:
         }
         record = {"iter": step, "kind": "train", "loss": losses, "lr": event.lr, "grad_norm": norms}
         self._journals["metrics"].append({**record, "skipped": pending.skipped, "speed": speed})
+        wrong = [label for label, value in losses.items() if not math.isfinite(value)]
+        if "total" in wrong:
+            text = "Iteration %s: loss not finite (%s); %d of the last %d steps were skipped"
+            _log.warning(text, f"{step:,}", ", ".join(wrong), pending.skipped, pending.steps)
         message = self._line(step, event.lr, losses["total"])
         _log.info("%s", message, extra={"routine": True})
         if self._dashboard:
