@@ -12,7 +12,8 @@ from torch import nn
 
 from traiNNer.archs import NetworkFacts, build_network
 from traiNNer.data.image_io import Picture, read_image, read_picture, write_image
-from traiNNer.engine import upscale
+from traiNNer.engine import memory, upscale
+from traiNNer.engine.memory import HostMemory
 from traiNNer.engine.testing import Release
 from traiNNer.engine.tile_size import bytes_per_pixel, fitting_tile
 from traiNNer.engine.upscale import Enlarger
@@ -136,9 +137,21 @@ def test_a_tile_with_its_margin_takes_no_more_than_there_is():
     for free in (10**7, 10**8, 10**9):
         side = fitting_tile(facts, (900, 700), per_pixel=1000.0, free=free)
         assert side % 8 == 0
-        assert side == 32 or (side + 2 * 24) ** 2 * 1000 <= free / 2
+        images = 900 * 700 * 3 * 4 * (1 + 2 * 2**2)  # input, output and one more of its size
+        assert side <= 32 or (side + 2 * 24) ** 2 * 1000 + images <= 0.4 * free
     assert side > 300
     assert fitting_tile(facts, (900, 700), per_pixel=1000.0, free=10**10) == 0
+
+
+def test_what_the_process_holds_already_is_not_free(monkeypatch):
+    held = HostMemory()._bytes("VmSize")
+    if not held:
+        pytest.skip("the system does not say what a process holds")
+    assert memory.free_memory(CPU) > 0
+    monkeypatch.setattr(memory, "address_space_limit", lambda: held + 50_000_000)
+    assert 0 < memory.free_memory(CPU) <= 50_000_000
+    monkeypatch.setattr(memory, "address_space_limit", lambda: held // 2)
+    assert memory.free_memory(CPU) == 0
 
 
 def test_networks_that_look_at_the_whole_image_say_what_tiles_do(caplog):

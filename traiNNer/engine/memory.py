@@ -90,10 +90,7 @@ class HostMemory:
 
     def _bytes(self, name: str) -> int:
         """What the kernel calls `name`; 0 where the system does not say."""
-        status = self._process / "status"
-        text = status.read_text() if status.exists() else ""
-        found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
-        return int(found[1]) * 1024 if found else 0
+        return _reported(self._process / "status", name) or 0
 
 
 def keep_freed_memory() -> None:
@@ -127,9 +124,17 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + held
-    known = Path("/proc/meminfo")
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", known.read_text() if known.exists() else "", re.MULTILINE)
-    return min(host_memory_limit(), int(found[1]) * 1024 if found else sys.maxsize)
+    resident, space = (_reported(Path("/proc/self/status"), name) or 0 for name in ("VmRSS", "VmSize"))
+    available = _reported(Path("/proc/meminfo"), "MemAvailable")
+    limits = [_physical_limit(Path("/")) - resident, (address_space_limit() or sys.maxsize) - space]
+    return max(0, min(limits if available is None else [available, *limits]))
+
+
+def _reported(file: Path, name: str) -> int | None:
+    """Bytes of what a file of the kernel calls `name`; None where it does not say."""
+    text = file.read_text() if file.exists() else ""
+    found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
 
 
 def _physical_limit(system: Path) -> int:

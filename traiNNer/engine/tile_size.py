@@ -80,4 +80,6 @@ def fitting_tile(facts: NetworkFacts, size: tuple[int, int], *, per_pixel: float
     room = max(0.0, usable - pixels * images)
     side = math.isqrt(int(room / per_pixel)) - 2 * needed_overlap(facts)
     unit = facts.multiple_of
-    return max(side // unit, -(-max(_SMALLEST, facts.min_size) // unit)) * unit
+    largest = max(side // unit, -(-max(_SMALLEST, facts.min_size) // unit)) * unit
+    alike = -(-max(size) // -(-max(size) // largest))  # as many tiles along the longer side, of equal size
+    return -(-alike // unit) * unit
