@@ -32,6 +32,7 @@ CURVE_STEPS, CURVE_VALIDATIONS = 1600, 32
 HEALTHY = Setting(seed=0, lr=GOOD_RATE)
 LR_ALONE: Mapping[str, Any] = {LEARNING_RATE: {}}
 CLIP_ALONE: Mapping[str, Any] = {CLIPPING: {}}
+LOW_START: Mapping[str, Any] = {CLIPPING: {"initial_threshold": 0.001}}
 STOP_ALONE: Mapping[str, Any] = {STOPPING: {}}
 LOSS_ALONE: Mapping[str, Any] = {LOSSES: {"auto_calibrate": True}}
 ALL = {**LR_ALONE, **CLIP_ALONE, **STOP_ALONE, "DynamicBatchSizeOptimizer": {}}
@@ -58,10 +59,14 @@ def clipping() -> dict[str, Arms]:
             bad = replace(clean, fault="corrupted batches")
             limits = grid if weight == 1.0 else (1.0, grid[1] * weight)
             fixed = {f"fixed {limit:g}": replace(bad, clip=limit) for limit in limits}
-            found[f"{loss} x {weight:g}, corrupted"] = {"off": bad, **fixed, "on": _with(bad, CLIP_ALONE)}
+            found[f"{loss} x {weight:g}, corrupted"] = {"off": bad, **fixed, **_adaptive(bad)}
             tightest = {f"fixed {limits[0]:g}": replace(clean, clip=limits[0])} if weight == 1.0 else {}
-            found[f"{loss} x {weight:g}, clean"] = {"off": clean, **tightest, "on": _with(clean, CLIP_ALONE)}
+            found[f"{loss} x {weight:g}, clean"] = {"off": clean, **tightest, **_adaptive(clean)}
     return found
+
+
+def _adaptive(plain: Setting) -> Arms:
+    return {"on": _with(plain, CLIP_ALONE), "low start": _with(plain, LOW_START)}
 
 
 def interaction() -> dict[str, Arms]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -11,6 +12,7 @@ from automation_experiments import splits
 from automation_experiments.plans import (
     GOOD_RATE,
     HEALTHY,
+    RATES,
     SEEDS,
     SHARE,
     clipping,
@@ -39,7 +41,7 @@ def learning_rate_table(results: Results) -> str:
         rows.append([f"{name}", *_row(results, arm, HEALTHY), "", "", "", ""])
     for condition, arms in conditions.items():
         rate = f"{arms['off'].lr:g} ({condition} the best)"
-        if condition != "1 x":
+        if arms["off"].lr not in RATES:
             rows.append([rate, *_row(results, arms["off"], HEALTHY), "", "", "", ""])
         on = arms["on"]
         rows.append(
@@ -105,10 +107,13 @@ def clipping_table(results: Results) -> str:
                 results.difference(on, fixed[best]) if best else "",
                 _touched(results, on, "corrupted"),
                 _touched(results, on, "healthy"),
+                results.difference(arms["low start"], off),
+                results.difference(arms["low start"], fixed[best]) if best else "",
             ]
         )
     header = ["loss x weight, batches", "runs", "no clipping", "best fixed (threshold)", "adaptive"]
     header += ["adaptive - none", "adaptive - best fixed", "corrupted steps caught", "healthy steps clipped"]
+    header += ["low start - none", "low start - best fixed"]
     return table(header, rows)
 
 
@@ -145,8 +150,16 @@ def interaction_table(results: Results) -> str:
         alone = {name: arm for name, arm in arms.items() if name not in ("off", "all") and results.of(arm)}
         cells = [results.difference(arms[name], arms["off"]) if name in arms else "" for name in names]
         best = results.difference(arms["all"], arms[results.best(alone)]) if alone else ""
-        rows.append([fault, len(results.of(arms["all"])), results.shown(arms["off"]), *cells, best])
-    return table(["fault", "runs", "all off", *names, "all - best alone"], rows)
+        row = [fault, len(results.of(arms["all"])), results.shown(arms["off"]), *cells, best]
+        rows.append([*row, _decisions(results, arms["all"])])
+    return table(["fault", "runs", "all off", *names, "all - best alone", "decisions of all, a run"], rows)
+
+
+def _decisions(results: Results, arm: Setting) -> str:
+    """Which automation has decided how often, in the mean."""
+    runs = results.of(arm).values()
+    counts = Counter(decision[1] for run in runs for decision in run["decisions"])
+    return ", ".join(f"{name} {count / len(runs):.1f}" for name, count in sorted(counts.items()))
 
 
 def loss_table(results: Results) -> str:
@@ -163,9 +176,12 @@ def loss_table(results: Results) -> str:
             _share(results, arm),
         ]
         for name, arm in grid.items()
+        if results.of(arm)
     ]
     for condition, arms in conditions.items():
         for name, arm in arms.items():
+            if not results.of(arm):
+                continue
             label = {"off": "static", "on": "ratio mode", "hold": "hold mode"}[name]
             cells = [len(results.of(arm)), results.shown(arm), results.difference(arm, best)]
             rows.append([f"{condition}, {label}", *cells, _share(results, arm)])
