@@ -82,11 +82,10 @@ def test_an_automation_that_raises_is_switched_off_and_training_ends_normally(
 
     monkeypatch.setattr(type(automation), "observe", fail_late)
     trainer = full_trainer(tmp_path)
-    stopping = "IntelligentEarlyStopping"  # the others go on deciding, and it decides to stop
-    assert trainer.fit(StopSignal()).status == (
-        "completed" if automation.name == stopping else "stopped_early"
-    )
+    assert trainer.fit(StopSignal()).status in ("completed", "stopped_early")
     assert len(seen) == 8
+    deciding = {d["automation"] for d in decisions(tmp_path) if d["iter"] > seen[-1].step}
+    assert deciding and automation.name not in deciding
     standing = trainer.standing()
     assert standing.pop(automation.name) == "off (RuntimeError: a fault in it)"
     assert not any(word.startswith("off") for word in standing.values())

@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 from traiNNer.automations import AUTOMATIONS, Automation
 from traiNNer.automations.flow_report import FlowHistory, FlowReport, Mark, report_on
+from traiNNer.automations.gradient_norms import CALIBRATION
 from traiNNer.automations.norm_patterns import Pattern, pattern_key, prior_threshold, read_pattern
 from traiNNer.automations.statistics import fit_line
 from traiNNer.control import (
     ChangeEvent,
-    Clip,
     Controls,
     Decision,
     Event,
@@ -130,7 +130,9 @@ class GradientFlowStabilizer(Automation[_State]):
             for offset, norm in enumerate(norms):
                 marks.append(self._mark(net, norm, threshold, first + offset))
                 history.add(norm, marks[-1])
-                if self._is_emergency(net, first + offset) and not _is_guess(clip):
+                # a limit from before calibration knows nothing of the scale of the loss
+                guess = first + offset <= CALIBRATION and clip is not None and clip.target == clip.threshold
+                if self._is_emergency(net, first + offset) and not guess:
                     emergency = net
             history.end_window(norms)
         self._review(fresh)
@@ -257,11 +259,6 @@ class GradientFlowStabilizer(Automation[_State]):
 
     def _prior(self, net: str) -> float:
         return prior_threshold(self._facts.learning_rates[net], self._stored.get(net))
-
-
-def _is_guess(clip: Clip | None) -> bool:
-    """Whether a limit is from before calibration: such thresholds know nothing of the scale of the loss."""
-    return clip is not None and clip.target == clip.threshold
 
 
 def _ask(control: str, name: str, factor: float, why: str, level: Literal["WARNING", "CRITICAL"]) -> Request:
