@@ -3,7 +3,8 @@ import pytest
 from traiNNer.automations.diagnosis import RunNumbers, diagnose
 
 HEALTHY = {
-    "progress": 1.0, "grad_clip_ratio": 0.01, "norm_doubling": 1.1, "update_ratio": 1e-3, "main_loss": "l1",
+    "progress": 1.0, "grad_clip_ratio": 0.01, "skipped_share": 0.0, "norm_doubling": 1.1, "update_ratio": 1e-3,
+    "main_loss": "l1",
     "loss_shares": {"l1": 0.8, "gan": 0.2}, "residual_ratio": 0.8, "edge_ratio": 0.95, "metric": "val/psnr",
     "score": 30.0, "bicubic": 28.0, "data_wait_share": 0.02,
 }  # fmt: skip
@@ -16,7 +17,7 @@ def row(quantity, **changes):
 
 def test_a_healthy_run_gets_no_advice():
     rows = diagnose(RunNumbers(**HEALTHY))
-    assert [r.verdict for r in rows] == ["ok"] * 9 and all(r.advice == "" for r in rows)
+    assert [r.verdict for r in rows] == ["ok"] * 10 and all(r.advice == "" for r in rows)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,8 @@ def test_a_healthy_run_gets_no_advice():
         ("grad_clip_ratio", {"grad_clip_ratio": 0.15, "progress": 0.01}, "ok", ""),
         ("grad_clip_ratio", {"grad_clip_ratio": 0.6}, "bad", "learning rate or loss scale too high"),
         ("norm trend", {"norm_doubling": 2.1}, "warning", "lower the learning rate"),
+        ("skipped steps", {"skipped_share": 0.05}, "warning", "not finite"),
+        ("skipped steps", {"skipped_share": 0.5}, "bad", "not finite"),
         ("update_ratio", {"update_ratio": 0.02}, "warning", "lower the learning rate"),
         ("update_ratio", {"update_ratio": 1e-6}, "warning", "raise the learning rate"),
         ("loss share l1", {"loss_shares": {"l1": 0.05, "gan": 0.95}}, "warning", "dominated"),
@@ -53,4 +56,4 @@ def test_a_metric_of_which_less_is_better_is_above_bicubic_when_lower():
 
 def test_what_was_not_measured_is_unknown_and_gets_no_advice():
     rows = diagnose(RunNumbers(progress=0.5))
-    assert len(rows) == 8 and all(r.verdict == "unknown" and r.advice == "" for r in rows)
+    assert len(rows) == 9 and all(r.verdict == "unknown" and r.advice == "" for r in rows)

@@ -149,6 +149,11 @@ def test_the_size_of_updates_is_judged_over_the_run_and_not_by_its_annealed_end(
     assert len(long.state.update_ratios) <= 1000
 
 
+def test_steps_that_were_not_applied_are_counted():
+    halted = window(10, norms=[0.01] * 7 + [math.nan] * 3)
+    assert diagnosed(halted, window(20)).skipped_share == 0.15
+
+
 def test_the_diagnosis_has_the_numbers_of_the_run():
     numbers = diagnosed(
         window(2010, norms=[0.01] * 9 + [1.0], seconds=3.0, data_wait=0.1),
@@ -157,6 +162,7 @@ def test_the_diagnosis_has_the_numbers_of_the_run():
         clip={"g": Clip(0.5, 0.5)},
     )
     assert numbers.grad_clip_ratio == 0.05
+    assert numbers.skipped_share == 0.0
     assert numbers.update_ratio == 1e-3
     assert (numbers.metric, numbers.score, numbers.bicubic, numbers.warm) == ("val/psnr", 31.0, 20.0, True)
     assert numbers.data_wait_share == pytest.approx(0.2)

@@ -19,6 +19,8 @@ class RunNumbers(Plain):
     """Share of the planned samples, 0 to 1."""
     grad_clip_ratio: float | None = None
     """Share of clipped steps lately, 0 to 1."""
+    skipped_share: float | None = None
+    """Of the steps of the generator that were not applied, because loss or gradient was not finite, 0 to 1."""
     norm_doubling: float | None = None
     """Largest growth of the gradient norm over 500 steps, as a factor."""
     update_ratio: float | None = None
@@ -55,7 +57,7 @@ class Finding(Plain):
 def diagnose(numbers: RunNumbers) -> list[Finding]:
     """The table that closes a run."""
     rules: Sequence[Callable[[RunNumbers], Finding | list[Finding]]] = (
-        _clipping, _trend, _updates, _shares, _residual, _edges, _metric, _waiting,
+        _clipping, _skipping, _trend, _updates, _shares, _residual, _edges, _metric, _waiting,
     )  # fmt: skip
     rows: list[Finding] = []
     for rule in rules:
@@ -76,6 +78,13 @@ def _clipping(n: RunNumbers) -> Finding:
     verdict: Verdict = "ok" if value <= limit else "bad" if value > 0.5 else "warning"
     advice = "learning rate or loss scale too high" if verdict == "bad" else "watch it: it should fall"
     return _row("grad_clip_ratio", n.grad_clip_ratio, f"0..{limit:g}, falling", verdict, advice)
+
+
+def _skipping(n: RunNumbers) -> Finding:
+    value = n.skipped_share or 0.0
+    verdict: Verdict = "ok" if value <= 0.01 else "bad" if value > 0.1 else "warning"
+    advice = "loss or gradients are not finite: lower the learning rate, look at the data, or train in float32"
+    return _row("skipped steps", n.skipped_share, "at most 1%", verdict, advice)
 
 
 def _trend(n: RunNumbers) -> Finding:

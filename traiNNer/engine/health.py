@@ -68,6 +68,9 @@ class _State(Plain):
     levels: list[float] = field(default_factory=list)
     """Mean log-norm of each window since the last look at the trend."""
     level_steps: int = 0
+    steps: int = 0
+    skipped: int = 0
+    """Of these steps of the generator."""
     doubling: float | None = None
     """Largest growth of the norm over 500 steps."""
     shares: dict[str, float] = field(default_factory=dict)
@@ -117,6 +120,7 @@ class Health:
         return RunNumbers(
             progress=s.progress,
             grad_clip_ratio=fmean(s.clipped) if s.clipped else None,
+            skipped_share=s.skipped / s.steps if s.steps else None,
             norm_doubling=s.doubling,
             update_ratio=median(s.update_ratios) if s.update_ratios else None,
             main_loss=self.facts.anchor_loss,
@@ -148,6 +152,8 @@ class Health:
     def _window(self, event: WindowEvent, controls: Controls) -> list[dict[str, Any]]:
         s, count = self.state, len(event.total)
         s.step, s.progress = event.step, event.progress
+        s.steps += count
+        s.skipped += count - sum(event.applied["g"])
         s.seconds += event.seconds
         s.data_wait += event.seconds * event.data_wait
         if event.update_ratio is not None:
