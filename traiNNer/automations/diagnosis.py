@@ -83,7 +83,9 @@ def _clipping(n: RunNumbers) -> Finding:
 def _skipping(n: RunNumbers) -> Finding:
     value = n.skipped_share or 0.0
     verdict: Verdict = "ok" if value <= 0.01 else "bad" if value > 0.1 else "warning"
-    advice = "loss or gradients are not finite: lower the learning rate, look at the data, or train in float32"
+    advice = (
+        "loss or gradients are not finite: lower the learning rate, look at the data, or train in float32"
+    )
     return _row("skipped steps", n.skipped_share, "at most 1%", verdict, advice)
 
 
