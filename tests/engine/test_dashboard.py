@@ -1,7 +1,9 @@
 """The dashboard as TensorBoard reads it: what is on it, in which layout, and whole after kills."""
 
+import itertools
 import json
 import re
+import types
 
 import pytest
 import small_run
@@ -27,6 +29,16 @@ def with_dashboard(root):
     else:
         trainer._recorder.start_afresh()
     return trainer
+
+
+@pytest.fixture(autouse=True, scope="module")
+def sessions_seconds_apart():
+    """TensorBoard reads event files in the order of their names, which begin with the second."""
+    with pytest.MonkeyPatch.context() as patch:
+        seconds = itertools.count(1_700_000_000)
+        clock = types.SimpleNamespace(time=lambda: next(seconds))
+        patch.setattr("tensorboard.summary.writer.event_file_writer.time", clock)
+        yield
 
 
 def read(folder):
