@@ -116,4 +116,4 @@ def test_a_long_series_is_thinned_and_keeps_its_end():
     drawing = svg(line_chart("a", {"s": [(k, k % 7) for k in range(100_000)]}))
     points = drawing.find(".//polyline").get("points").split()
     assert len(points) < 1000
-    assert float(points[-1].split(",")[0]) > WIDTH - 13
+    assert float(points[-1].split(",")[0]) > WIDTH - 27

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 Points: TypeAlias = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 640, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 12, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 26, 12, 34
 _COLOURS = ("#3b7dd8", "#d9822b", "#3a9d5d", "#b0479e", "#8a6d3b", "#5e5ce6", "#c23b3b", "#2a9d9d")
 _MOST_POINTS = 600
 
