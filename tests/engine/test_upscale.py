@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import small_run
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -12,7 +13,7 @@ from torch import nn
 
 from traiNNer.archs import NetworkFacts, build_network
 from traiNNer.data.image_io import Picture, read_image, read_picture, write_image
-from traiNNer.engine import memory, upscale
+from traiNNer.engine import memory, tile_size
 from traiNNer.engine.memory import HostMemory
 from traiNNer.engine.testing import Release
 from traiNNer.engine.tile_size import bytes_per_pixel, fitting_tile
@@ -122,7 +123,7 @@ def test_images_that_do_not_fit_into_memory_are_taken_in_tiles(monkeypatch, capl
     image = waves(300, 200)
     whole = enlarger().pixels(image)
     assert not caplog.records
-    monkeypatch.setattr(upscale, "free_memory", lambda device: 20_000_000)
+    monkeypatch.setattr(tile_size, "free_memory", lambda device: 20_000_000)
     with caplog.at_level("INFO"):
         tiled = enlarger().pixels(image)
     assert "200 x 300 pixels are computed in tiles of" in caplog.text
@@ -283,3 +284,19 @@ def test_a_mistake_is_said_in_words_with_status_2(model, folder, monkeypatch, ca
     (folder / "notes.txt").write_text("no image")
     assert main([str(model), *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_validation_in_automatic_tiles_scores_as_on_whole_images(tmp_path, monkeypatch):
+    small_run.write_data(tmp_path)
+    file = small_run.write_options(tmp_path, small_run.options(tmp_path))
+    scores = {}
+    for name, side in (("whole", "0"), ("tiled", "auto")):
+        if side == "auto":
+            monkeypatch.setattr(tile_size, "free_memory", lambda device: 10_000)
+            monkeypatch.setattr(tile_size, "_SMALLEST", 8)
+        assert small_run.train(file, f"name={name}", f"val.tile_size={side}").returncode == 0
+        lines = (tmp_path / "experiments" / name / "metrics.jsonl").read_text().splitlines()
+        records = [json.loads(line) for line in lines]
+        scores[name] = [r["metrics"]["psnr"] for r in records if r["kind"] == "val"]
+    assert "are computed in tiles of" in (tmp_path / "experiments/tiled/train_tiled.log").read_text()
+    assert scores["tiled"] == pytest.approx(scores["whole"], abs=1e-4)

@@ -5,6 +5,7 @@ On the CPU memory that runs out is not an error that could be answered: the syst
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from traiNNer.archs import NetworkFacts
-from traiNNer.engine.tiles import Upscaler
+from traiNNer.engine.memory import free_memory
+from traiNNer.engine.tiles import Tiles, Upscaler
+
+_log = logging.getLogger(__name__)
 
 _PROBE = 64  # LQ pixels
 _SMALLEST = 32  # LQ pixels
@@ -83,3 +87,45 @@ def fitting_tile(facts: NetworkFacts, size: tuple[int, int], *, per_pixel: float
     largest = max(side // unit, -(-max(_SMALLEST, facts.min_size) // unit)) * unit
     alike = -(-max(size) // -(-max(size) // largest))  # as many tiles along the longer side, of equal size
     return -(-alike // unit) * unit
+
+
+class FittingTiles:
+    """Tiles for images of any size: as large as memory allows, or of a side that is given.
+
+    Args:
+        device: Where the network is.
+        side: Of the tiles in LQ pixels; 0 takes images whole, None what fits into memory.
+    """
+
+    def __init__(self, device: torch.device, side: int | None = None) -> None:
+        self._device, self._side = device, side
+        self._per_pixel = 0.0
+        self._tiles: dict[tuple[int, int], Tiles] = {}
+
+    def enhance(self, model: Upscaler, lq: Tensor) -> Tensor:
+        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1; raises as `Tiles.enhance`."""
+        return self.of(model, (lq.shape[2], lq.shape[3])).enhance(model, lq)
+
+    def measure(self, model: Upscaler) -> None:
+        """Find out what a pixel takes, by a small image; done by itself where it was not before."""
+        self._per_pixel = bytes_per_pixel(model, self._device)
+
+    def of(self, model: Upscaler, size: tuple[int, int]) -> Tiles:
+        """The tiles of images of that height and width; those that had to be halved stay so."""
+        if size not in self._tiles:
+            facts, side = model.facts, self._side
+            if side is None:
+                if not self._per_pixel:
+                    self.measure(model)
+                free = free_memory(self._device)
+                side = fitting_tile(facts, size, per_pixel=self._per_pixel, free=free)
+            side = -(-side // facts.multiple_of) * facts.multiple_of
+            if 0 < side < max(size):
+                same = (
+                    "the result is the same"
+                    if facts.tile_margin is not None
+                    else "this network's result depends on the whole image: it changes a little, edges may show"
+                )
+                _log.info("%d x %d pixels are computed in tiles of %d: %s", size[1], size[0], side, same)
+            self._tiles[size] = Tiles(side, needed_overlap(facts))
+        return self._tiles[size]

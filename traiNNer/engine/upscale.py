@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from traiNNer.archs import NetworkFacts
 from traiNNer.data.image_io import Picture, Pixels
-from traiNNer.engine.memory import free_memory
 from traiNNer.engine.testing import Release
-from traiNNer.engine.tile_size import bytes_per_pixel, fitting_tile, needed_overlap
+from traiNNer.engine.tile_size import FittingTiles
 from traiNNer.engine.tiles import Tiles
 from traiNNer.engine.validation import to_pixels
 from traiNNer.models.sr_model import Arithmetic
@@ -66,8 +65,9 @@ class Enlarger:
         inner = _InDtype(net.to(device).eval(), dtype)
         self._model = Release(inner, facts)
         self.facts, self._device, self._ensemble = facts, device, ensemble
-        self._tile, self._tiles = tile, dict[tuple[int, int], Tiles]()
-        self._per_pixel = 0.0 if tile is not None else bytes_per_pixel(self._model, device)
+        self._tiles = FittingTiles(device, tile)
+        if tile is None:
+            self._tiles.measure(self._model)
         if on_pixels:
             inner.register_forward_hook(
                 lambda _, images, __: on_pixels(images[0].shape[-2] * images[0].shape[-1])
@@ -105,7 +105,7 @@ class Enlarger:
     def _enlarge(self, pixels: Pixels) -> Tensor:
         """To (3, h * scale, w * scale), 0 to 1."""
         lq = Arithmetic(self._device).images(torch.from_numpy(pixels)[None])
-        tiles = self._tiles_for((lq.shape[2], lq.shape[3]))
+        tiles = self._tiles.of(self._model, (lq.shape[2], lq.shape[3]))
         output = self._averaged(tiles, lq) if self._ensemble else tiles.enhance(self._model, lq)
         if not bool(torch.isfinite(output).all()):
             raise FloatingPointError("the output is not finite; compute in float32, or in bfloat16 (--bf16)")
@@ -119,21 +119,3 @@ class Enlarger:
                 back = torch.rot90(tiles.enhance(self._model, turned), -turns, (2, 3))
                 total = total + (back.flip(3) if mirrored else back)
         return total / 8
-
-    def _tiles_for(self, size: tuple[int, int]) -> Tiles:
-        """The tiles of images of that size; those that had to be halved stay so."""
-        if size not in self._tiles:
-            facts, side = self.facts, self._tile
-            if side is None:
-                free = free_memory(self._device)
-                side = fitting_tile(facts, size, per_pixel=self._per_pixel, free=free)
-            side = -(-side // facts.multiple_of) * facts.multiple_of
-            if 0 < side < max(size):
-                same = (
-                    "the result is the same"
-                    if facts.tile_margin is not None
-                    else "this network's result depends on the whole image: it changes a little, edges may show"
-                )
-                _log.info("%d x %d pixels are computed in tiles of %d: %s", size[1], size[0], side, same)
-            self._tiles[size] = Tiles(side, needed_overlap(facts))
-        return self._tiles[size]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from traiNNer.data.image_io import Pixels
 from traiNNer.data.resize import imresize
 from traiNNer.data.sources import Pair
 from traiNNer.engine.distributed import Processes
+from traiNNer.engine.tile_size import FittingTiles
 from traiNNer.engine.tiles import Tiles, Upscaler
 from traiNNer.models.sr_model import Arithmetic
 
@@ -80,8 +81,8 @@ class Validator:
         scale: Height and width of the output over those of the input.
         arithmetic: How pixels become tensors.
         processes: Images are shared out among them.
-        tile: Side of the tiles in LQ pixels; 0 takes images whole, while memory suffices.
-        overlap: See `models.inference.enhance`.
+        tile: Side of the tiles in LQ pixels; 0 takes images whole, while memory suffices; auto: what fits.
+        overlap: See `models.inference.enhance`; with auto what the network needs.
     """
 
     def __init__(
@@ -92,12 +93,12 @@ class Validator:
         scale: int,
         arithmetic: Arithmetic,
         processes: Processes,
-        tile: int = 0,
+        tile: int | Literal["auto"] = 0,
         overlap: int = 32,
     ) -> None:
         self.sets, self.metrics = list(sets), dict(metrics)
         self._scale, self._arithmetic, self._processes = scale, arithmetic, processes
-        self._tiles = Tiles(tile, overlap)
+        self._tiles = FittingTiles(arithmetic.device) if tile == "auto" else Tiles(tile, overlap)
         self._baselines: dict[str, dict[str, Any]] = {}
 
     def run(

@@ -189,8 +189,9 @@ class ValOptions(Section):
     """Write the validation images as files."""
     suffix: str | None = None
     """Added to the names of written images."""
-    tile_size: Size = 0
-    """Side of the tiles (low-resolution pixels) in which images are computed; 0: whole images."""
+    tile_size: AutoSize = 0
+    """Side of the tiles (low-resolution pixels) in which images are computed; 0: whole images, in tiles where
+    memory runs out; auto: what fits into memory, found out beforehand."""
     tile_overlap: Size = 0
     """Low-resolution pixels of context on each side of a tile; 0: 32."""
     metrics_enabled: bool = True
