@@ -40,7 +40,7 @@ from traiNNer.engine.health import Health
 from traiNNer.engine.memory import memory_source
 from traiNNer.engine.prepare_data import open_sets
 from traiNNer.engine.recorder import Recorder
-from traiNNer.engine.session import run_folder
+from traiNNer.engine.session import make_trainer, run_folder
 from traiNNer.engine.trainer import Trainer
 from traiNNer.losses import LossInputs
 from traiNNer.options import Options, load_options
@@ -180,22 +180,12 @@ def real(options: Options, parts: Parts) -> Trainer:
         dashboard=None,
         console=None,
     )
-    trainer = Trainer(
-        parts.model,
-        parts.loader,
-        parts.controls,
-        parts.plan,
-        schedule=parts.schedule,
-        plateau=parts.plateau,
-        supervisor=parts.supervisor,
+    trainer = make_trainer(
+        parts,
+        folder,
         processes=Processes(),
-        memory=memory_source(parts.model.arithmetic.device),
-        validator=parts.validator,
         recorder=recorder,
         checkpointer=None,
-        facts=parts.facts,
-        best_weights=folder.models / "net_g_best.safetensors",
-        metadata=parts.metadata,
     )
     trainer.begin()
     return trainer

@@ -30,12 +30,10 @@ from traiNNer.engine.checkpoint import Checkpointer
 from traiNNer.engine.derive import derive
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.health import Health
-from traiNNer.engine.memory import HostMemory
 from traiNNer.engine.prepare_data import open_sets
 from traiNNer.engine.recorder import Recorder
-from traiNNer.engine.session import run_folder
+from traiNNer.engine.session import make_trainer, run_folder
 from traiNNer.engine.signals import StopSignal
-from traiNNer.engine.trainer import Trainer
 from traiNNer.optim.learner import NO_LIMIT
 from traiNNer.options import Options, load_options
 
@@ -158,22 +156,12 @@ def _train(options: Options, parts: Parts) -> None:
         dashboard=None,
         console=None,
     )
-    trainer = Trainer(
-        parts.model,
-        parts.loader,
-        parts.controls,
-        parts.plan,
-        schedule=parts.schedule,
-        plateau=parts.plateau,
-        supervisor=parts.supervisor,
+    trainer = make_trainer(
+        parts,
+        folder,
         processes=Processes(),
-        memory=HostMemory(),
-        validator=parts.validator,
         recorder=recorder,
         checkpointer=Checkpointer(folder, keep_states=1, keep_models=1),
-        facts=parts.facts,
-        best_weights=folder.models / "net_g_best.safetensors",
-        metadata=parts.metadata,
     )
     with StopSignal() as stop:
         if trainer.fit(stop).status == "interrupted":

@@ -192,8 +192,7 @@ def _diagnosis(found: Sequence[Record]) -> str:
         f"<td>{escape(str(d['healthy']))}<td>{escape(str(d['verdict']))}<td>{escape(str(d['advice']))}"
         for d in found
     ]
-    head = "<tr><th>quantity<th>value<th>healthy<th>verdict<th>advice"
-    return f"<h2>Diagnosis</h2><table>{head}{''.join(rows)}</table>"
+    return "<h2>Diagnosis</h2>" + _table(("quantity", "value", "healthy", "verdict", "advice"), rows)
 
 
 def _decisions(decisions: Sequence[Record]) -> str:
@@ -205,10 +204,15 @@ def _decisions(decisions: Sequence[Record]) -> str:
         f"{'' if d.get('applied', True) else ' (only monitoring)'}"
         for d in decisions[-_SHOWN_DECISIONS:]
     ]
-    head = "<tr><th>iteration<th>automation<th>parameter<th>old<th>new<th>reason"
     more = len(decisions) - len(rows)
     left = f"<p>{more:,} earlier ones are in decisions.jsonl.</p>" if more else ""
-    return f"<h2>Decisions</h2>{left}<table>{head}{''.join(rows)}</table>"
+    titles = ("iteration", "automation", "parameter", "old", "new", "reason")
+    return f"<h2>Decisions</h2>{left}" + _table(titles, rows)
+
+
+def _table(titles: Iterable[str], rows: Iterable[str]) -> str:
+    head = "<tr>" + "".join(f"<th>{title}" for title in titles)
+    return f"<table>{head}{''.join(rows)}</table>"
 
 
 def _details(title: str, text: str) -> str:

@@ -224,22 +224,13 @@ class Session:
         )
 
     def _trainer(self, parts: Parts, recorder: Recorder | None, checkpointer: Checkpointer | None) -> Trainer:
-        return Trainer(
-            parts.model,
-            parts.loader,
-            parts.controls,
-            parts.plan,
-            schedule=parts.schedule,
-            plateau=parts.plateau,
-            supervisor=parts.supervisor,
+        return make_trainer(
+            parts,
+            self.folder,
             processes=self.processes,
-            memory=memory_source(self.device),
-            validator=parts.validator,
             recorder=recorder,
             checkpointer=checkpointer,
-            facts=parts.facts,
-            best_weights=self.folder.models / f"net_g_best.{self.options.logger.save_checkpoint_format}",
-            metadata=parts.metadata,
+            suffix=self.options.logger.save_checkpoint_format,
         )
 
     def _recorder(self, state: Start | None, parts: Parts) -> Recorder:
@@ -304,6 +295,35 @@ class Session:
         if status in ("completed", "stopped_early"):
             (self.console or Console()).print(diagnosis_table(diagnosis))
             try_report(self.folder.root)
+
+
+def make_trainer(
+    parts: Parts,
+    folder: RunFolder,
+    *,
+    processes: Processes,
+    recorder: Recorder | None,
+    checkpointer: Checkpointer | None,
+    suffix: str = "safetensors",
+) -> Trainer:
+    """The trainer of a run; `suffix` is that of its weights."""
+    return Trainer(
+        parts.model,
+        parts.loader,
+        parts.controls,
+        parts.plan,
+        schedule=parts.schedule,
+        plateau=parts.plateau,
+        supervisor=parts.supervisor,
+        processes=processes,
+        memory=memory_source(parts.model.arithmetic.device),
+        validator=parts.validator,
+        recorder=recorder,
+        checkpointer=checkpointer,
+        facts=parts.facts,
+        best_weights=folder.models / f"net_g_best.{suffix}",
+        metadata=parts.metadata,
+    )
 
 
 def run_folder(options: Options) -> RunFolder:

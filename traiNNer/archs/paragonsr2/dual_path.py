@@ -106,16 +106,14 @@ class ParagonSR2Dual(nn.Module):
         )
         self.conv_mid = spatial(num_feat, num_feat, 3, padding)
         enlarge = spatial(num_feat, num_feat * scale * scale, 3, padding)
-        if icnr:
-            start_subpixels_equal(enlarge, scale)
         self.up = nn.Sequential(enlarge, nn.PixelShuffle(scale))
         self.conv_out = spatial(num_feat, 3, 3, padding)
         if contrast_init:
             inverted = (RealtimeBlock, PhotoBlock, ProBlock)
             bends = [(m.dw, m.conv2) for m in self.modules() if isinstance(m, inverted)]
             start_on_contrast(self, bends, self.conv_out)
-            if icnr:
-                start_subpixels_equal(enlarge, scale)
+        if icnr:
+            start_subpixels_equal(enlarge, scale)
         self.facts = NetworkFacts(
             "generator", scale=scale, tile_margin=_tile_margin(block, attention, num_groups * num_blocks)
         )
