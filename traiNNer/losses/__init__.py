@@ -7,17 +7,32 @@ that `loss(batch repeated) == loss(batch)` and micro-batches can be weighted by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import cached_property
+from typing import NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from traiNNer.archs.features import Activations, FeatureNetwork
 from traiNNer.losses.precision import at_least_float32
-from traiNNer.registry import Registry
+from traiNNer.registry import ConfigError, Registry
 
 LOSSES: Registry[nn.Module] = Registry("loss", package=__name__)
+
+
+class Judgement(NamedTuple):
+    """What a discriminator makes of images."""
+
+    logits: tuple[Tensor, ...]
+    """High for real, one tensor for each scale that it judges at: (n, 1, h', w') or (n, 1). Float32."""
+    taps: dict[str, Tensor]
+    """Its maps by name in order of depth, (n, channels, h', w') each, the logits left out."""
+
+
+Judge: TypeAlias = Callable[[Tensor], Judgement]
+"""(n, 3, h, w), 0 to 1, to what a discriminator makes of it."""
 
 
 class Features(NamedTuple):
@@ -38,9 +53,39 @@ class LossInputs:
     """(n, 3, h * scale, w * scale), what it should have made."""
     lq: Tensor
     """(n, 3, h, w), what it was given."""
+    judge: Judge | None = None
+    """The discriminator, whose parameters get no gradient through it; None where the run has none."""
+    average: Callable[[], Tensor] | None = None
+    """Makes what the generator's running average makes of `lq`, without gradient; None where there is none."""
     _activations: dict[FeatureNetwork, tuple[Activations, Activations]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    @cached_property
+    def judged_output(self) -> Judgement:
+        """What the discriminator makes of `output`; computed once for all losses that ask."""
+        return self._discriminator(self.output)
+
+    @cached_property
+    def judged_gt(self) -> Judgement:
+        """What it makes of `gt`, without gradient."""
+        with torch.no_grad():
+            return self._discriminator(self.gt)
+
+    @cached_property
+    def averaged_output(self) -> Tensor:
+        """(n, 3, h * scale, w * scale), what the running average of the generator makes of `lq`."""
+        if self.average is None:
+            raise ConfigError(
+                "this loss compares with the running average: set train.ema_decay, such as 0.999"
+            )
+        return self.average()
+
+    @property
+    def _discriminator(self) -> Judge:
+        if self.judge is None:
+            raise ConfigError("this loss needs a discriminator: set network_d, such as {type: munet}")
+        return self.judge
 
     def features(self, network: FeatureNetwork, taps: Iterable[str]) -> Features:
         """What a `shared_network` makes of output and target; computed once for all losses that ask.
