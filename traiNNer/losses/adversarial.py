@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
+
+from traiNNer.losses import Judgement
+from traiNNer.losses.precision import at_least_float32
+
+
+class Discriminator(Protocol):
+    """What a network of kind `discriminator` offers besides its forward pass."""
+
+    def forward_features(self, x_NCHW: Tensor, /) -> dict[str, Tensor]:
+        """(n, 3, h, w), 0 to 1, to its maps in order of depth; those called `logits...` are its judgements."""
+        ...
+
+
+def judgement_of(net: Discriminator, images: Tensor) -> Judgement:
+    """What a discriminator makes of (n, 3, h, w) in 0..1; its logits in float32 at least."""
+    maps = net.forward_features(images)
+    logits = [name for name in maps if name.startswith("logits")]
+    return Judgement(
+        logits=tuple(at_least_float32(maps[name]) for name in logits),
+        taps={name: tap for name, tap in maps.items() if name not in logits},
+    )
 
 
 class AdversarialLoss(nn.Module):
