@@ -26,7 +26,8 @@ from traiNNer.engine.trainer import Trainer
 from traiNNer.engine.validation import ValidationSet, Validator
 from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS
-from traiNNer.models.sr_model import Arithmetic, SRModel, WeightedLoss
+from traiNNer.models.arithmetic import Arithmetic
+from traiNNer.models.sr_model import SRModel, WeightedLoss
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
 from traiNNer.optim.schedules import SCHEDULES, warmup

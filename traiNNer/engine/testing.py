@@ -32,8 +32,8 @@ from traiNNer.engine.prepare_data import open_test_sets
 from traiNNer.engine.run_folder import written_beside
 from traiNNer.engine.score_table import score_table
 from traiNNer.engine.validation import Shown
+from traiNNer.models.arithmetic import Arithmetic
 from traiNNer.models.inference import enhance
-from traiNNer.models.sr_model import Arithmetic
 from traiNNer.options import Options, load_options
 from traiNNer.registry import ConfigError
 

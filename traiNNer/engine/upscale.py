@@ -16,7 +16,7 @@ from traiNNer.engine.testing import Release
 from traiNNer.engine.tile_size import FittingTiles
 from traiNNer.engine.tiles import Tiles
 from traiNNer.engine.validation import to_pixels
-from traiNNer.models.sr_model import Arithmetic
+from traiNNer.models.arithmetic import Arithmetic
 
 _log = logging.getLogger(__name__)
 

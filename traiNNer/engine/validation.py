@@ -19,7 +19,7 @@ from traiNNer.data.sources import Pair
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.tile_size import FittingTiles
 from traiNNer.engine.tiles import Tiles, Upscaler
-from traiNNer.models.sr_model import Arithmetic
+from traiNNer.models.arithmetic import Arithmetic
 
 RATIOS = ("edge_ratio", "residual_ratio")
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +17,7 @@ from traiNNer.archs import NetworkFacts
 from traiNNer.control import Controls
 from traiNNer.data.loader import Batch
 from traiNNer.losses import LossInputs
+from traiNNer.models.arithmetic import Arithmetic
 from traiNNer.models.inference import enhance
 from traiNNer.models.numbers import NumberBuffer, Numbers
 from traiNNer.models.out_of_memory import unless_out_of_memory
@@ -50,36 +49,6 @@ class Peers(Protocol):
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its mean over the processes, in place."""
         ...
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """In which numbers a step is computed."""
-
-    device: torch.device
-    autocast: torch.dtype | None = None
-    """bfloat16 or float16 inside the network; None computes in `dtype` throughout."""
-    dtype: torch.dtype = torch.float32
-    """Of weights, images and losses."""
-    channels_last: bool = False
-
-    @property
-    def precision(self) -> Literal["fp32", "bf16", "fp16"]:
-        """The short name of the precision inside the network."""
-        if self.autocast is None:
-            return "fp32"
-        return "bf16" if self.autocast == torch.bfloat16 else "fp16"
-
-    def casting(self) -> AbstractContextManager[object]:
-        """The context in which a network runs while training."""
-        return torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext()
-
-    def images(self, pixels: Tensor) -> Tensor:
-        """(n, h, w, 3) integers to (n, 3, h, w), 0 to 1, on the device."""
-        white = 65535.0 if pixels.dtype == torch.uint16 else 255.0
-        order = torch.channels_last if self.channels_last else torch.contiguous_format
-        planes = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-        return planes.to(self.dtype, memory_format=order).div_(white)
 
 
 class SRModel:

@@ -32,6 +32,15 @@ class Update(NamedTuple):
     """|dw| / |w| over all weights; NaN where it was not measured."""
 
 
+class Fitness(NamedTuple):
+    """Whether a gradient is fit for an update, as scalars on the device."""
+
+    norm: Tensor
+    """Its L2 norm, without any loss scale."""
+    fit: Tensor
+    """False where it is not finite or too long."""
+
+
 class Learner:
     """One network, its optimizer, its learning rate as a function of time, its loss scale.
 
@@ -91,34 +100,51 @@ class Learner:
         return [*self._parameters, *self._buffers.kept, *scaler]
 
     @torch.no_grad()
-    def step(self, clip: Clip, loss_scale: float = 1.0, *, measured: bool = False) -> Update:
+    def fitness(self, clip: Clip, loss_scale: float = 1.0) -> Fitness:
+        """Measure the gradient; changes nothing. Arguments as of `step`."""
+        scale = self._scale(loss_scale)
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(self.gradients())))
+        if isinstance(scale, Tensor) or scale != 1.0:
+            norm = norm / scale
+        return Fitness(norm, norm <= min(clip.skip_above, torch.finfo(norm.dtype).max))  # no NaN, no infinity
+
+    @torch.no_grad()
+    def step(
+        self,
+        clip: Clip,
+        loss_scale: float = 1.0,
+        *,
+        fitness: Fitness | None = None,
+        measured: bool = False,
+    ) -> Update:
         """Clip, update the weights or skip the step, discard the gradient.
 
         Args:
             clip: The limits on the gradient's norm.
             loss_scale: What the loss was multiplied by (the scale of fp16 aside); undone before clipping.
+            fitness: What `fitness` measured, `fit` only where everything that moves together is.
             measured: Compare the weights before and after, which takes a copy of them.
         """
         before = [p.detach().clone() for p in self._parameters] if measured else None
-        gradients = self.gradients()
-        scale = loss_scale * (self.scaler.scale if self.scaler else 1.0)
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        if isinstance(scale, Tensor) or scale != 1.0:
-            norm = norm / scale
-        applied = norm <= min(clip.skip_above, torch.finfo(norm.dtype).max)  # false for NaN and infinity
+        norm, applied = fitness or self.fitness(clip, loss_scale)
+        scale = self._scale(loss_scale)
         shrink = torch.where(norm <= clip.threshold, 1.0, clip.target / norm) if clip != NO_LIMIT else 1.0
         divisor = scale / shrink
         if self._fused:
             self._fused_step(applied, divisor, norm)
             self.has_stepped = True
         else:
-            self._guarded_step(applied, divisor, gradients)
+            self._guarded_step(applied, divisor, self.gradients())
         self._buffers.commit_or_restore(applied)
         if self.scaler:
             self.scaler.update(torch.isfinite(norm))
         self.discard_gradient()
         ratio = self._change_since(before) if before else self._unmeasured
         return Update(norm, applied.to(norm.dtype), ratio.to(norm.dtype))
+
+    def _scale(self, loss_scale: float) -> Tensor | float:
+        """What the loss was multiplied by in all."""
+        return loss_scale * self.scaler.scale if self.scaler else loss_scale
 
     def _change_since(self, before: list[Tensor]) -> Tensor:
         length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before)))

@@ -1,0 +1,40 @@
+"""In which numbers a step is computed: device, precision, memory layout."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """In which numbers a step is computed."""
+
+    device: torch.device
+    autocast: torch.dtype | None = None
+    """bfloat16 or float16 inside the network; None computes in `dtype` throughout."""
+    dtype: torch.dtype = torch.float32
+    """Of weights, images and losses."""
+    channels_last: bool = False
+
+    @property
+    def precision(self) -> Literal["fp32", "bf16", "fp16"]:
+        """The short name of the precision inside the network."""
+        if self.autocast is None:
+            return "fp32"
+        return "bf16" if self.autocast == torch.bfloat16 else "fp16"
+
+    def casting(self) -> AbstractContextManager[object]:
+        """The context in which a network runs while training."""
+        return torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext()
+
+    def images(self, pixels: Tensor) -> Tensor:
+        """(n, h, w, 3) integers to (n, 3, h, w), 0 to 1, on the device."""
+        white = 65535.0 if pixels.dtype == torch.uint16 else 255.0
+        order = torch.channels_last if self.channels_last else torch.contiguous_format
+        planes = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        return planes.to(self.dtype, memory_format=order).div_(white)
