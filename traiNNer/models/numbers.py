@@ -23,23 +23,37 @@ class Numbers(NamedTuple):
     """|dw| / |w| of the generator, where the window measured it."""
     amp_scale: float
     """Of fp16; 1 in other precisions."""
+    discriminator: dict[str, list[float]]
+    """Its losses and mean logits by name; empty where it did not train."""
 
 
 class NumberBuffer:
-    """One row a step: every loss, their total, every gradient at the output, norm, applied, ratio, scale.
+    """One row a step.
+
+    Every loss, their total, every gradient at the output, the numbers of the discriminator, the generator's norm,
+    applied, ratio and scale, the discriminator's norm and applied.
 
     Args:
         labels: Of the losses.
+        critic: Names of the discriminator's numbers; none without one.
         window: Steps between two readings.
         dtype: Of the rows.
         device: Where they are written.
     """
 
-    def __init__(self, labels: Sequence[str], window: int, dtype: torch.dtype, device: torch.device) -> None:
-        self._labels = list(labels)
+    def __init__(
+        self,
+        labels: Sequence[str],
+        critic: Sequence[str],
+        window: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self._labels, self._critic = list(labels), list(critic)
         at_output = [_at_output(label) for label in labels]
         self._columns = [
-            *labels, "total", *at_output, "norm_g", "applied_g", "update_ratio", "amp_scale",
+            *labels, "total", *at_output, *critic, "norm_g", "applied_g", "update_ratio", "amp_scale",
+            *(("norm_d", "applied_d") if critic else ()),
         ]  # fmt: skip
         self._table = torch.zeros(window, len(self._columns), dtype=dtype, device=device)
         self._rows = 0
@@ -55,6 +69,7 @@ class NumberBuffer:
         self._rows = 0
         columns = {name: [row[i] for row in rows] for i, name in enumerate(self._columns)}
         at_output = {label: _last(columns[_at_output(label)]) for label in self._labels}
+        nets = ["g", *("d" for _ in self._critic[:1] if not _never(columns["applied_d"]))]
         return Numbers(
             losses={
                 label: columns[label]
@@ -62,11 +77,12 @@ class NumberBuffer:
                 if not _is_off(columns[label], columns["total"])
             },
             total=columns["total"],
-            grad_norm={"g": columns["norm_g"]},
-            applied={"g": [value > 0 for value in columns["applied_g"]]},
+            grad_norm={net: columns[f"norm_{net}"] for net in nets},
+            applied={net: [value > 0 for value in columns[f"applied_{net}"]] for net in nets},
             gradient_at_output={label: value for label, value in at_output.items() if value is not None},
             update_ratio=_last(columns["update_ratio"]),
             amp_scale=_last(columns["amp_scale"]) or 1.0,
+            discriminator={name: columns[name] for name in self._critic if not _never(columns[name])},
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -87,6 +103,10 @@ def _at_output(label: str) -> str:
 def _is_off(values: Sequence[float], totals: Sequence[float]) -> bool:
     """Losses that are off are NaN while the total is a number; one that fails makes the total NaN too."""
     return all(math.isnan(value) and not math.isnan(t) for value, t in zip(values, totals, strict=True))
+
+
+def _never(values: Sequence[float]) -> bool:
+    return all(math.isnan(value) for value in values)
 
 
 def _last(values: Sequence[float]) -> float | None:

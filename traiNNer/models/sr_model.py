@@ -17,12 +17,13 @@ from traiNNer.archs import NetworkFacts
 from traiNNer.control import Controls
 from traiNNer.data.loader import Batch
 from traiNNer.losses import LossInputs
+from traiNNer.models.adversary import Adversary
 from traiNNer.models.arithmetic import Arithmetic
 from traiNNer.models.inference import enhance
 from traiNNer.models.numbers import NumberBuffer, Numbers
 from traiNNer.models.out_of_memory import unless_out_of_memory
 from traiNNer.optim.ema import Ema
-from traiNNer.optim.learner import NO_LIMIT, Learner, Update
+from traiNNer.optim.learner import NO_LIMIT, Fitness, Learner, Update
 
 UPDATE_RATIO_EVERY = 500  # steps between measurements of |dw| / |w|, which take a copy of the weights
 
@@ -52,12 +53,13 @@ class Peers(Protocol):
 
 
 class SRModel:
-    """A generator, its losses, its running average, and the step that trains it.
+    """A generator, its losses, its running average, its adversary, and the step that trains them.
 
     Args:
         generator: The network to train, with its optimizer.
         facts: Of that network.
         losses: By label; the labels are the names of the log.
+        adversary: The discriminator in training, or None.
         ema: The running average that validates, or None.
         arithmetic: Device and precision.
         seed: Of the run; every step draws from (seed, step, rank).
@@ -73,6 +75,7 @@ class SRModel:
         facts: NetworkFacts,
         losses: Mapping[str, WeightedLoss],
         *,
+        adversary: Adversary | None = None,
         ema: Ema | None,
         arithmetic: Arithmetic,
         peers: Peers,
@@ -82,7 +85,7 @@ class SRModel:
         measure_losses_every: int = 0,
         compile_mode: str | None = None,
     ) -> None:
-        self.generator, self.facts, self.ema = generator, facts, ema
+        self.generator, self.facts, self.ema, self.adversary = generator, facts, ema, adversary
         self._compiled = None
         if compile_mode:
             self._compiled = torch.compile(generator.net, mode=compile_mode, dynamic=False)
@@ -90,7 +93,8 @@ class SRModel:
         self.arithmetic = arithmetic
         self._peers, self._seed, self._rank = peers, seed, rank
         self._measure_losses_every = measure_losses_every
-        self._numbers = NumberBuffer(list(losses), window, arithmetic.dtype, arithmetic.device)
+        critic = Adversary.NUMBERS if adversary else ()
+        self._numbers = NumberBuffer(list(losses), critic, window, arithmetic.dtype, arithmetic.device)
         self._unmeasured = torch.full(
             (len(losses),), math.nan, dtype=arithmetic.dtype, device=arithmetic.device
         )
@@ -98,24 +102,44 @@ class SRModel:
         self._snapshot: dict[str, Any] | None = None
 
     def optimize_parameters(self, batch: Batch, step: int, controls: Controls) -> None:
-        """One update of the weights from the samples of `batch`, or none if the gradient is not fit for one.
+        """One update of the weights from the samples of `batch`, or none if a gradient is not fit for one.
+
+        Generator and discriminator move together or not at all; both gradients are of the weights before.
 
         Raises:
             BatchTooLarge: If memory did not suffice on any process. Nothing was changed.
         """
         torch.manual_seed(((self._seed * 1_000_003 + step) * 4_099 + self._rank) % 2**63)
-        every = self._measure_losses_every
-        weights = self.loss_weights(step, controls)
-        measured = step % every == 0 if every else step == 0
-        means = unless_out_of_memory(lambda: self._accumulate(batch, weights, controls, measured))
+        means = unless_out_of_memory(lambda: self._accumulate(batch, step, controls))
         if self._peers.any(means is None) or means is None:
-            self.generator.discard()
+            self._discard()
             raise BatchTooLarge
-        gradients = self.generator.gradients()
-        self._peers.average([*gradients, *self.generator.floating_buffers(), means])
-        update = self._update(step, controls)
+        players = self._players(step)
+        shared = [t for player in players.values() for t in (*player.gradients(), *player.floating_buffers())]
+        self._peers.average([*shared, means])
+        updates = self._update(step, players, controls)
         scaler = self.generator.scaler
-        self._numbers.write(torch.cat([means, torch.stack([*update, scaler.scale if scaler else self._one])]))
+        row = [means, torch.stack([*updates["g"], scaler.scale if scaler else self._one])]
+        if self.adversary:
+            row.append(torch.stack(updates["d"][:2]) if "d" in updates else self._unmeasured[0].repeat(2))
+        self._numbers.write(torch.cat(row))
+
+    @property
+    def learners(self) -> dict[str, Learner]:
+        """Generator ("g") and discriminator ("d"), as far as there are any."""
+        return {"g": self.generator, **({"d": self.adversary.learner} if self.adversary else {})}
+
+    def _players(self, step: int) -> dict[str, Learner]:
+        """The learners that have a gradient at a step."""
+        return {
+            name: learner
+            for name, learner in self.learners.items()
+            if name == "g" or (self.adversary and self.adversary.plays_at(step))
+        }
+
+    def _discard(self) -> None:
+        for learner in self.learners.values():
+            learner.discard()
 
     def loss_weights(self, step: int, controls: Controls) -> dict[str, float]:
         """The weights of the losses that are on at a step."""
@@ -125,71 +149,109 @@ class SRModel:
         }
         return {label: weight for label, weight in weights.items() if weight}
 
-    def _update(self, step: int, controls: Controls) -> Update:
+    def _update(self, step: int, players: Mapping[str, Learner], controls: Controls) -> dict[str, Update]:
         """Move the weights and their average.
 
-        The first update makes the optimizer's state, for which memory may not suffice: it is undone then.
+        The first update makes an optimizer's state, for which memory may not suffice: it is undone then.
         """
-        if self.generator.has_stepped:
-            return self._move(step, controls)
-        live, kept = self._changing(), list[Tensor]()
+        fresh = [learner for learner in players.values() if not learner.has_stepped]
+        if not fresh:
+            return self._move(step, players, controls)
+        live, kept = self._changing(fresh), list[Tensor]()
 
-        def move() -> Update:
+        def move() -> dict[str, Update]:
             kept.extend([tensor.detach().clone() for tensor in live])
-            return self._move(step, controls)
+            return self._move(step, players, controls)
 
-        update = unless_out_of_memory(move)
-        if self._peers.any(update is None) or update is None:
+        updates = unless_out_of_memory(move)
+        if self._peers.any(updates is None) or updates is None:
             with torch.no_grad():
                 for tensor, old in zip(live if kept else (), kept, strict=True):
                     tensor.copy_(old)
-            self.generator.forget_moments()
-            self.generator.discard()
+            for learner in fresh:
+                learner.forget_moments()
+            self._discard()
             raise BatchTooLarge
-        return update
+        return updates
 
-    def _move(self, step: int, controls: Controls) -> Update:
-        update = self.generator.step(
-            controls.clip.get("g", NO_LIMIT),
-            controls.loss_scale,
-            measured=step % UPDATE_RATIO_EVERY == UPDATE_RATIO_EVERY - 1,
-        )
-        if self.ema:
-            self.ema.update(step, update.applied)
-        return update
+    def _move(self, step: int, players: Mapping[str, Learner], controls: Controls) -> dict[str, Update]:
+        limits = {name: controls.clip.get(name, NO_LIMIT) for name in players}
+        scales = {name: controls.loss_scale if name == "g" else 1.0 for name in players}
+        measured = {name: net.fitness(limits[name], scales[name]) for name, net in players.items()}
+        fit = torch.stack([fitness.fit for fitness in measured.values()]).all()
+        updates: dict[str, Update] = {}
+        # those without a state go first: nothing has to be undone if memory does not suffice for it
+        for name, learner in sorted(players.items(), key=lambda item: item[1].has_stepped):
+            norm = measured[name].norm
+            if name == "g" and self.adversary and not self.adversary.generator_moves(step):
+                learner.discard()
+                updates[name] = Update(norm, fit.to(norm.dtype), self._unmeasured[0])
+                continue
+            updates[name] = learner.step(
+                limits[name],
+                scales[name],
+                fitness=Fitness(norm, fit),
+                measured=name == "g" and step % UPDATE_RATIO_EVERY == UPDATE_RATIO_EVERY - 1,
+            )
+            if name == "g" and self.ema:
+                self.ema.update(step, updates[name].applied)
+        return updates
 
-    def _changing(self) -> list[Tensor]:
-        """All that an update changes, the optimizer's state aside."""
-        average = self.ema.state_dict().values() if self.ema else ()
-        return [*self.generator.changing(), *average]
+    def _changing(self, learners: Sequence[Learner]) -> list[Tensor]:
+        """All that an update changes, the optimizers' state aside."""
+        average = self.ema.state_dict().values() if self.ema and self.generator in learners else ()
+        return [*(tensor for learner in learners for tensor in learner.changing()), *average]
 
-    def _accumulate(
-        self, batch: Batch, weights: Mapping[str, float], controls: Controls, measured: bool
-    ) -> Tensor:
+    def _accumulate(self, batch: Batch, step: int, controls: Controls) -> Tensor:
         """Forward and backward in micro-batches.
 
         Means over the samples of every loss and of the total, then the gradient norms at the output (NaN where
-        not measured; those of the first micro-batch otherwise).
+        not measured; those of the first micro-batch otherwise), then the numbers of the adversary.
         """
+        every = self._measure_losses_every
+        weights = self.loss_weights(step, controls)
+        measured = step % every == 0 if every else step == 0
         count = len(batch.lq)
         size = min(controls.micro_batch, count)
-        means: Tensor | None = None
+        sums: list[Tensor] = []
         at_output = self._unmeasured
         for lq, gt in zip(batch.lq.split(size), batch.gt.split(size), strict=True):
             inputs = self._forward(lq, gt)
             raw = {label: self.losses[label].module(inputs) for label in weights}
-            if measured and means is None:
+            if measured and not sums:
                 at_output = self._gradients_at_output(raw, inputs.output)
-            values = self._backward(raw, weights, len(lq) / count, controls.loss_scale)
-            means = values if means is None else means + values
-        assert means is not None
-        return torch.cat([means, at_output])
+            share = len(lq) / count
+            values = [self._backward(raw, weights, share, controls.loss_scale)]
+            if self.adversary:
+                values.append(self._backward_of_adversary(self.adversary, inputs, share, step))
+            sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
+        return torch.cat([sums[0], at_output, *sums[1:]])
 
     def _forward(self, lq: Tensor, gt: Tensor) -> LossInputs:
         lq, gt = self.arithmetic.images(lq), self.arithmetic.images(gt)
         with self.arithmetic.casting():
             output = (self._compiled or self.generator.net)(lq)
-        return LossInputs(output.to(self.arithmetic.dtype), gt, lq)
+        return LossInputs(
+            output.to(self.arithmetic.dtype),
+            gt,
+            lq,
+            judge=self.adversary.judge if self.adversary else None,
+            average=(lambda: self._average(lq)) if self.ema else None,
+        )
+
+    @torch.no_grad()
+    def _average(self, lq: Tensor) -> Tensor:
+        assert self.ema
+        with self.arithmetic.casting():
+            return self.ema.net(lq).to(self.arithmetic.dtype)
+
+    def _backward_of_adversary(
+        self, adversary: Adversary, inputs: LossInputs, share: float, step: int
+    ) -> Tensor:
+        """Its numbers; NaN where it does not play."""
+        if not adversary.plays_at(step):
+            return self._unmeasured[0].repeat(len(Adversary.NUMBERS))
+        return adversary.accumulate(inputs.gt, inputs.output.detach(), share=share, step=step)
 
     def _backward(
         self, raw: Mapping[str, Tensor], weights: Mapping[str, float], share: float, loss_scale: float
@@ -220,12 +282,13 @@ class SRModel:
 
     def set_learning_rates(self, time: float, factor: float) -> None:
         """Write the learning rates of a moment, see `Learner.set_learning_rate`."""
-        self.generator.set_learning_rate(time, factor)
+        for learner in self.learners.values():
+            learner.set_learning_rate(time, factor)
 
     @property
     def learning_rates(self) -> dict[str, float]:
         """The rates last written, per network."""
-        return {"g": self.generator.learning_rate}
+        return {name: learner.learning_rate for name, learner in self.learners.items()}
 
     @property
     def released(self) -> nn.Module:
@@ -251,6 +314,7 @@ class SRModel:
         self._snapshot = {
             "net": _copy(self.generator.net.state_dict()),
             "ema": _copy(self.ema.state_dict()) if self.ema else None,
+            "discriminator": _copy(self.adversary.learner.net.state_dict()) if self.adversary else None,
         }
 
     @property
@@ -259,12 +323,15 @@ class SRModel:
         return self._snapshot is not None
 
     def roll_back(self) -> None:
-        """Return to the last snapshot; the optimizer forgets what it learned since."""
+        """Return to the last snapshot; the optimizers forget what they learned since."""
         assert self._snapshot is not None, "no snapshot was taken"
         self.generator.net.load_state_dict(self._snapshot["net"])
         if self.ema:
             self.ema.load_state_dict(self._snapshot["ema"])
-        self.generator.forget_moments()
+        if self.adversary:
+            self.adversary.learner.net.load_state_dict(self._snapshot["discriminator"])
+        for learner in self.learners.values():
+            learner.forget_moments()
 
     def adopt(self, weights: Mapping[str, Tensor]) -> None:
         """Take weights as they are, for the network and its average."""
@@ -277,21 +344,27 @@ class SRModel:
         return {
             "generator": self.generator.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
+            "discriminator": self.adversary.learner.state_dict() if self.adversary else None,
             "numbers": self._numbers.state_dict(),
             "snapshot": self._snapshot,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave; an average that is new to the run begins at the weights."""
+        """Restore what `state_dict` gave.
+
+        An average that is new to the run begins at the weights, a discriminator that is new begins afresh.
+        """
         self.generator.load_state_dict(state["generator"])
         if self.ema:
             self.ema.load_state_dict(state["ema"] or state["generator"]["net"])
+        if self.adversary and state.get("discriminator"):
+            self.adversary.learner.load_state_dict(state["discriminator"])
         self._numbers.load_state_dict(state["numbers"])
         if state["snapshot"] is not None:
             self.take_snapshot()
             assert self._snapshot is not None
             for name, kept in self._snapshot.items():
-                for key, tensor in ((kept and state["snapshot"][name]) or {}).items():
+                for key, tensor in ((kept and state["snapshot"].get(name)) or {}).items():
                     kept[key].copy_(tensor)
 
 

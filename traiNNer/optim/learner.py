@@ -62,8 +62,9 @@ class Learner:
         self.net, self.optimizer = net, optimizer
         self._schedule = schedule
         self._peaks: list[float] = [group["lr"] for group in optimizer.param_groups]
-        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        device = self._parameters[0].device
+        self.parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
+        """Those that are trained."""
+        device = self.parameters[0].device
         self.scaler = _Scaler(device) if fp16 else None
         self._fused = has_device_skip(optimizer)
         self._unmeasured = torch.full((), float("nan"), device=device)
@@ -88,7 +89,7 @@ class Learner:
 
     def gradients(self) -> list[Tensor]:
         """The gradients that exist, in the order of the parameters."""
-        return [p.grad for p in self._parameters if p.grad is not None]
+        return [p.grad for p in self.parameters if p.grad is not None]
 
     def floating_buffers(self) -> list[Tensor]:
         """Buffers of the network that training may move, such as running means."""
@@ -97,7 +98,7 @@ class Learner:
     def changing(self) -> list[Tensor]:
         """All that a step changes, the optimizer's state aside; of buffers what `discard` puts back."""
         scaler = self.scaler.state_dict().values() if self.scaler else ()
-        return [*self._parameters, *self._buffers.kept, *scaler]
+        return [*self.parameters, *self._buffers.kept, *scaler]
 
     @torch.no_grad()
     def fitness(self, clip: Clip, loss_scale: float = 1.0) -> Fitness:
@@ -125,7 +126,7 @@ class Learner:
             fitness: What `fitness` measured, `fit` only where everything that moves together is.
             measured: Compare the weights before and after, which takes a copy of them.
         """
-        before = [p.detach().clone() for p in self._parameters] if measured else None
+        before = [p.detach().clone() for p in self.parameters] if measured else None
         norm, applied = fitness or self.fitness(clip, loss_scale)
         scale = self._scale(loss_scale)
         shrink = torch.where(norm <= clip.threshold, 1.0, clip.target / norm) if clip != NO_LIMIT else 1.0
@@ -148,7 +149,7 @@ class Learner:
 
     def _change_since(self, before: list[Tensor]) -> Tensor:
         length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before)))
-        torch._foreach_sub_(before, self._parameters)  # in place: the update cannot be undone any more
+        torch._foreach_sub_(before, self.parameters)  # in place: the update cannot be undone any more
         return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before))) / length
 
     def discard(self) -> None:
@@ -204,14 +205,14 @@ class Learner:
         if not self.has_stepped and not applied:  # the one host read: there are no moments yet to put back
             return
         self.has_stepped = True
-        tensors = [*self._parameters, *self._moments()]
+        tensors = [*self.parameters, *self._moments()]
         before = [tensor.clone() for tensor in tensors]
         self.optimizer.step()
         for tensor, old in zip(tensors, before, strict=True):
             torch.where(applied, tensor, old, out=tensor)
 
     def _moments(self) -> list[Tensor]:
-        states = [self.optimizer.state[p] for p in self._parameters if p in self.optimizer.state]
+        states = [self.optimizer.state[p] for p in self.parameters if p in self.optimizer.state]
         return [value for state in states for value in state.values() if isinstance(value, Tensor)]
 
 
