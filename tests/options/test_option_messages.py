@@ -66,6 +66,15 @@ CONTRADICTIONS = {
     "train: {total_iter: true}": "train.total_iter: should be a whole number (got True)",
     "train: {total_iter: 5, losses: 3}": "train.losses: should be a list (got 3)",
     "train: 3": "bad.yml:3:8: train: should be a mapping (key: value) (got 3)",
+    "train: {total_iter: 5, use_moa: true, moa_augs: [none, mixup]}": "each of the 2 moa_augs (got 5)",
+    "train: {total_iter: 5, use_moa: true, moa_augs: [none, none], moa_probs: [0.5, 0.5]}": "each mixture once",
+    "train: {total_iter: 5, use_moa: true, moa_augs: [none, downup], moa_probs: [0, 1]}": "(got 'downup')",
+    "train: {total_iter: 5, use_moa: true, moa_augs: [none, mixup], moa_probs: [0.5, 0.2]}": (
+        "moa_probs: should add up to 1 (got 0.7)"
+    ),
+    "train: {total_iter: 5, use_moa: true}\ndatasets: {train: {batch_size_per_gpu: 1}}": (
+        "train.use_moa: needs a batch of at least 2 samples"
+    ),
     "launcher: slurm": "launcher: should be 'none' or 'pytorch' (got 'slurm')",
     "name: ..": "should be a name for a folder",
 }

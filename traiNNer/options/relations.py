@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from traiNNer.options.draft import DERIVED, MISSING, Draft
-from traiNNer.options.tree import OPTIMIZER
+from traiNNer.options.tree import OPTIMIZER, TrainOptions
 from traiNNer.options.yaml_reader import Mark, Path
 from traiNNer.registry import did_you_mean
 
@@ -111,3 +111,30 @@ def _relate_train(draft: Draft) -> None:
     steps = draft.get(place)
     if isinstance(steps, list) and all(map(_whole, steps)) and steps != sorted(steps):
         draft.report(place, f"should rise (got {steps})")
+    if draft.get(("train", "use_moa")) is True:
+        _relate_mixtures(draft)
+
+
+def _relate_mixtures(draft: Draft) -> None:
+    names, chances = (_train_value(draft, key) for key in ("moa_augs", "moa_probs"))
+    if not (isinstance(names, list) and isinstance(chances, list)):
+        return  # the tree reports it
+    place = ("train", "moa_probs")
+    if len(names) != len(chances):
+        text = f"should hold a probability for each of the {len(names)} moa_augs (got {len(chances)})"
+        draft.report(place, text)
+    elif len(set(map(str, names))) < len(names):
+        draft.report(("train", "moa_augs"), f"should name each mixture once (got {names})")
+    elif all(isinstance(chance, int | float) for chance in chances) and abs(sum(chances) - 1) > 1e-3:
+        draft.report(place, f"should add up to 1 (got {round(sum(chances), 6)})")
+    data = draft.section(("datasets", "train"))
+    if _whole(data.get("batch_size_per_gpu")) == 1 and _whole(data.get("accum_iter", 1)) == 1:
+        draft.report(
+            ("train", "use_moa"), "needs a batch of at least 2 samples to mix (batch_size_per_gpu: 1)"
+        )
+
+
+def _train_value(draft: Draft, key: str) -> Any:
+    """A value of `train`, or its default where none is given."""
+    value = draft.get(("train", key))
+    return TrainOptions.model_fields[key].default if value in (MISSING, None) else value
