@@ -74,7 +74,9 @@ class _Draws:
         order = np.argsort(self._bits.random_raw(len(images)), kind="stable")
         partner = np.empty_like(order)
         partner[order] = np.roll(order, 1)
-        return torch.from_numpy(partner).to(images.device)
+        return torch.from_numpy(partner).to(
+            images.device, non_blocking=True
+        )  # or the host waits for the device
 
 
 class BatchAugmentation:

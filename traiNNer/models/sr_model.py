@@ -7,7 +7,7 @@ trainer reads once per window of steps.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from traiNNer.archs import NetworkFacts
 from traiNNer.control import Controls
+from traiNNer.data.batch_augmentation import BatchAugmentation
 from traiNNer.data.loader import Batch
 from traiNNer.losses import LossInputs
 from traiNNer.models.adversary import Adversary
@@ -61,6 +62,7 @@ class SRModel:
         losses: By label; the labels are the names of the log.
         adversary: The discriminator in training, or None.
         ema: The running average that validates, or None.
+        augment: Given the batch (LQ, GT) and the step, what to train on instead, or None.
         arithmetic: Device and precision.
         seed: Of the run; every step draws from (seed, step, rank).
         window: Steps between two readings of the numbers.
@@ -77,6 +79,7 @@ class SRModel:
         *,
         adversary: Adversary | None = None,
         ema: Ema | None,
+        augment: BatchAugmentation | None = None,
         arithmetic: Arithmetic,
         peers: Peers,
         seed: int,
@@ -86,6 +89,7 @@ class SRModel:
         compile_mode: str | None = None,
     ) -> None:
         self.generator, self.facts, self.ema, self.adversary = generator, facts, ema, adversary
+        self._augment = augment
         self._compiled = None
         if compile_mode:
             self._compiled = torch.compile(generator.net, mode=compile_mode, dynamic=False)
@@ -212,10 +216,9 @@ class SRModel:
         weights = self.loss_weights(step, controls)
         measured = step % every == 0 if every else step == 0
         count = len(batch.lq)
-        size = min(controls.micro_batch, count)
         sums: list[Tensor] = []
         at_output = self._unmeasured
-        for lq, gt in zip(batch.lq.split(size), batch.gt.split(size), strict=True):
+        for lq, gt in self._micro_batches(batch, step, min(controls.micro_batch, count)):
             inputs = self._forward(lq, gt)
             raw = {label: self.losses[label].module(inputs) for label in weights}
             if measured and not sums:
@@ -227,8 +230,17 @@ class SRModel:
             sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
         return torch.cat([sums[0], at_output, *sums[1:]])
 
+    def _micro_batches(self, batch: Batch, step: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """LQ and GT on the device; samples that are mixed come from the whole batch."""
+        images = self.arithmetic.images
+        if self._augment:
+            lq, gt = self._augment(images(batch.lq), images(batch.gt), step)
+            yield from zip(lq.split(size), gt.split(size), strict=True)
+        else:
+            for lq, gt in zip(batch.lq.split(size), batch.gt.split(size), strict=True):
+                yield images(lq), images(gt)
+
     def _forward(self, lq: Tensor, gt: Tensor) -> LossInputs:
-        lq, gt = self.arithmetic.images(lq), self.arithmetic.images(gt)
         with self.arithmetic.casting():
             output = (self._compiled or self.generator.net)(lq)
         return LossInputs(
