@@ -13,8 +13,11 @@ SMALL = {
     "paragonsr2_magic": {"num_feat": 16, "num_groups": 2, "num_blocks": 1},
     "paragonsr2_photo": {"num_feat": 16, "num_groups": 1, "num_blocks": 2},
     "paragonsr2_pro": {"num_feat": 16, "num_groups": 1, "num_blocks": 2},
+    "patchgan": {"ndf": 4, "n_layers": 2, "num_d": 2, "norm": "instance"},
     "realplksr": {"dim": 12, "n_blocks": 2, "kernel_size": 7},
     "span": {"feature_channels": 8},
+    "unetdiscriminatorsn": {"num_feat": 4},
+    "vggstylediscriminator": {"num_feat": 4, "input_size": 32},
 }
 """Options for networks whose defaults are too large to run in a test."""
 LIMIT = 120_000
@@ -39,6 +42,7 @@ BARE = {name: bare(spec_of(name)) for name in ALL}
 RUN = [name for name, net in BARE.items() if sum(p.numel() for p in net.parameters()) <= LIMIT]
 """The names whose instances are run; together they hold every class of module that any network has."""
 GENERATORS = [name for name in RUN if BARE[name].facts.kind == "generator"]
+DISCRIMINATORS = [name for name in RUN if BARE[name].facts.kind == "discriminator"]
 
 
 def build(name, **options):
@@ -58,6 +62,12 @@ def build(name, **options):
 def noise(*shape, seed=1):
     """A uniform random image, 0 to 1."""
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def run(net, image):
+    """What a network makes of an image, as one tensor: logits of several scales side by side, `(n, count)`."""
+    out = net(image)
+    return out if isinstance(out, torch.Tensor) else torch.cat([logits.flatten(1) for logits in out], dim=1)
 
 
 def assert_close(ours, theirs, tolerance=1e-5):

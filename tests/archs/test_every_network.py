@@ -6,7 +6,19 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
-from small_networks import ALL, BARE, GENERATORS, RUN, assert_close, bare, build, noise, spec_of
+from small_networks import (
+    ALL,
+    BARE,
+    DISCRIMINATORS,
+    GENERATORS,
+    RUN,
+    assert_close,
+    bare,
+    build,
+    noise,
+    run,
+    spec_of,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from traiNNer.archs import build_network, load_network
@@ -33,6 +45,7 @@ KINDS = [
 every = pytest.mark.parametrize("name", ALL)
 every_small = pytest.mark.parametrize("name", RUN)
 every_generator = pytest.mark.parametrize("name", GENERATORS)
+every_discriminator = pytest.mark.parametrize("name", DISCRIMINATORS)
 
 
 def _image(net, height=17, width=23, n=1):
@@ -46,16 +59,41 @@ def test_all_its_parts_are_run_by_some_small_instance(name):
     assert not missing, f"give {name} options in small_networks.SMALL that have these"
 
 
-@every
+@pytest.mark.parametrize("name", [name for name in ALL if BARE[name].facts.kind == "generator"])
 def test_output_size_is_scale_times_input_size(name):
-    spec, channels = spec_of(name), 3 if BARE[name].facts.kind == "generator" else 1
+    spec = spec_of(name)
     wanted = [{**spec, "scale": scale} for scale in (2, 3, 4)] if "scale" in spec else [spec]
     for variant in wanted if name in RUN else wanted[:1]:
         net, scale = bare(variant).eval(), variant.get("scale", 1)
         image = _image(net).to(next(net.parameters()).device)
         height, width = image.shape[2:]
         assert net.facts.scale == scale
-        assert net(image).shape == (1, channels, height * scale, width * scale)
+        assert net(image).shape == (1, 3, height * scale, width * scale)
+
+
+@every_discriminator
+@torch.no_grad()
+def test_a_discriminator_judges_by_maps_in_order_and_logits_of_one_channel_each(name):
+    net = build(name).eval()
+    image = _image(net, n=2)
+    maps = net.forward_features(image)
+    logits = [tap for key, tap in maps.items() if key.startswith("logits")]
+    assert next(reversed(maps)).startswith("logits")
+    assert all(tap.shape[:2] == (2, 1) for tap in logits)
+    assert all(tap.ndim == 4 for key, tap in maps.items() if not key.startswith("logits"))
+    assert torch.equal(torch.cat([tap.flatten(1) for tap in logits], dim=1), run(net, image).flatten(1))
+
+
+@every_discriminator
+@pytest.mark.parametrize("contrast", [0.0, 1.0])
+def test_a_gradient_penalty_is_finite_on_flat_images_too_and_moves_the_weights(name, contrast):
+    net = build(name).train()
+    image = (contrast * _image(net, n=2)).requires_grad_()
+    (slope,) = torch.autograd.grad(run(net, image).sum(), image, create_graph=True)
+    slope.square().sum().backward()
+    gradients = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert any(gradient.any() for gradient in gradients)
 
 
 @every
@@ -89,8 +127,9 @@ def test_odd_sizes_and_sizes_below_a_window_give_finite_output(name):
     net = build(name).eval()
     for height, width in ((17, 23), (1, 1), (5, 3), (16, 9)):
         image = _image(net, height, width)
-        out = net(image)
-        assert out.shape[-2:] == tuple(side * net.facts.scale for side in image.shape[-2:])
+        out = run(net, image)
+        if net.facts.kind == "generator":
+            assert out.shape[-2:] == tuple(side * net.facts.scale for side in image.shape[-2:])
         assert out.isfinite().all()
 
 
@@ -99,13 +138,13 @@ def test_odd_sizes_and_sizes_below_a_window_give_finite_output(name):
 def test_a_batch_of_two_equals_two_batches_of_one(name):
     net = build(name).eval()
     images = torch.cat([_image(net), _image(net).flip(3) * 0.3])
-    assert_close(net(images), torch.cat([net(image[None]) for image in images]))
+    assert_close(run(net, images), torch.cat([run(net, image[None]) for image in images]))
 
 
 @every_small
 def test_every_learned_parameter_gets_a_finite_gradient(name):
     net = build(name).train()
-    net(_image(net, n=2)).square().mean().backward()
+    run(net, _image(net, n=2)).square().mean().backward()
     for key, parameter in net.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None, key
@@ -120,7 +159,7 @@ def test_weights_survive_safetensors_bit_for_bit_and_metadata_rebuilds_the_netwo
     metadata = {"architecture": name, "options": json.dumps(net.options)}
     save_file(net.state_dict(), tmp_path / "net.safetensors", metadata)
     image = _image(net)
-    assert torch.equal(load_network(tmp_path / "net.safetensors")(image), net(image))
+    assert torch.equal(run(load_network(tmp_path / "net.safetensors"), image), run(net, image))
 
 
 @every_small
@@ -133,7 +172,7 @@ def test_names_and_shapes_tell_all_but_what_is_asked_for(name, tmp_path):
     guess = detector.infer(weights)
     overrides = {option: net.options[option] for option in (*guess.asks, *guess.assumed)}
     image = _image(net)
-    assert torch.equal(load_network(tmp_path / "net.safetensors", **overrides)(image), net(image))
+    assert torch.equal(run(load_network(tmp_path / "net.safetensors", **overrides), image), run(net, image))
     if guess.asks:
         with pytest.raises(ConfigError, match=guess.asks[0]):
             load_network(tmp_path / "net.safetensors")
@@ -144,8 +183,9 @@ def test_names_and_shapes_tell_all_but_what_is_asked_for(name, tmp_path):
 def test_channels_last_changes_nothing(name):
     net = build(name).eval()
     image = _image(net, n=2)
-    expected = net(image)
-    out = net.to(memory_format=torch.channels_last)(image.contiguous(memory_format=torch.channels_last))
+    expected = run(net, image)
+    net.to(memory_format=torch.channels_last)
+    out = run(net, image.contiguous(memory_format=torch.channels_last))
     assert_close(out, expected)
 
 
@@ -154,8 +194,8 @@ def test_channels_last_changes_nothing(name):
 def test_bfloat16_is_finite_and_near(name):
     net = build(name).eval()
     image = _image(net)
-    expected = net(image)
-    out = net.bfloat16()(image.bfloat16())
+    expected = run(net, image)
+    out = run(net.bfloat16(), image.bfloat16())
     assert out.dtype == torch.bfloat16
     assert out.isfinite().all()
     assert_close(out.float(), expected, 0.1)
@@ -167,11 +207,11 @@ def test_a_deep_copy_computes_the_same_and_shares_nothing(name):
     net = build(name).eval()
     twin = copy.deepcopy(net)
     image = _image(net)
-    expected = net(image)
-    assert torch.equal(twin(image), expected)
+    expected = run(net, image)
+    assert torch.equal(run(twin, image), expected)
     for parameter in twin.parameters():
         parameter.zero_()
-    assert torch.equal(net(image), expected)
+    assert torch.equal(run(net, image), expected)
 
 
 @every_small
