@@ -31,7 +31,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from traiNNer.data.demo import make_demo_data
 from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.data.sources import PairedImageDataset
-from traiNNer.engine.build import WINDOW, Parts, build_parts
+from traiNNer.engine.build import Parts, build_parts
+from traiNNer.engine.build_model import WINDOW
 from traiNNer.engine.check import check_parts
 from traiNNer.engine.derive import derive
 from traiNNer.engine.device import choose_device, configure_torch

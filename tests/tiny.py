@@ -192,7 +192,7 @@ def make_trainer(
         checkpointer=Checkpointer(folder),
         facts=FACTS_OF_RUN,
         best_weights=folder.models / "net_g_best.safetensors",
-        metadata={"architecture": "tiny"},
+        metadata={"g": {"architecture": "tiny"}},
     )
 
 

@@ -172,6 +172,9 @@ class WindowEvent(Plain):
     """Share of the time spent waiting for data, 0 to 1."""
     amp_scale: float
     """Scale of the fp16 gradient scaler; 1 in other precisions."""
+    discriminator: dict[str, list[float]] = field(default_factory=dict)
+    """Its loss (`l_d`), penalty (`l_d_penalty`, NaN where it was not due) and mean logits for ground truth and
+    output (`out_d_real`, `out_d_fake`); empty where it did not train."""
 
     @property
     def samples_per_second(self) -> float:

@@ -73,7 +73,7 @@ REQUESTS = {
     "datasets.val.meta_info=x.txt": "datasets.val.meta_info",
     "datasets.val.io_backend={type: lmdb}": "datasets.val.io_backend",
     "datasets.val.sinc_prob=0.1": "datasets.val.sinc_prob",
-    "train.use_moa=true": "train.use_moa",
+    "train.moa_debug=true": "train.moa_debug",
     "train.adaptive_d=true": "train.adaptive_d",
     "train.eco={enabled: true}": "train.eco",
     "train.ema_switch_iter=5": "train.ema_switch_iter",
@@ -90,7 +90,7 @@ def test_asking_for_a_missing_feature_is_answered_not_supported_yet(load, overri
 def test_settings_of_a_feature_that_is_switched_off_ask_for_nothing(load):
     load(
         "high_order_degradation: false\nblur_prob: 0.5\n",
-        train="use_moa: false\nmoa_probs: [1]",
+        train="use_moa: false\nmoa_probs: [1]\nmoa_debug: false\nmoa_debug_limit: 5",
     )
 
 

@@ -127,6 +127,7 @@ class _Trial:
         eager = options.with_derived({BATCH: 1, "use_compile": False})
         parts = build_parts(eager, Processes(), device, train_set, val_sets)
         self._model, self._lq_size, self._scale = parts.model, parts.controls.lq_size, options.scale
+        self._step = parts.settled_from  # of the step that computes every loss
         self._memory = memory_source(device)
         if self.peak(1) is None:  # it makes the optimizer's state too
             raise ConfigError(
@@ -140,7 +141,7 @@ class _Trial:
         lq, gt = (torch.randint(256, (size, s, s, 3), dtype=torch.uint8) for s in (side, side * self._scale))
         self._memory.restart()
         try:
-            self._model.optimize_parameters(Batch(lq, gt), 0, Controls(size, size, side))
+            self._model.optimize_parameters(Batch(lq, gt), self._step, Controls(size, size, side))
         except BatchTooLarge:
             return None
         self._model.read_numbers()

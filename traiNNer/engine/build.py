@@ -1,4 +1,4 @@
-"""From options to parts: networks, losses, data, automations as the options describe them.
+"""From options to everything that computes: model, data, controls, automations, validation.
 
 What is wrong with a description is found before, by `engine.check`.
 """
@@ -6,48 +6,34 @@ What is wrong with a description is found before, by `engine.check`.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
-from traiNNer.archs import NETWORKS, NetworkFacts, build_network
-from traiNNer.archs.loading import load_weights, read_weights
 from traiNNer.automations import Supervisor
-from traiNNer.automations.loss_schedule import LossSchedule
-from traiNNer.automations.lr_decisions import ScheduleFallback
 from traiNNer.control import Controls, RunFacts
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.sources import PairedImageDataset
-from traiNNer.engine.automate import (
-    LEARNING_RATE,
-    LOSS_SCHEDULING,
-    build_supervisor,
-    chosen,
-    configured_controls,
-    set_starting_controls,
+from traiNNer.engine.automate import build_supervisor, configured_controls, set_starting_controls
+from traiNNer.engine.build_model import (
+    WINDOW,
+    BuiltLoss,
+    build_model,
+    build_schedule,
+    released_metadata,
+    training,
 )
-from traiNNer.engine.check import SCHEDULE_KEYS, loss_spec, metric_spec
+from traiNNer.engine.check import metric_spec
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.progress import Plan
 from traiNNer.engine.validation import ValidationSet, Validator
-from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS
 from traiNNer.models.arithmetic import Arithmetic
-from traiNNer.models.sr_model import SRModel, WeightedLoss
-from traiNNer.optim.ema import Ema
-from traiNNer.optim.learner import Learner
-from traiNNer.optim.optimizers import build_optimizer
-from traiNNer.optim.schedules import SCHEDULES, ReduceLROnPlateau, Schedule, warmup
-from traiNNer.options import Options, TrainOptions
-from traiNNer.registry import ConfigError, normalise
-
-_log = logging.getLogger(__name__)
-
-WINDOW = 10  # steps between two readings of the device's numbers
+from traiNNer.models.sr_model import SRModel
+from traiNNer.optim.schedules import ReduceLROnPlateau, Schedule
+from traiNNer.options import Options
+from traiNNer.registry import ConfigError
 
 
 @dataclass(frozen=True)
@@ -63,27 +49,10 @@ class Parts:
     supervisor: Supervisor
     facts: RunFacts
     validator: Validator | None
-    metadata: dict[str, str]
-
-
-class BuiltLoss(NamedTuple):
-    """A loss with what the options say of its weight."""
-
-    module: nn.Module
-    weight: float
-    schedule: LossSchedule
-
-    def weighted(self) -> WeightedLoss:
-        """As the model wants it."""
-        return WeightedLoss(self.module, lambda step: self.schedule.weight(step, self.weight))
-
-
-def arithmetic(options: Options, device: torch.device) -> Arithmetic:
-    """Device and precision of a run."""
-    low = torch.bfloat16 if options.amp_bf16 or device.type == "cpu" else torch.float16
-    return Arithmetic(
-        device, autocast=low if options.use_amp else None, channels_last=options.use_channels_last
-    )
+    metadata: dict[str, dict[str, str]]
+    """Per network, what its files of weights say about themselves."""
+    settled_from: int
+    """Step from which every loss is on, with the weight that it keeps."""
 
 
 def build_validator(
@@ -107,76 +76,6 @@ def build_validator(
     )
 
 
-def build_generator(options: Options, numbers: Arithmetic) -> nn.Module:
-    """The network to train, with pretrained weights where the options name a file."""
-    assert options.network_g is not None
-    net = build_network({"scale": options.scale, **options.network_g})
-    path = options.path.pretrain_network_g
-    if path:
-        weights, _ = read_weights(path, options.path.param_key_g)
-        for line in load_weights(net, weights, strict=options.path.strict_load_g):
-            _log.warning("%s: %s", path, line)
-    net = net.to(numbers.device)
-    if numbers.channels_last:
-        net = net.to(memory_format=torch.channels_last)
-    return net
-
-
-def training(options: Options) -> TrainOptions:
-    """The section `train`, which training needs."""
-    if options.train is None:
-        raise ConfigError("train: is required for training")
-    return options.train
-
-
-def build_learner(options: Options, net: nn.Module, schedule: Schedule, numbers: Arithmetic) -> Learner:
-    """The generator with its optimizer."""
-    train = training(options)
-    trained = [p for p in net.parameters() if p.requires_grad]
-    optimizer = build_optimizer(train.optim_g or {}, trained)
-    return Learner(
-        net,
-        optimizer,
-        lambda time: schedule(time) * warmup(time, train.warmup_iter),
-        fp16=numbers.autocast == torch.float16,
-    )
-
-
-def build_losses(options: Options, device: torch.device) -> dict[str, BuiltLoss]:
-    """The losses by label: the `name` given, else the type without "Loss", numbered where it comes twice."""
-    losses: dict[str, BuiltLoss] = {}
-    for index, spec in enumerate(training(options).losses):
-        base = spec.get("name") or normalise(LOSSES.own_name(spec["type"])).removesuffix("loss")
-        taken = sum(label == base or label.startswith(f"{base}_") for label in losses)
-        label = f"{base}_{taken + 1}" if taken else base
-        try:
-            schedule = LossSchedule(**{key: spec[key] for key in SCHEDULE_KEYS if key in spec})
-        except ValueError as error:
-            raise ConfigError(f"train.losses.{index}: {error}") from error
-        module = LOSSES.build(loss_spec(spec)).to(device)
-        losses[label] = BuiltLoss(module, float(spec.get("loss_weight", 1.0)), schedule)
-    if not any(loss.schedule.weight(0, loss.weight) for loss in losses.values()):
-        raise ConfigError("train.losses: no loss is on at the first step")
-    return losses
-
-
-def build_schedule(options: Options) -> Schedule:
-    """The base schedule: the user's, or the peak rate throughout."""
-    train = training(options)
-    spec = train.scheduler or _fallback_schedule(options)
-    rate = float((train.optim_g or {}).get("lr", 1e-3))
-    return SCHEDULES.build(spec, base_lr=rate, total_iter=train.total_iter)
-
-
-def _fallback_schedule(options: Options) -> Mapping[str, Any]:
-    """Without a scheduler: the peak rate throughout, or what the learning-rate automation falls back to."""
-    spec = chosen(options).get(LEARNING_RATE)
-    if spec is None:
-        return {"type": "constant"}
-    fallback = ScheduleFallback(**spec.get("fallback", {}))
-    return {"type": fallback.scheduler_type, **fallback.scheduler_params}
-
-
 def build_parts(
     options: Options,
     processes: Processes,
@@ -186,33 +85,13 @@ def build_parts(
 ) -> Parts:
     """Everything that computes. `auto` must have been replaced by values."""
     train, data = training(options), options.datasets["train"]
-    seed = int(options.manual_seed)
-    numbers = arithmetic(options, device)
-    torch.manual_seed(seed)
-    net = build_generator(options, numbers)
     schedule = build_schedule(options)
-    ema = None
-    if train.ema_decay > 0:
-        ema = Ema(net, train.ema_decay, train.ema_power, train.ema_update_after_step)
-    losses = build_losses(options, device)
-    facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
-    model = SRModel(
-        build_learner(options, net, schedule, numbers),
-        facts,
-        {label: loss.weighted() for label, loss in losses.items()},
-        ema=ema,
-        arithmetic=numbers,
-        peers=processes,
-        seed=seed,
-        rank=processes.rank,
-        window=WINDOW,
-        compile_mode=options.compile_mode if options.use_compile else None,
-        measure_losses_every=16 if LOSS_SCHEDULING in chosen(options) else 500,
-    )
+    model, losses = build_model(options, processes, device, schedule)
+    numbers = model.arithmetic
     controls = configured_controls(options)
     loader = TrainLoader(
         train_set,
-        seed,
+        int(options.manual_seed),
         num_workers=int(data.num_worker_per_gpu),
         rank=processes.rank,
         world_size=processes.world_size,
@@ -235,8 +114,19 @@ def build_parts(
     plateau = schedule if isinstance(schedule, ReduceLROnPlateau) else None
     if plateau:
         _check_plateau(plateau, validator)
-    about = released_metadata(options, net)
-    return Parts(model, loader, controls, plan, schedule, plateau, supervisor, known, validator, about)
+    return Parts(
+        model,
+        loader,
+        controls,
+        plan,
+        schedule,
+        plateau,
+        supervisor,
+        known,
+        validator,
+        metadata=released_metadata(options, model),
+        settled_from=settled_from,
+    )
 
 
 def _check_plateau(plateau: ReduceLROnPlateau, validator: Validator | None) -> None:
@@ -269,7 +159,9 @@ def run_facts(
         total_iter=train.total_iter,
         batch=plan.samples_per_step // processes.world_size,
         world_size=processes.world_size,
-        learning_rates={"g": model.generator.optimizer.param_groups[0]["lr"]},
+        learning_rates={
+            name: learner.optimizer.param_groups[0]["lr"] for name, learner in model.learners.items()
+        },
         optimizer=type(model.generator.optimizer).__name__,
         precision=model.arithmetic.precision,
         ema_decay=train.ema_decay,
@@ -287,14 +179,3 @@ def run_facts(
             "lq_size": str(options.datasets["train"].lq_size),
         },
     )
-
-
-def released_metadata(options: Options, net: nn.Module) -> dict[str, str]:
-    """What a file of weights says about itself: enough for `load_network` to rebuild the network."""
-    assert options.network_g is not None
-    return {
-        "architecture": NETWORKS.own_name(options.network_g["type"]),
-        "options": json.dumps(net.options),
-        "scale": str(options.scale),
-        "name": options.name,
-    }

@@ -14,6 +14,7 @@ from traiNNer.archs import NETWORKS
 from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.engine.automate import LOSS_SCHEDULING, check_automation
 from traiNNer.losses import LOSSES
+from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.metrics import METRICS
 from traiNNer.optim.optimizers import check_optimizer
 from traiNNer.optim.schedules import SCHEDULES
@@ -33,8 +34,6 @@ def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
     train, val = _mapping(raw.get("train")), _mapping(raw.get("val"))
     problems = [p.below("network_g") for p in _check_generator(raw)]
     problems += _check_sets(_mapping(raw.get("datasets")))
-    if raw.get("network_d"):
-        problems.append(Problem(("network_d",), "adversarial training is not supported yet"))
     problems += [p.below("train", "optim_g") for p in check_optimizer(_mapping(train.get("optim_g")))]
     if scheduler := _mapping(train.get("scheduler")):
         problems += [
@@ -45,6 +44,7 @@ def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
         problems.append(Problem(("train",), "needs at least one entry in losses, such as {type: L1Loss}"))
     for index, spec in enumerate(losses if isinstance(losses, list) else []):
         problems += [p.below("train", "losses", index) for p in _check_loss(_mapping(spec))]
+    problems += _check_adversary(raw, train)
     for label, spec in _mapping(val.get("metrics")).items():
         problems += [p.below("val", "metrics", label) for p in METRICS.check(metric_spec(label, spec))]
     return [*problems, *_check_automations(train)]
@@ -84,6 +84,32 @@ def _check_loss(spec: Mapping[str, Any]) -> list[Problem]:
     return LOSSES.check(loss_spec(spec))
 
 
+def _check_adversary(raw: Mapping[str, Any], train: Mapping[str, Any]) -> Iterator[Problem]:
+    """A discriminator and the losses that ask it belong together."""
+    losses = train.get("losses")
+    specs = losses if isinstance(losses, list) else []
+    parts = [LOSSES.find(str(_mapping(spec).get("type", ""))) for spec in specs]
+    asking = [index for index, part in enumerate(parts) if getattr(part, "judged", False)]
+    playing = [i for i in asking if isinstance(part := parts[i], type) and issubclass(part, AdversarialLoss)]
+    for index in playing[1:]:
+        yield Problem(
+            ("train", "losses", index), "is a second adversarial loss; a discriminator plays for one"
+        )
+    if spec := _mapping(raw.get("network_d")):
+        yield from (problem.below("network_d") for problem in _check_network(spec, enlarges=False))
+        if not playing:
+            yield Problem(
+                ("network_d",), "no loss trains it; add {type: GANLoss, loss_weight: 0.1} to train.losses"
+            )
+        if optimizer := _mapping(train.get("optim_d")):
+            yield from (problem.below("train", "optim_d") for problem in check_optimizer(optimizer))
+        return
+    for index in asking:
+        yield Problem(
+            ("train", "losses", index), "needs a discriminator; add network_d, such as {type: munet}"
+        )
+
+
 def _check_generator(raw: Mapping[str, Any]) -> Iterator[Problem]:
     spec = _mapping(raw.get("network_g"))
     if not spec:
@@ -91,7 +117,16 @@ def _check_generator(raw: Mapping[str, Any]) -> Iterator[Problem]:
             (), f"is required, such as {{type: paragonsr2_nano}}; known: {', '.join(NETWORKS.names())}"
         )
         return
-    yield from NETWORKS.check({"scale": raw.get("scale", 4), **spec})
+    yield from _check_network({"scale": raw.get("scale", 4), **spec}, enlarges=True)
+
+
+def _check_network(spec: Mapping[str, Any], *, enlarges: bool) -> list[Problem]:
+    """Generators have a scale and discriminators have none."""
+    name = str(spec.get("type", ""))
+    if NETWORKS.find(name) and ("scale" in NETWORKS.parameters(name)) != enlarges:
+        kinds = ("discriminator", "generator") if enlarges else ("generator", "discriminator")
+        return [Problem(("type",), f"{name} is a {kinds[0]}, not a {kinds[1]}")]
+    return NETWORKS.check(spec)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from traiNNer.data.sources import Pixels
 _LAYOUT = {
     "Run": {
         "Losses": r"train/loss/",
+        "Discriminator": r"train/discriminator/",
         "Learning rate": r"control/lr_[a-z]$",
         "Gradient norm": r"train/grad_norm/",
         "Steps per second": r"system/it_per_s$",

@@ -212,6 +212,8 @@ class Health:
             interval.norms.setdefault(net, []).append(norms[row])
             interval.skipped[net] = interval.skipped.get(net, 0) + (not event.applied[net][row])
         for net, clip in controls.clip.items():
+            if net not in event.grad_norm:  # the discriminator does not train yet
+                continue
             clipped = not event.grad_norm[net][row] <= clip.threshold
             interval.clipped[net] = interval.clipped.get(net, 0) + clipped
             if net == "g":

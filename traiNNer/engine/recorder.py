@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -29,6 +30,7 @@ from traiNNer.engine.validation import Shown
 _log = logging.getLogger(__name__)
 
 _STRIPS = 4  # images of each validation set that the dashboard shows
+_CRITIC = ("l_d", "out_d_real", "out_d_fake")  # of the log line
 _STRIP_SIDE = 384  # pixels of each that it shows, from the middle
 
 
@@ -39,7 +41,8 @@ class _Pending(Plain):
     steps: int = 0
     losses: dict[str, float] = field(default_factory=dict)
     """Sums over those steps, `total` included."""
-    norms: dict[str, float] = field(default_factory=dict)
+    norms: dict[str, list[float]] = field(default_factory=dict)
+    discriminator: dict[str, list[float]] = field(default_factory=dict)
     skipped: int = 0
 
 
@@ -208,14 +211,16 @@ class Recorder:
         pending.steps += 1
         for label, values in [*event.losses.items(), ("total", event.total)]:
             pending.losses[label] = pending.losses.get(label, 0.0) + values[row]
-        for net, values in event.grad_norm.items():
-            pending.norms[net] = pending.norms.get(net, 0.0) + values[row]
+        for of, values in ((pending.norms, event.grad_norm), (pending.discriminator, event.discriminator)):
+            for name, steps in values.items():
+                of.setdefault(name, []).append(steps[row])
         pending.skipped += not all(applied[row] for applied in event.applied.values())
 
     def _training_record(self, step: int, event: WindowEvent, controls: Controls) -> None:
         pending, self._pending = self._pending, _Pending()
         losses = {label: total / pending.steps for label, total in pending.losses.items()}
-        norms = {net: total / pending.steps for net, total in pending.norms.items()}
+        norms = {net: fmean(values) for net, values in pending.norms.items()}
+        critic = _means(pending.discriminator)
         speed = {
             "it_per_s": self._speed.iterations,
             "samples_per_s": self._speed.samples,
@@ -223,16 +228,20 @@ class Recorder:
             "memory": event.memory_peak,
         }
         record = {"iter": step, "kind": "train", "loss": losses, "lr": event.lr, "grad_norm": norms}
+        if critic:
+            record["discriminator"] = critic
         self._journals["metrics"].append({**record, "skipped": pending.skipped, "speed": speed})
         wrong = [label for label, value in losses.items() if not math.isfinite(value)]
         if "total" in wrong:
             text = "Iteration %s: loss not finite (%s); %d of the last %d steps were skipped"
             _log.warning(text, f"{step:,}", ", ".join(wrong), pending.skipped, pending.steps)
         message = self._line(step, event.lr, losses["total"])
+        message += "".join(f"  {name} {critic.get(name, math.nan):+.3f}" for name in _CRITIC if critic)
         _log.info("%s", message, extra={"routine": True})
         if self._dashboard:
             scalars = {f"train/loss/{label}": value for label, value in losses.items()}
             scalars |= {f"train/grad_norm/{net}": value for net, value in norms.items()}
+            scalars |= {f"train/discriminator/{name}": value for name, value in critic.items()}
             scalars |= {f"control/lr_{net}": rate for net, rate in event.lr.items()}
             scalars |= {f"system/{name}": value for name, value in speed.items()}
             self._dashboard.scalars(step, scalars | control_scalars(controls))
@@ -245,6 +254,12 @@ class Recorder:
             f"data wait {self._speed.data_wait:.0%}  ETA {left}  loss {loss:.4e}  lr {lr['g']:.2e}"
         )
         return f"{line}  {self._scores}" if self._scores else line
+
+
+def _means(lists: Mapping[str, list[float]]) -> dict[str, float]:
+    """Of what was measured; NaN stands for a step in which it was not."""
+    measured = {name: [x for x in values if not math.isnan(x)] for name, values in lists.items()}
+    return {name: fmean(values) for name, values in measured.items() if values}
 
 
 def decision_record(step: int, proposal: Proposal) -> dict[str, Any]:

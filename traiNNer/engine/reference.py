@@ -12,7 +12,7 @@ from typing import Any
 
 from traiNNer.archs import NETWORKS
 from traiNNer.engine import docstrings
-from traiNNer.engine.check import LOSSES_NOT_YET, check_parts
+from traiNNer.engine.check import LOSSES_NOT_YET
 from traiNNer.engine.schema import schema
 from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS
@@ -292,8 +292,5 @@ def _not_yet() -> Iterator[str]:
     ]
     missing = [name for name in LOSSES_NOT_YET if LOSSES.find(f"{name}loss") is None]
     rows += [("`train.losses`", _listed(missing))] if missing else []
-    adversarial = check_parts({"network_d": {"type": "munet"}})
-    if any(problem.path == ("network_d",) for problem in adversarial):
-        rows.append(("top level", "`network_d`, and with it `train.optim_d`"))
     rows.append(("`datasets.*.type`", "all but `PairedImageDataset`"))
     yield _rows(("where", "options"), rows)

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from traiNNer.archs import NetworkFacts, load_network
 from traiNNer.control import ValidationEvent
 from traiNNer.data.image_io import write_image
-from traiNNer.engine.build import arithmetic, build_generator, build_validator
+from traiNNer.engine.build import build_validator
+from traiNNer.engine.build_model import arithmetic, build_generator
 from traiNNer.engine.check import check_test_parts
 from traiNNer.engine.device import choose_device, configure_torch
 from traiNNer.engine.distributed import Processes

@@ -81,7 +81,7 @@ class Trainer:
         checkpointer: Only on the main process.
         facts: What the automations know; the key of learned patterns.
         best_weights: Where the best weights are kept.
-        metadata: What released weights say about themselves.
+        metadata: What released weights say about themselves, per network.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Trainer:
         checkpointer: Checkpointer | None,
         facts: RunFacts,
         best_weights: Path,
-        metadata: Mapping[str, str],
+        metadata: Mapping[str, Mapping[str, str]],
     ) -> None:
         self.model, self.loader, self.controls, self.plan = model, loader, controls, plan
         self._configured = deepcopy(controls)
@@ -233,6 +233,7 @@ class Trainer:
                 seconds=seconds,
                 data_wait=wait / seconds if seconds else 0.0,
                 amp_scale=numbers.amp_scale,
+                discriminator=numbers.discriminator,
             )
         )
 
@@ -394,15 +395,19 @@ class Trainer:
         self._save_weights(f"net_g_{step}", averaged=False)
         if self.model.ema:
             self._save_weights(f"net_g_ema_{step}")
+        if self.model.adversary:
+            net = self.model.adversary.learner.net
+            about = {**self._metadata["d"], "iteration": str(step)}
+            self._checkpointer.save_weights(f"net_d_{step}", net.state_dict(), about)
         self._checkpointer.save_state(step, self.state_dict())
-        self._checkpointer.drop_old_weights(("net_g", "net_g_ema"))
+        self._checkpointer.drop_old_weights(("net_g", "net_g_ema", "net_d"))
         _log.info("Saved iteration %s", f"{step:,}", extra={"routine": True})
 
     def _save_weights(self, name: str, *, averaged: bool = True) -> None:
         if self._checkpointer is None:
             return
         net = self.model.released if averaged else self.model.generator.net
-        about = {**self._metadata, "iteration": str(self.progress.step)}
+        about = {**self._metadata["g"], "iteration": str(self.progress.step)}
         if self.progress.validated == self.progress.step and self.progress.best is not None:
             about["best_score"] = repr(self.progress.best)
         self._checkpointer.save_weights(name, net.state_dict(), about)

@@ -39,6 +39,7 @@ class AdversarialLoss(nn.Module):
     """
 
     pixel: ClassVar[bool] = False
+    judged: ClassVar[bool] = True
     gt_penalty: float = 0.0
     """Weight of half the squared gradient of the logits with respect to the ground truth (R1)."""
     output_penalty: float = 0.0

@@ -95,8 +95,7 @@ FEATURES = (
     Feature(("path",), {
         "pretrain_network_g_teacher": None, "pretrain_network_ae_path": None, "pretrain_network_g_ema": None,
         "pretrain_network_ae": None, "pretrain_network_ae_ema": None, "pretrain_network_ae_decoder": None,
-        "pretrain_network_ae_decoder_ema": None, "pretrain_network_d": None, "param_key_d": None,
-        "strict_load_d": True, "ignore_resume_networks": [],
+        "pretrain_network_ae_decoder_ema": None, "ignore_resume_networks": [],
     }),
     Feature(("train",), {
         "optim_ae": None, "ema_switch_iter": 0, "restart_scheduler": False,
@@ -105,10 +104,7 @@ FEATURES = (
     Feature(("train",), {
         "adaptive_d": False, "adaptive_d_ema_decay": 0.999, "adaptive_d_threshold": 1.02,
     }, ("train", "adaptive_d")),
-    Feature(("train",), {
-        "use_moa": False, "moa_augs": ["none", "mixup", "cutmix", "resizemix"],
-        "moa_probs": [0.4, 0.084, 0.084, 0.084, 0.348], "moa_debug": False, "moa_debug_limit": 100,
-    }, ("train", "use_moa")),
+    Feature(("train",), {"moa_debug": False, "moa_debug_limit": 100}, ("train", "moa_debug")),
     Feature(("logger",), {"wandb": {"resume_id": None, "project": None}}),
 )  # fmt: skip
 

@@ -143,6 +143,12 @@ class PathOptions(Section):
     """Key that holds the weights inside a .pth file; found by itself by default."""
     strict_load_g: bool = True
     """Refuse weights whose names or shapes differ; false: load what fits and list the rest."""
+    pretrain_network_d: str | None = None
+    """Weights to start the discriminator from."""
+    param_key_d: str | None = None
+    """As `param_key_g`."""
+    strict_load_d: bool = True
+    """As `strict_load_g`."""
     resume_state: str | None = None
     """Training state to go on from."""
 
@@ -155,7 +161,14 @@ class TrainOptions(Section):
     optim_g: OptimizerSpec = OPTIMIZER
     """Optimizer of the generator: `type`, `lr` (peak learning rate) and the parameters of that type."""
     optim_d: OptimizerSpec | None = None
-    """Optimizer of the discriminator."""
+    """Optimizer of the discriminator; by default as `optim_g`. The scheduler and the warm-up are for both."""
+    net_d_start_iter: Size | None = None
+    """First step at which the discriminator trains, and before which no loss asks it; by default it trains while
+    one is on (see `start_iter` of losses)."""
+    net_d_iters: Count = 1
+    """Steps of the discriminator for each update of the generator, which is held still in between."""
+    net_d_reg_every: Count = 1
+    """Steps between gradient penalties of the discriminator, which weigh as many times as much."""
     scheduler: Spec | None = None
     """How the learning rate goes over the run; constant by default."""
     warmup_iter: Annotated[Whole, Field(ge=-1)] = -1
@@ -172,6 +185,16 @@ class TrainOptions(Section):
     """Largest L2 norm of a network's gradient, 1.0 by default; a ceiling for adaptive clipping where given."""
     losses: list[LossSpec] = []
     """Losses: each a `type`, a `loss_weight` (1 by default) and the parameters of that type."""
+    use_moa: bool = False
+    """Mix the samples of each batch by one of `moa_augs`, drawn anew every step."""
+    moa_augs: list[Literal["none", "mixup", "cutmix", "resizemix", "cutblur"]] = [
+        "none", "mixup", "cutmix", "resizemix", "cutblur",
+    ]  # fmt: skip
+    """What a step may do to its batch, with `use_moa`. `mixup` fades samples into each other; `cutmix` and
+    `resizemix` paste a part or the whole of another one; `cutblur` puts the clean image at the size of the LQ
+    into a part of the LQ."""
+    moa_probs: list[Annotated[float, Field(ge=0)]] = [0.4, 0.084, 0.084, 0.084, 0.348]
+    """Probability of each of `moa_augs`; together 1."""
     training_automations: dict[str, dict[str, Any]] = {}
     """Automations by class name, each with `enabled` and its options."""
     dynamic_loss_scheduling: dict[str, Any] | None = None
@@ -265,7 +288,7 @@ class Options(Section):
     network_g: Spec | None = None
     """The generator: `type` and the parameters of that type."""
     network_d: Spec | None = None
-    """The discriminator."""
+    """The discriminator: `type` and the parameters of that type. An adversarial loss has to ask it."""
     path: PathOptions = PathOptions()
     """Folders and files."""
     train: TrainOptions | None = None
