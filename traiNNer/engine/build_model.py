@@ -18,6 +18,7 @@ from traiNNer.archs import NETWORKS, NetworkFacts, build_network
 from traiNNer.archs.loading import load_weights, read_weights
 from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.automations.lr_decisions import ScheduleFallback
+from traiNNer.data.batch_augmentation import BatchAugmentation
 from traiNNer.engine.automate import LEARNING_RATE, LOSS_SCHEDULING, chosen
 from traiNNer.engine.check import SCHEDULE_KEYS, loss_spec
 from traiNNer.engine.distributed import Processes
@@ -126,6 +127,7 @@ def build_model(options: Options, processes: Processes, device: torch.device, sc
         {label: loss.weighted() for label, loss in losses.items()},
         adversary=build_adversary(options, losses, schedule, numbers),
         ema=ema,
+        augment=build_augmentation(train, seed, processes.rank),
         arithmetic=numbers,
         peers=processes,
         seed=seed,
@@ -135,6 +137,13 @@ def build_model(options: Options, processes: Processes, device: torch.device, sc
         measure_losses_every=16 if LOSS_SCHEDULING in chosen(options) else 500,
     )
     return Model(model, losses)
+
+
+def build_augmentation(train: TrainOptions, seed: int, rank: int) -> BatchAugmentation | None:
+    """What mixes the samples of a batch, or None."""
+    if not train.use_moa:
+        return None
+    return BatchAugmentation(dict(zip(train.moa_augs, train.moa_probs, strict=True)), seed=seed, rank=rank)
 
 
 def build_generator(options: Options, numbers: Arithmetic) -> nn.Module:
