@@ -1,78 +1,361 @@
-"""The cache of decoded pairs: the same pixels as the files, decoded once for all processes."""
+"""Caches of decoded images: the same samples with and without, made once, and never in the way of a run."""
 
+import errno
+import os
 import pickle
+import resource
+import shutil
+import threading
+from collections import namedtuple
+from contextlib import contextmanager
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from traiNNer.data.cache import SharedPairs
-from traiNNer.data.demo import make_demo_data
-from traiNNer.data.image_io import read_image, write_image
+from traiNNer.data import disk_cache, pixel_file
+from traiNNer.data.cache import SharedImages
+from traiNNer.data.caching import NO_CACHE, CacheSettings
+from traiNNer.data.image_io import ImageError, read_image, write_image
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.sources import PairedImageDataset
+from traiNNer.registry import ConfigError
+
+MEMORY = 2**30
+RAM = CacheSettings("ram", MEMORY, MEMORY)
+DISK = CacheSettings("disk", MEMORY, MEMORY)
+AUTO_DISK = CacheSettings("auto", 0, MEMORY)
+FORMATS = (
+    ("a.png", np.uint8, 3),
+    ("b.jpg", np.uint8, 3),
+    ("c.webp", np.uint8, 3),
+    ("d.tif", np.uint16, 3),
+    ("sub/e.png", np.uint16, 3),
+    ("sub/alpha.png", np.uint8, 4),
+)
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "demo"
-    make_demo_data(folder, scales=(2,), sets={"train": (3, 64)})
-    return folder / "train"
+@pytest.fixture
+def folders(tmp_path):
+    """GT and LQ of every format; the LQ of 16-bit images has 8 bits once, and one image is grey."""
+    rng = np.random.default_rng(0)
+    for name, dtype, channels in FORMATS:
+        gt = rng.integers(0, np.iinfo(dtype).max, (40, 36, channels), dtype=dtype, endpoint=True)
+        write_image(tmp_path / "HR" / name, gt)
+        lq = np.ascontiguousarray(gt[::2, ::2, :3])
+        write_image(
+            (tmp_path / "LR" / name).with_suffix(".png"),
+            (lq >> 8).astype(np.uint8) if name == "d.tif" else lq,
+        )
+
+    cv2.imwrite(str(tmp_path / "HR/grey.png"), gt[..., 0])
+    cv2.imwrite(str(tmp_path / "LR/grey.png"), gt[::2, ::2, 0])
+    return tmp_path
 
 
-def opened(demo, cache_bytes):
-    return PairedImageDataset([demo / "HR"], [demo / "LRx2"], 2, cache_bytes=cache_bytes)
+def opened(folders, cache):
+    return PairedImageDataset([folders / "HR"], [folders / "LR"], 2, cache=cache)
+
+
+def files_of(folders):
+    """Whatever lies beside the folders of images, hidden files too."""
+    return sorted(path.name for path in folders.iterdir() if path.is_file())
+
+
+def no_decoding(images, monkeypatch):
+    def fail(path):
+        raise AssertionError(f"{path} is decoded")
+
+    monkeypatch.setattr(images, "_decode", fail)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_cached_samples_are_those_of_the_files(demo, workers):
-    def samples(cache_bytes):
-        batches = TrainLoader(opened(demo, cache_bytes), seed=1, num_workers=workers).batches(0, 4, 8)
-        return [next(batches) for _ in range(5)]
+def test_samples_are_the_same_bits_with_and_without_any_cache(folders, workers):
+    def samples(cache):
+        batches = TrainLoader(opened(folders, cache), seed=1, num_workers=workers).batches(0, 3, 8)
+        return [next(batches) for _ in range(12)]
 
-    for cached, decoded in zip(samples(2**30), samples(0), strict=True):
-        assert torch.equal(cached.lq, decoded.lq)
-        assert torch.equal(cached.gt, decoded.gt)
+    decoded = samples(NO_CACHE)
+    assert {batch.gt.dtype for batch in decoded} == {torch.uint8, torch.uint16}
+    for cache in (RAM, DISK, DISK):
+        for kept, fresh in zip(samples(cache), decoded, strict=True):
+            assert kept.lq.dtype == fresh.lq.dtype
+            assert torch.equal(kept.lq, fresh.lq)
+            assert torch.equal(kept.gt, fresh.gt)
 
 
-def test_every_file_is_decoded_once(demo, monkeypatch):
-    images, decoded = opened(demo, 2**30), []
+def test_whole_images_are_those_of_the_files(folders):
+    for cache in (RAM, DISK):
+        images = opened(folders, cache)
+        for _ in range(2):
+            for index, path in enumerate(images.gt_paths()):
+                gt = read_image(path)
+                pair = images.pair(index)
+                assert pair.gt.dtype == gt.dtype
+                assert np.array_equal(pair.gt, gt)
+                torch.from_numpy(pair.lq)  # which warns of arrays that are not writable
+
+
+# --- in memory ---------------------------------------------------------------------------------------------
+
+
+def test_every_file_is_decoded_once_into_memory(folders, monkeypatch):
+    images, decoded = opened(folders, RAM), []
     decode = images._decode
     monkeypatch.setattr(images, "_decode", lambda path: decoded.append(path) or decode(path))
     for _ in range(3):
         for index in range(len(images)):
             images.pair(index)
-    assert len(decoded) == len(set(decoded)) == 6
+    assert len(decoded) == len(set(decoded)) == 2 * len(images)
 
 
-def test_what_a_worker_decodes_its_parent_need_not(demo):
-    images = opened(demo, 2**30)
-    batches = TrainLoader(images, seed=1, num_workers=1).batches(0, 8, 8)
+def test_what_a_worker_decodes_its_parent_need_not(folders, monkeypatch):
+    images = opened(folders, RAM)
+    batches = TrainLoader(images, seed=1, num_workers=1).batches(0, len(images), 8)
     next(batches)
-    assert all(images._cache.get(index) for index in range(3))
+    no_decoding(images, monkeypatch)
+    for index in range(len(images)):
+        images.pair(index)
 
 
-def test_sets_beyond_the_budget_are_decoded_each_time(demo):
-    size = opened(demo, 0).decoded_bytes
-    assert size == 3 * (64 * 64 + 32 * 32) * 3
-    assert not opened(demo, size - 1).caches
-    assert opened(demo, size).caches
+def test_a_set_beyond_its_share_of_the_memory_is_not_kept_there(folders):
+    for name in ("d.tif", "sub/e.png"):  # leaves 8 bits only
+        (folders / "HR" / name).unlink()
+        (folders / "LR" / name).with_suffix(".png").unlink()
+    size = opened(folders, NO_CACHE).decoded_bytes
+    assert size == 5 * 3 * (40 * 36 + 20 * 18)
+    assert opened(folders, CacheSettings("auto", size, MEMORY)).kept == "kept in memory once decoded"
+    assert "on the disk" in opened(folders, CacheSettings("auto", size - 1, MEMORY)).kept
+    with pytest.raises(ConfigError, match="cache: ram takes 0 MiB, and the memory is 0 MiB; 'disk' or 'off'"):
+        opened(folders, CacheSettings("ram", 0, size - 1))
 
 
-def test_sixteen_bit_images_are_not_kept_and_keep_their_depth(tmp_path):
-    deep = np.arange(32 * 32 * 3, dtype=np.uint16).reshape(32, 32, 3) * 21
-    for folder, image in (("HR", deep), ("LR", deep[::2, ::2].copy())):
-        (tmp_path / folder).mkdir()
-        write_image(tmp_path / folder / "a.png", image)
-    images = PairedImageDataset([tmp_path / "HR"], [tmp_path / "LR"], 2, cache_bytes=2**30)
-    for _ in range(2):
-        assert np.array_equal(images.pair(0).gt, read_image(tmp_path / "HR/a.png"))
-    assert images.pair(0).gt.dtype == np.uint16
-
-
-def test_a_spawned_process_starts_with_an_empty_cache_of_its_own():
-    cache = SharedPairs(np.array([[2, 3]], np.int32), 2)
-    cache.put(0, np.ones((2, 3, 3), np.uint8), np.ones((4, 6, 3), np.uint8))
+def test_a_spawned_process_starts_with_an_empty_memory_of_its_own():
+    cache = SharedImages(np.array([[2, 3, 2], [2, 3, 1]], np.int32))
+    cache.put(0, np.ones((2, 3, 3), np.uint16))
+    cache.put(1, np.ones((2, 3, 3), np.uint16))  # not what its header announced
     copy = pickle.loads(pickle.dumps(cache))
     assert copy.get(0) is None
-    assert cache.get(0)[0].sum() == 18
+    assert cache.get(1) is None
+    assert cache.get(0).sum() == 18
+
+
+# --- on the disk -------------------------------------------------------------------------------------------
+
+
+def test_the_disk_holds_what_is_never_decoded_again(folders, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    images = opened(folders, DISK)
+    assert files_of(folders) == ["HR.pixels", "LR.pixels"]
+    assert images.kept == f"kept on the disk ({folders}/HR.pixels, {folders}/LR.pixels)"
+    assert f"decoding 7 images of {folders}/HR into {folders}/HR.pixels" in caplog.text
+    monkeypatch.setattr(pixel_file, "read_image", None)
+    again = opened(folders, DISK)
+    for kept in (images, again, pickle.loads(pickle.dumps(again))):
+        no_decoding(kept, monkeypatch)
+        for index in range(len(kept)):
+            kept.pair(index)
+    assert caplog.text.count("decoding ") == 2
+
+
+def test_two_folders_of_one_name_share_a_cache_dir(folders, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("caches") / "new"
+    settings = CacheSettings("disk", 0, MEMORY, elsewhere)
+    shutil.copytree(folders / "LR", folders / "other/LR")
+    opened(folders, settings)
+    PairedImageDataset([folders / "HR"], [folders / "other/LR"], 2, cache=settings)
+    assert sorted(path.name.split("-")[0] for path in elsewhere.iterdir()) == ["HR", "LR", "LR"]
+    assert files_of(folders) == []
+
+
+def test_a_folder_that_is_listed_twice_has_one_file(folders, monkeypatch):
+    shutil.copytree(folders / "LR", folders / "LR_noisy")
+    (folders / "LR_noisy/a.png").unlink()
+    roots = [folders / "HR"] * 2, [folders / "LR", folders / "LR_noisy"]
+    images = PairedImageDataset(*roots, 2, skip_bad_images=True, cache=DISK)
+    fresh = PairedImageDataset(*roots, 2, skip_bad_images=True)
+    no_decoding(images, monkeypatch)
+    for index in range(13):
+        assert np.array_equal(images.pair(index).gt, fresh.pair(index).gt)
+    assert files_of(folders) == ["HR.pixels", "LR.pixels", "LR_noisy.pixels"]
+
+
+def _change(folders):
+    write_image(folders / "LR/a.png", read_image(folders / "LR/a.png")[:, ::-1].copy())
+
+
+def _touch(folders):
+    os.utime(folders / "LR/a.png", ns=(0, 1))
+
+
+def _add(folders):
+    for folder in ("HR", "LR"):
+        shutil.copy(folders / folder / "a.png", folders / folder / "aa.png")
+
+
+@pytest.mark.parametrize("change", [_change, _touch, _add])
+def test_only_files_of_pixels_whose_images_changed_are_made_again(folders, change, caplog):
+    caplog.set_level("INFO")
+    opened(folders, DISK)
+    before = {path: path.stat().st_ino for path in folders.glob("*.pixels")}
+    change(folders)
+    images, fresh = opened(folders, DISK), opened(folders, NO_CACHE)
+    for index in range(len(images)):
+        assert np.array_equal(images.pair(index).lq, fresh.pair(index).lq)
+    text = f"LR.pixels is out of date (1 of {len(images)} images are new or have changed) and is made again"
+    assert text in caplog.text
+    assert ("HR.pixels is out of date" in caplog.text) == (change is _add)
+    same = {path for path, inode in before.items() if path.stat().st_ino == inode}
+    assert (folders / "HR.pixels" in same) == (change is not _add)
+
+
+def test_images_that_are_gone_leave_the_rest_valid(folders, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    opened(folders, DISK)
+    (folders / "HR/a.png").unlink()
+    (folders / "LR/a.png").unlink()
+    images = opened(folders, DISK)
+    assert "out of date" not in caplog.text
+    fresh = opened(folders, NO_CACHE)
+    no_decoding(images, monkeypatch)
+    for index in range(6):
+        assert np.array_equal(images.pair(index).gt, fresh.pair(index).gt)
+
+
+def test_an_image_that_cannot_be_decoded_is_named_when_it_is_read(folders, caplog):
+    path = folders / "HR/a.png"
+    path.write_bytes(path.read_bytes()[:200])
+    images = opened(folders, DISK)
+    assert f"1 of 7 images of {folders}/HR cannot be decoded" in caplog.text
+    with pytest.raises(ImageError, match=r"HR/a\.png"):
+        images.pair(0)
+    images.pair(1)
+
+
+def test_what_a_killed_run_left_is_taken_over(folders):
+    (folders / ".HR.pixels.partial").write_bytes(b"half" * 100_000)
+    images = opened(folders, DISK)
+    assert files_of(folders) == ["HR.pixels", "LR.pixels"]
+    assert np.array_equal(images.pair(0).gt, read_image(folders / "HR/a.png"))
+
+
+def test_of_two_runs_that_start_together_one_decodes_and_the_other_waits(folders, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    waiting, written, found = threading.Event(), [], []
+    write = disk_cache.write_pixels
+
+    def slow(path, *arguments):
+        written.append(path)
+        assert waiting.wait(10)
+        return write(path, *arguments)
+
+    flock = disk_cache.fcntl.flock
+
+    def watched(file, how):
+        if how == disk_cache.fcntl.LOCK_EX:
+            waiting.set()
+        return flock(file, how)
+
+    monkeypatch.setattr(disk_cache, "write_pixels", slow)
+    monkeypatch.setattr(disk_cache.fcntl, "flock", watched)
+    threads = [threading.Thread(target=lambda: found.append(opened(folders, DISK))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(written) == 2  # one for each folder
+    assert "another process writes" in caplog.text
+    assert files_of(folders) == ["HR.pixels", "LR.pixels"]
+    assert all(np.array_equal(images.pair(0).gt, read_image(folders / "HR/a.png")) for images in found)
+
+
+# --- where the disk does not do ----------------------------------------------------------------------------
+
+
+@contextmanager
+def largest_file(size):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def refused(folders, settings, reason):
+    """Asked for by name it is an error, `auto` goes on without; nothing stays behind."""
+    with pytest.raises(ConfigError, match=f"cache: disk: .*{reason}"):
+        opened(folders, replace(settings, mode="disk"))
+    images = opened(folders, replace(settings, mode="auto", share=0))
+    assert images.kept.startswith("decoded for every sample: 0 MiB of memory do not hold them; ")
+    assert reason in images.kept
+    assert np.array_equal(images.pair(0).gt, read_image(folders / "HR/a.png"))
+
+
+@pytest.mark.parametrize("size", [5_000, 20_000])
+def test_a_disk_that_fills_up_is_left_clean_and_named(folders, size):
+    with largest_file(size):
+        refused(folders, DISK, "cannot be written")
+    assert files_of(folders) == []
+
+
+def test_space_is_counted_before_anything_is_written(folders, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    needed = sum(path.stat().st_size for path in _made(folders))
+    monkeypatch.setattr(disk_cache.shutil, "disk_usage", lambda _: usage(0, 0, needed // 2))
+    monkeypatch.setattr(disk_cache, "write_pixels", None)
+    refused(folders, DISK, "are free, of which at most")
+    assert files_of(folders) == []
+
+
+def test_auto_takes_half_of_the_free_space_and_disk_more(folders, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    needed = sum(path.stat().st_size for path in _made(folders))
+    monkeypatch.setattr(disk_cache.shutil, "disk_usage", lambda _: usage(0, 0, int(needed * 1.5)))
+    assert "at most 50% may be taken" in opened(folders, AUTO_DISK).kept
+    assert "kept on the disk" in opened(folders, DISK).kept
+
+
+def _made(folders):
+    """The files of pixels, which are removed once their size is known."""
+    opened(folders, DISK)
+    for path in folders.glob("*.pixels"):
+        yield path
+        path.unlink()
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_with_the_remedy(folders):
+    (folders / "file").write_text("")
+    refused(folders, replace(DISK, folder=folders / "file/inside"), "cache_dir names another folder")
+
+
+def test_a_read_only_file_system_still_gives_what_is_there(folders, monkeypatch):
+    def read_only(path):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    opened(folders, DISK)
+    monkeypatch.setattr(disk_cache, "_locked", read_only)
+    assert opened(folders, DISK).kept.startswith("kept on the disk")
+    _touch(folders)
+    refused(folders, DISK, "Read-only file system")
+
+
+def test_a_file_of_another_kind_is_not_overwritten(folders):
+    (folders / "LR.pixels").write_text("mine" * 100)
+    refused(folders, DISK, "is not a cache of decoded images")
+    assert (folders / "LR.pixels").read_text() == "mine" * 100
+    (folders / "LR.pixels").unlink()
+    opened(folders, DISK)
+    whole = (folders / "LR.pixels").read_bytes()
+    (folders / "LR.pixels").write_bytes(whole[:-1])
+    refused(folders, DISK, "is damaged; remove it")
+
+
+def test_a_check_uses_the_disk_but_does_not_write_to_it(folders):
+    settings = replace(DISK, may_write=False)
+    assert "only a training makes the cache" in opened(folders, settings).kept
+    assert files_of(folders) == []
+    opened(folders, DISK)
+    assert opened(folders, settings).kept.startswith("kept on the disk")

@@ -9,7 +9,14 @@ import pytest
 import tifffile
 from PIL import Image
 
-from traiNNer.data.image_io import IMAGE_SUFFIXES, ImageError, image_size, read_image, write_image
+from traiNNer.data.image_io import (
+    IMAGE_SUFFIXES,
+    ImageError,
+    image_header,
+    image_size,
+    read_image,
+    write_image,
+)
 
 RNG = np.random.default_rng(0)
 RGB8 = RNG.integers(0, 256, (23, 31, 3), dtype=np.uint8)
@@ -104,7 +111,7 @@ def test_a_jpeg_is_close_and_in_rgb_order(tmp_path):
 def test_every_kind_of_file_becomes_rgb(saved, name, data, expected):
     path = saved(data)
     np.testing.assert_array_equal(read_image(path), expected)
-    assert image_size(path) == expected.shape[:2]
+    assert image_header(path) == (*expected.shape[:2], expected.itemsize)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +133,7 @@ def test_every_kind_of_file_becomes_rgb(saved, name, data, expected):
 def test_the_header_tells_the_size_that_decoding_gives(saved, data):
     path = saved(data, "a.bin")
     assert image_size(path) == read_image(path).shape[:2]
+    assert image_header(path).value_bytes == 1
 
 
 def test_the_headers_of_real_photographs_agree_with_decoding(data_root):

@@ -2,14 +2,18 @@
 
 import logging
 import multiprocessing
+import os
 import pickle
 import tracemalloc
 
 import numpy as np
 import pytest
 
-from traiNNer.data.folders import Names
+from traiNNer.data import caching, headers
+from traiNNer.data.caching import CacheSettings
+from traiNNer.data.folders import Problems, paired_files
 from traiNNer.data.image_io import ImageError, write_image
+from traiNNer.data.names import Names
 from traiNNer.data.resize import imresize
 from traiNNer.data.sources import PairedImageDataset, SingleImageDataset
 from traiNNer.data.stream import Draw, Stream
@@ -234,13 +238,79 @@ def test_a_worker_process_reads_the_same_samples(folders):
 def test_names_take_little_memory_and_come_back_equal():
     names = [f"folder {n % 7}/b\u00ebeld {n}.png" for n in range(20_000)] + ["bad \udcff.png"]
     tracemalloc.start()
-    kept = Names(names)
+    kept = Names.of(names)
     assert tracemalloc.get_traced_memory()[0] < 40 * len(names)
     tracemalloc.stop()
     assert [kept[index] for index in range(len(kept))] == names
     assert kept[-1] == names[-1]
     with pytest.raises(IndexError):
         kept[len(names)]
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Sets of more than 20 pairs are large, of which 5 are looked at."""
+    monkeypatch.setattr(headers, "LARGE", 20)
+    monkeypatch.setattr(caching, "LARGE", 20)
+    monkeypatch.setattr(headers, "_SAMPLE", 5)
+    looked_at = []
+    read = headers.image_header
+    monkeypatch.setattr(headers, "image_header", lambda path: looked_at.append(path) or read(path))
+    return looked_at
+
+
+def test_of_a_large_set_a_sample_of_headers_is_read_and_the_rest_is_checked_when_it_is_drawn(
+    folders, large, caplog
+):
+    caplog.set_level("INFO")
+    gt, lq = folders({f"{n:02}": (8, 8 + n) for n in range(30)})
+    write_image(gt / "01.png", _photo(0, 20, 16))
+    data = PairedImageDataset([gt], [lq], 2)
+    assert len(large) == 10
+    assert (data.lq_sizes[0].tolist(), data.lq_sizes[-1].tolist()) == ([8, 8], [8, 37])
+    assert "the headers of 5 of 30 pairs were checked" in caplog.text
+    assert data.decoded_bytes == pytest.approx(30 * 8 * 22.5 * 3 * 5, rel=0.05)
+    assert data.report_small(12) == 5
+    with pytest.raises(ImageError, match=r"01\.png: its size \(20, 16\) does not fit \(8, 9\)"):
+        data.pair(1)
+    write_image(gt / "29.png", _photo(0, 20, 16))
+    with pytest.raises(ConfigError, match=r"pairs that do not fit \(1\):\n.*29\.png"):
+        PairedImageDataset([gt], [lq], 2)
+    assert len(PairedImageDataset([gt], [lq], 2, skip_bad_images=True)) == 29
+
+
+def test_a_large_set_is_kept_in_memory_if_it_fits_and_on_the_disk_if_asked_for(folders, large):
+    gt, lq = folders({f"{n:02}": (8, 8) for n in range(30)})
+
+    def opened(mode, share):
+        return PairedImageDataset([gt], [lq], 2, cache=CacheSettings(mode, share, 2**30)).kept
+
+    assert opened("auto", 30 * 64 * 15) == "kept in memory once decoded"
+    assert len(large) == 60
+    assert "more than 20 pairs takes long" in opened("auto", 1000)
+    assert not list(gt.parent.glob("*.pixels"))
+    assert opened("disk", 0).startswith("kept on the disk")
+    large.clear()
+    assert opened("auto", 1000).startswith("kept on the disk")
+    assert len(large) == 10
+
+
+def test_names_are_matched_without_opening_or_asking_for_files_in_little_memory(tmp_path, monkeypatch):
+    count = 10_000
+    for folder in ("HR", "LR"):
+        (tmp_path / folder).mkdir()
+        for number in range(count):
+            os.close(os.open(tmp_path / folder / f"picture_{number:06}.png", os.O_CREAT))
+    stat, asked = os.stat, []
+    monkeypatch.setattr(os, "stat", lambda *a, **k: asked.append(a) or stat(*a, **k))
+    tracemalloc.start()
+    pairs = paired_files([tmp_path / "HR"], [tmp_path / "LR"], "{}", Problems(skip=False))
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(pairs.gt) == len(pairs.lq) == count
+    assert len(asked) < 10  # of the folders
+    assert kept < 80 * count
+    assert peak < 450 * count
 
 
 def test_progress_counts_every_pair(folders):

@@ -1,59 +1,71 @@
-"""Decoded pairs in memory that all reading processes share, so that no image is decoded twice."""
+"""Decoded images in memory that all reading processes share, so that no image is decoded twice."""
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from traiNNer.data.headers import Sizes, image_bytes
 from traiNNer.data.image_io import Pixels
 
+VALUE_TYPES = {1: np.uint8, 2: np.uint16}
+"""Types of pixels by their bytes per value."""
+_ALIGNED = 64  # bytes: a line of a processor's cache
 
-class SharedPairs:
-    """Room for the pixels of every pair, filled as pairs are first read.
+
+class Images(Protocol):
+    """Decoded images by their index in the data set."""
+
+    def get(self, index: int) -> Pixels | None:
+        """The pixels, or None if they are not here. A view: do not write to it."""
+        ...
+
+    def put(self, index: int, image: Pixels) -> None:
+        """The pixels of an image that was not here; they may be kept."""
+        ...
+
+
+def places(sizes: Sizes, start: int = 0) -> NDArray[np.int64]:
+    """Where each image begins, and where the last ends, if they lie one after the other; (n + 1,)."""
+    room = -(-image_bytes(sizes) // _ALIGNED) * _ALIGNED
+    return start + np.concatenate([np.zeros(1, np.int64), np.cumsum(room)])
+
+
+class SharedImages:
+    """Room for the pixels of every image, filled as images are first read.
 
     The memory is mapped before worker processes are forked, so that what one decodes all can use; pages that
     were never written take no memory. Where processes are spawned instead, each has a cache of its own. Two
-    processes that fill the same place at once write the same bytes. Pairs of 16 bits are not kept.
+    processes that fill the same place at once write the same bytes.
 
     Args:
-        lq_sizes: (n, 2), height and width of every LQ image in pixels.
-        scale: Height and width of GT over those of LQ.
+        sizes: What the headers of all images say.
     """
 
-    def __init__(self, lq_sizes: NDArray[np.int32], scale: int) -> None:
-        self._sizes, self._scale = lq_sizes, scale
-        self._ends = np.cumsum(pair_bytes(lq_sizes, scale))
-        self._pixels = np.frombuffer(mmap.mmap(-1, max(1, int(self._ends[-1]))), np.uint8)
-        self._filled = np.frombuffer(mmap.mmap(-1, len(lq_sizes)), np.uint8)
+    def __init__(self, sizes: Sizes) -> None:
+        self._sizes, self._places = sizes, places(sizes)
+        self._pixels = mmap.mmap(-1, max(1, int(self._places[-1])))
+        self._filled = mmap.mmap(-1, max(1, len(sizes)))
 
-    def __reduce__(self) -> tuple[Callable[..., SharedPairs], tuple[Any, ...]]:
-        return SharedPairs, (self._sizes, self._scale)
+    def __reduce__(self) -> tuple[Callable[..., SharedImages], tuple[Any, ...]]:
+        return SharedImages, (self._sizes,)
 
-    def get(self, index: int) -> tuple[Pixels, Pixels] | None:
-        """LQ and GT of a pair, or None if it was not put here yet. Views: do not write to them."""
-        return self._places(index) if self._filled[index] else None
+    def get(self, index: int) -> Pixels | None:
+        """See `Images`."""
+        return self._place(index) if self._filled[index] else None
 
-    def put(self, index: int, lq: Pixels, gt: Pixels) -> None:
-        """Keep a pair of the size that was announced."""
-        places = self._places(index)
-        if lq.dtype == np.uint8 and (lq.shape, gt.shape) == (places[0].shape, places[1].shape):
-            for place, image in zip(places, (lq, gt), strict=True):
-                place[:] = image
+    def put(self, index: int, image: Pixels) -> None:
+        """See `Images`. An image that is not what its header announced is not kept."""
+        place = self._place(index)
+        if (image.dtype, image.shape) == (place.dtype, place.shape):
+            place[:] = image
             self._filled[index] = 1
 
-    def _places(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        height, width = self._sizes[index].tolist()
-        small, k = height * width * 3, self._scale
-        end = int(self._ends[index])
-        start = end - small * (1 + k * k)
-        lq = self._pixels[start : start + small].reshape(height, width, 3)
-        return lq, self._pixels[start + small : end].reshape(height * k, width * k, 3)
-
-
-def pair_bytes(lq_sizes: NDArray[np.int32], scale: int) -> NDArray[np.int64]:
-    """Bytes of each decoded pair of 8 bits; (n,)."""
-    return lq_sizes.astype(np.int64).prod(axis=1) * 3 * (1 + scale * scale)
+    def _place(self, index: int) -> Pixels:
+        height, width, value_bytes = self._sizes[index].tolist()
+        shape, start = (height, width, 3), int(self._places[index])
+        return cast("Pixels", np.ndarray(shape, VALUE_TYPES[value_bytes], self._pixels, start))

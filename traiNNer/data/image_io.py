@@ -8,18 +8,15 @@ mark. (A TIFF's own orientation is obeyed, by its decoder.) `read_picture` keeps
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
-import struct
-from collections.abc import Iterator
-from enum import IntEnum
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from traiNNer.data.image_header import JPEG, REMEDY, TIFF, Header, problem, read_header
 
 cv2.setNumThreads(0)  # workers are the parallelism; threads of each would fight for the same cores
 # what a decoder complains of is raised here, with the name of the file
@@ -65,7 +62,7 @@ def read_picture(path: str | Path) -> Picture:
         ImageError: See `read_image`.
     """
     data = _read(path)
-    stored = _decode(data, path, cv2.IMREAD_COLOR if data.startswith(_JPEG) else cv2.IMREAD_UNCHANGED)
+    stored = _decode(data, path, cv2.IMREAD_COLOR if data.startswith(JPEG) else cv2.IMREAD_UNCHANGED)
     alpha = np.ascontiguousarray(stored[..., 3]) if stored.ndim == 3 and stored.shape[2] == 4 else None
     return Picture(_rgb(stored), cast("Pixels | None", alpha))
 
@@ -98,21 +95,26 @@ def write_image(path: str | Path, image: Pixels) -> None:
     beside.replace(path)
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
-    """Height and width that `read_image` would give, from the header where it is sure, else by decoding.
+def image_header(path: str | Path) -> Header:
+    """Height, width and depth that `read_image` would give, from the header where it is sure, else by decoding.
 
     Raises:
         ImageError: For a missing, empty or unsupported file.
     """
     try:
-        with Path(path).open("rb") as file, contextlib.suppress(struct.error, IndexError):
-            size = _size_from_header(file)
-            if size is not None:
-                return size
+        with Path(path).open("rb", buffering=0) as file:
+            header = read_header(file)
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
-    height, width, _ = read_image(path).shape
-    return height, width
+    if header:
+        return header
+    pixels = read_image(path)
+    return Header(pixels.shape[0], pixels.shape[1], pixels.itemsize)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Height and width that `read_image` would give. Raises ImageError as `image_header`."""
+    return image_header(path)[:2]
 
 
 def _read(path: str | Path) -> bytes:
@@ -124,9 +126,8 @@ def _read(path: str | Path) -> bytes:
 
 def _decode(data: bytes, path: str | Path, flag: int) -> Pixels:
     """(h, w) or (h, w, c) in OpenCV's order of channels."""
-    problem = _problem(data)
-    if problem:
-        raise ImageError(f"{path}: {problem}")
+    if found := problem(data):
+        raise ImageError(f"{path}: {found}")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except cv2.error as error:
@@ -135,152 +136,12 @@ def _decode(data: bytes, path: str | Path, flag: int) -> Pixels:
         raise ImageError(f"{path}: is damaged or not a PNG, JPEG, WebP, BMP or TIFF image")
     channels = 1 if image.ndim == 2 else image.shape[2]
     if image.dtype not in (np.uint8, np.uint16) or channels not in _TO_RGB:
-        raise ImageError(f"{path}: has {channels} channels of {image.dtype}{_REMEDY}")
-    if channels == 4 and data[:4] in _TIFF and image[..., 3].min() < np.iinfo(image.dtype).max:
-        raise ImageError(f"{path}: is a TIFF with transparency, which darkens its colours{_REMEDY}")
+        raise ImageError(f"{path}: has {channels} channels of {image.dtype}{REMEDY}")
+    if channels == 4 and data[:4] in TIFF and image[..., 3].min() < np.iinfo(image.dtype).max:
+        raise ImageError(f"{path}: is a TIFF with transparency, which darkens its colours{REMEDY}")
     return cast("Pixels", image)
 
 
 def _rgb(image: Pixels) -> Pixels:
     channels = 1 if image.ndim == 2 else image.shape[2]
     return cast("Pixels", cv2.cvtColor(image, _TO_RGB[channels]))
-
-
-# --- headers -----------------------------------------------------------------------------------------------
-
-_REMEDY = "; save it as grey or RGB with 8 or 16 bits a value"
-_CUT_SHORT = "is cut short; copy or download it again"
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8\xff"
-_JPEG_END = b"\xff\xd9"
-_JPEG_SCAN = 0xDA
-_JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Start-of-frame markers; the three left out are tables and a reservation."""
-_TIFF = {b"II*\0": "<", b"MM\0*": ">"}
-_TIFF_KINDS = {1: "B", 3: "H", 4: "I"}
-"""Field types that sizes and offsets have: BYTE, SHORT, LONG."""
-_TIFF_LONGEST = 1 << 22
-"""Strips of the largest image; a field that claims more is damage and would claim the memory."""
-
-
-class _Tag(IntEnum):
-    """Fields of a TIFF directory (TIFF 6.0, section 8; SampleFormat and tiles: sections 15 and 19)."""
-
-    WIDTH = 256
-    HEIGHT = 257
-    BITS = 258
-    PHOTOMETRIC = 262
-    STRIP_OFFSETS = 273
-    ORIENTATION = 274
-    STRIP_BYTES = 279
-    PLANAR = 284
-    TILE_OFFSETS = 324
-    TILE_BYTES = 325
-
-
-def _problem(data: bytes) -> str | None:
-    """What decoders pass over in silence: a missing end of JPEG and TIFF, and TIFFs that come out wrong."""
-    if not data:
-        return "is empty"
-    with contextlib.suppress(struct.error, IndexError):  # a senseless header is for the decoder to refuse
-        if data.startswith(_JPEG):  # a thumbnail in front of the scan has an end of its own
-            scan = next((at for marker, at in _jpeg_segments(io.BytesIO(data)) if marker == _JPEG_SCAN), 0)
-            if data.rfind(_JPEG_END) < scan:
-                return _CUT_SHORT
-        elif data[:4] in _TIFF:
-            return _tiff_problem(data)
-    return None
-
-
-def _size_from_header(file: BinaryIO) -> tuple[int, int] | None:
-    """(height, width); None where the header does not settle it."""
-    head = file.read(32)
-    if head.startswith(_PNG) and head[12:16] == b"IHDR":
-        width, height = struct.unpack_from(">II", head, 16)
-        return height, width
-    if head.startswith(_JPEG):
-        return _jpeg_size(file)
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return _webp_size(head)
-    if head.startswith(b"BM") and struct.unpack_from("<I", head, 14)[0] >= 40:  # below: the header of OS/2
-        width, height = struct.unpack_from("<ii", head, 18)
-        return abs(height), width
-    if head[:4] in _TIFF:
-        tags = _tiff_tags(file)
-        if tags.get(_Tag.ORIENTATION, (1,)) == (1,) and _Tag.HEIGHT in tags and _Tag.WIDTH in tags:
-            return tags[_Tag.HEIGHT][0], tags[_Tag.WIDTH][0]
-    return None
-
-
-def _jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
-    """Marker and offset of the content of each segment, up to the first scan."""
-    at = 2
-    while True:
-        file.seek(at)
-        escape, marker, length = struct.unpack(">BBH", file.read(4))
-        if escape != 0xFF:
-            return
-        if marker == 0xFF:  # padding before a marker
-            at += 1
-            continue
-        yield marker, at + 4
-        if marker == _JPEG_SCAN:
-            return
-        at += 2 + length
-
-
-def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
-    for marker, at in _jpeg_segments(file):
-        if marker in _JPEG_SIZES:
-            file.seek(at)
-            height, width = struct.unpack(">xHH", file.read(5))
-            return (height, width) if height else None  # 0: told after the first scan
-    return None
-
-
-def _webp_size(head: bytes) -> tuple[int, int] | None:
-    """RFC 9649, sections 2.5 to 2.7."""
-    kind = head[12:16]
-    if kind == b"VP8 " and head[23:26] == b"\x9d\x01\x2a":
-        width, height = struct.unpack_from("<HH", head, 26)
-        return height & 0x3FFF, width & 0x3FFF
-    if kind == b"VP8L" and head[20] == 0x2F:
-        bits = struct.unpack_from("<I", head, 21)[0]
-        return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1
-    if kind == b"VP8X" and not head[20] & 2:  # bit 1: an animation
-        return int.from_bytes(head[27:30], "little") + 1, int.from_bytes(head[24:27], "little") + 1
-    return None
-
-
-def _tiff_tags(file: BinaryIO) -> dict[int, tuple[int, ...]]:
-    """The whole-number fields of the first directory (TIFF 6.0, section 2)."""
-    file.seek(0)
-    order = _TIFF[file.read(4)]
-    file.seek(struct.unpack(order + "I", file.read(4))[0])
-    (count,) = struct.unpack(order + "H", file.read(2))
-    tags: dict[int, tuple[int, ...]] = {}
-    for tag, kind, length, value in struct.iter_unpack(order + "HHI4s", file.read(12 * count)):
-        if kind not in _TIFF_KINDS or length > _TIFF_LONGEST:
-            continue
-        layout = f"{order}{length}{_TIFF_KINDS[kind]}"
-        if struct.calcsize(layout) > 4:
-            file.seek(struct.unpack(order + "I", value)[0])
-            value = file.read(struct.calcsize(layout))
-        tags[tag] = struct.unpack_from(layout, value)
-    return tags
-
-
-def _tiff_problem(data: bytes) -> str | None:
-    tags = _tiff_tags(io.BytesIO(data))
-    deep = max(tags.get(_Tag.BITS, (1,))) > 8
-    if tags.get(_Tag.PHOTOMETRIC) == (5,):
-        return f"is a CMYK TIFF{_REMEDY}"
-    if deep and tags.get(_Tag.PLANAR) == (2,):
-        return "is a TIFF with its channels in separate planes, which decodes wrongly; save it interleaved"
-    if deep and tags.get(_Tag.PHOTOMETRIC) == (0,):
-        return "is a TIFF in which 0 is white, which decodes inverted; save it with 0 as black"
-    for offsets, lengths in ((_Tag.STRIP_OFFSETS, _Tag.STRIP_BYTES), (_Tag.TILE_OFFSETS, _Tag.TILE_BYTES)):
-        for offset, length in zip(tags.get(offsets, ()), tags.get(lengths, ()), strict=False):
-            if offset + length > len(data):
-                return _CUT_SHORT
-    return None

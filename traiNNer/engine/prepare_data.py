@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from traiNNer.data.caching import CacheSettings
 from traiNNer.data.demo import ensure_demo_data
 from traiNNer.data.sources import PairedImageDataset
 from traiNNer.engine.distributed import Processes
@@ -21,22 +21,27 @@ DEMO = Path("datasets/demo")
 
 
 def open_sets(
-    options: Options, processes: Processes
+    options: Options, processes: Processes, *, may_write: bool = True
 ) -> tuple[PairedImageDataset, dict[str, PairedImageDataset]]:
-    """The training set and the validation sets by name, every pair checked.
+    """The training set and the validation sets by name, checked.
+
+    Args:
+        options: Of the run.
+        processes: Of the run.
+        may_write: Whether decoded images may be written to the disk, as the options say.
 
     Raises:
         ConfigError: Missing folders, files without partner, sizes that do not fit, unreadable headers.
     """
     keys = [key for key in options.datasets if key == "train" or options.val.val_enabled]
-    opened = _open_all(options, keys, processes)
+    opened = _open_all(options, keys, processes, may_write=may_write)
     train = opened.pop("train")
     train.report_small(int(options.datasets["train"].lq_size or 0))
     return train, _by_name(options, opened)
 
 
 def open_test_sets(options: Options, processes: Processes) -> dict[str, PairedImageDataset]:
-    """All sets but that of the training, by name, every pair checked.
+    """All sets but that of the training, by name, checked; each image is read once, so none is written decoded.
 
     Raises:
         ConfigError: As `open_sets`, and where there is no such set.
@@ -44,23 +49,25 @@ def open_test_sets(options: Options, processes: Processes) -> dict[str, PairedIm
     keys = [key for key in options.datasets if key != "train"]
     if not keys:
         raise ConfigError("datasets: needs a set to measure, under a key that begins with 'val' or 'test'")
-    return _by_name(options, _open_all(options, keys, processes))
+    return _by_name(options, _open_all(options, keys, processes, may_write=False))
 
 
-def _open_all(options: Options, keys: Sequence[str], processes: Processes) -> dict[str, PairedImageDataset]:
+def _open_all(
+    options: Options, keys: Sequence[str], processes: Processes, *, may_write: bool
+) -> dict[str, PairedImageDataset]:
     """The sets by key, after the demonstration data is made if one of them is part of it."""
     data = {key: options.datasets[key] for key in keys}
     if processes.is_main and any(is_demo(root) for part in data.values() for root in _roots(part)):
         ensure_demo_data(DEMO, options.scale)
     processes.wait()
-    opened, problems = open_each(options, data, len(data) * processes.world_size)
+    opened, problems = open_each(options, data, len(data) * processes.world_size, may_write=may_write)
     if problems:
         raise ConfigError(problems)
     return opened
 
 
 def open_each(
-    options: Options, data: Mapping[str, DatasetOptions], shares: int
+    options: Options, data: Mapping[str, DatasetOptions], shares: int, *, may_write: bool = False
 ) -> tuple[dict[str, PairedImageDataset], list[str]]:
     """The sets that can be opened, by key, and what is wrong with the others.
 
@@ -68,12 +75,13 @@ def open_each(
         options: Of the run.
         data: What to open, by key.
         shares: How many sets and processes share the memory for decoded images.
+        may_write: Whether decoded images may be written to the disk.
     """
     problems: list[str] = []
     opened: dict[str, PairedImageDataset] = {}
     for key, part in data.items():
         try:
-            opened[key] = _open(options, key, part, shares)
+            opened[key] = _open(options, key, part, _cache_settings(part, shares, may_write=may_write))
         except ConfigError as error:
             problems += [f"datasets.{key}: {line}" for line in error.problems]
     return opened, problems
@@ -89,7 +97,7 @@ def _by_name(options: Options, opened: Mapping[str, PairedImageDataset]) -> dict
     return named
 
 
-def _open(options: Options, key: str, data: DatasetOptions, shares: int) -> PairedImageDataset:
+def _open(options: Options, key: str, data: DatasetOptions, cache: CacheSettings) -> PairedImageDataset:
     began = time.monotonic()
 
     def progress(done: int, total: int) -> None:
@@ -106,23 +114,19 @@ def _open(options: Options, key: str, data: DatasetOptions, shares: int) -> Pair
         use_hflip=data.use_hflip,
         use_rot=data.use_rot,
         skip_bad_images=data.skip_bad_images,
-        cache_bytes=_cache_budget(data, shares),
+        cache=cache,
         progress=progress,
     )
-    kept = "kept in memory once decoded" if images.caches else "decoded for every sample"
     size = f"{images.decoded_bytes / 2**20:,.0f} MiB"
-    _log.info("datasets.%s: %s pairs, %s decoded, %s", key, f"{len(images):,}", size, kept)
+    _log.info("datasets.%s: %s pairs, %s decoded, %s", key, f"{len(images):,}", size, images.kept)
     return images
 
 
-def _cache_budget(data: DatasetOptions, shares: int) -> int:
-    """Bytes that decoded images of one set may take, where `shares` sets and processes want as much."""
-    match data.cache:
-        case "off":
-            return 0
-        case "ram":
-            return sys.maxsize
-    return host_memory_limit() // 2 // shares
+def _cache_settings(data: DatasetOptions, shares: int, *, may_write: bool) -> CacheSettings:
+    """For decoded images of one set, where `shares` sets and processes want as much memory."""
+    memory = host_memory_limit()
+    folder = Path(data.cache_dir) if data.cache_dir else None
+    return CacheSettings(data.cache, memory // 2 // shares, memory, folder, may_write)
 
 
 def _roots(data: DatasetOptions) -> list[str]:

@@ -104,7 +104,7 @@ class Session:
         device = choose_device(options, processes.local_rank)
         options = options.with_derived(derive(options, device, processes.world_size))
         configure_torch(options, device)
-        return cls(options, processes, device, open_sets(options, processes), console)
+        return cls(options, processes, device, open_sets(options, processes, may_write=not check), console)
 
     def train(self) -> int:
         """Run to the end; returns the exit status."""

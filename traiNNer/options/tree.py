@@ -116,8 +116,11 @@ class DatasetOptions(Section):
     """Keep batches in page-locked memory, for faster copies to the GPU."""
     prefetch_factor: Count = 2
     """Batches that each reading process keeps ready."""
-    cache: Literal["auto", "ram", "off"] = "auto"
-    """Keep decoded images in memory: `ram` always, `auto` where they are a small part of it."""
+    cache: Literal["auto", "ram", "disk", "off"] = "auto"
+    """Keep decoded images: `ram` in memory, `disk` in files of raw pixels; auto: in memory if they take less than
+    half of it, else on the disk if they take less than half of what is free there, else nowhere."""
+    cache_dir: str | None = None
+    """Folder of the files of `cache: disk`; by default beside each folder of images, as `<folder>.pixels`."""
     skip_bad_images: bool = False
     """Go on without images that cannot be read or do not fit; otherwise the run refuses to start."""
 
@@ -167,6 +170,8 @@ class TrainOptions(Section):
     one is on (see `start_iter` of losses)."""
     net_d_iters: Count = 1
     """Steps of the discriminator for each update of the generator, which is held still in between."""
+    net_d_init_iters: Size = 0
+    """Steps at the beginning of the run in which only the discriminator moves."""
     net_d_reg_every: Count = 1
     """Steps between gradient penalties of the discriminator, which weigh as many times as much."""
     scheduler: Spec | None = None
