@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from traiNNer.engine.check import check_parts
 from traiNNer.losses import LOSSES, LossInputs
 from traiNNer.registry import ConfigError
 
@@ -71,6 +72,11 @@ def test_without_a_running_average_the_remedy_is_named():
     output, gt, _ = images(1, 3, 12, 12)
     with pytest.raises(ConfigError, match=r"set train\.ema_decay"):
         LOSSES.build({"type": "LDLLoss"})(LossInputs(output, gt, gt))
+    train = {"losses": [{"type": "L1Loss"}, {"type": "LDLLoss"}]}
+    where = ("train", "losses", 1)
+    (problem,) = [p for p in check_parts({"train": train}) if p.path[:3] == where]
+    assert "set train.ema_decay" in problem.message
+    assert not [p for p in check_parts({"train": {**train, "ema_decay": 0.999}}) if p.path[:3] == where]
 
 
 @pytest.mark.parametrize("ksize", [1, 4])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from traiNNer.archs import NETWORKS
 from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS
 
@@ -23,10 +24,16 @@ def test_every_option_is_named_at_its_loss():
         assert [option for option in LOSSES.parameters(name) if f"`{option}`" not in item] == [], name
 
 
-def test_the_example_is_one():
-    example = yaml.safe_load(re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[1])
-    for loss in example["train"]["losses"]:
+def test_the_examples_are_some():
+    examples = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
+    losses = [loss for example in examples for loss in example["train"]["losses"]]
+    labels = [label for example in examples for label in example.get("val", {}).get("metrics", {})]
+    networks = [example["network_d"] for example in examples if "network_d" in example]
+    assert losses and labels and networks
+    for loss in losses:
         loss.pop("loss_weight", None)
         assert LOSSES.check(loss) == []
-    for label in example["val"]["metrics"]:
+    for label in labels:
         assert METRICS.check({"type": label}) == []
+    for network in networks:
+        assert NETWORKS.check(network) == []

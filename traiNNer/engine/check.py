@@ -24,7 +24,7 @@ SCHEDULE_KEYS = tuple(field.name for field in fields(LossSchedule))
 """Options of a loss that say when it is on."""
 _ENGINE_LOSS_KEYS = ("loss_weight", "name", *SCHEDULE_KEYS)
 LOSSES_NOT_YET = (
-    "gan", "ldl", "featurematching", "hsluv", "topiq", "dinov2", "hrinversion", "average", "bicubic", "msssiml1",
+    "hsluv", "topiq", "dinov2", "hrinversion", "average", "bicubic", "msssiml1",
 )  # fmt: skip
 """Losses that users know and that are still to come."""
 
@@ -43,7 +43,7 @@ def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
     if not losses:
         problems.append(Problem(("train",), "needs at least one entry in losses, such as {type: L1Loss}"))
     for index, spec in enumerate(losses if isinstance(losses, list) else []):
-        problems += [p.below("train", "losses", index) for p in _check_loss(_mapping(spec))]
+        problems += [p.below("train", "losses", index) for p in _check_loss(_mapping(spec), train)]
     problems += _check_adversary(raw, train)
     for label, spec in _mapping(val.get("metrics")).items():
         problems += [p.below("val", "metrics", label) for p in METRICS.check(metric_spec(label, spec))]
@@ -77,11 +77,15 @@ def _check_sets(sets: Mapping[str, Any]) -> Iterator[Problem]:
             )
 
 
-def _check_loss(spec: Mapping[str, Any]) -> list[Problem]:
+def _check_loss(spec: Mapping[str, Any], train: Mapping[str, Any]) -> list[Problem]:
     name = normalise(str(spec.get("type", ""))).removesuffix("loss")
     if name in LOSSES_NOT_YET and LOSSES.find(f"{name}loss") is None:
         return [Problem(("type",), f"the loss {spec['type']!r} is not supported yet")]
-    return LOSSES.check(loss_spec(spec))
+    problems = LOSSES.check(loss_spec(spec))
+    if getattr(LOSSES.find(str(spec.get("type", ""))), "averaged", False) and not train.get("ema_decay"):
+        needed = "compares with the running average; set train.ema_decay, such as 0.999"
+        problems.append(Problem((), needed))
+    return problems
 
 
 def _check_adversary(raw: Mapping[str, Any], train: Mapping[str, Any]) -> Iterator[Problem]:

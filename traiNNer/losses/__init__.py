@@ -3,7 +3,8 @@
 A loss is an `nn.Module` whose `forward(inputs: LossInputs)` returns a scalar: a mean over the samples, so
 that `loss(batch repeated) == loss(batch)` and micro-batches can be weighted by their size. Its attribute
 `pixel` (of the class) says whether it compares all values at their places, and so can anchor other losses,
-`judged` whether it asks the discriminator (both False where they are missing).
+`judged` whether it asks the discriminator, `averaged` whether it compares with the running average (all False
+where they are missing).
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ class LDLLoss(nn.Module):
     """
 
     pixel: ClassVar[bool] = False
+    averaged: ClassVar[bool] = True
 
     def __init__(self, *, criterion: Criterion = "l1", ksize: int = 7) -> None:
         super().__init__()

@@ -26,6 +26,7 @@ class FeatureMatchingLoss(nn.Module):
     """
 
     pixel: ClassVar[bool] = False
+    judged: ClassVar[bool] = True
 
     def __init__(
         self,
