@@ -106,7 +106,7 @@ def tiny_network() -> nn.Module:
 
 
 def make_model(
-    net: nn.Module | None = None, *, optimizer=None, ema: bool = True, window: int = 10
+    net: nn.Module | None = None, *, optimizer=None, ema: bool = True, window: int = 10, augment=None
 ) -> SRModel:
     """A model over `tiny_network`, two losses, AdamW with warm-up and milestones."""
     net = net or tiny_network()
@@ -122,6 +122,7 @@ def make_model(
         FACTS,
         losses,
         ema=Ema(net, 0.9) if ema else None,
+        augment=augment,
         arithmetic=CPU,
         peers=Processes(),
         seed=7,

@@ -240,3 +240,14 @@ def test_torchrun_without_its_launcher_and_the_reverse_are_mistakes(folder, monk
     assert "torchrun" in small_run.train(file, "--launcher", "pytorch").stderr
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "--launcher pytorch" in small_run.train(file).stderr
+
+
+def test_use_moa_trains_on_other_batches(folder):
+    scores = []
+    for mixed in (False, True):
+        configuration = {**small_run.options(folder, total_iter=3, use_moa=mixed), "name": f"moa_{mixed}"}
+        configuration["train"] |= {"moa_augs": ["mixup", "none"], "moa_probs": [1, 0]}
+        assert small_run.train(small_run.write_options(folder, configuration)).returncode == 0
+        records = (folder / f"experiments/moa_{mixed}/metrics.jsonl").read_text().splitlines()
+        scores.append(json.loads(records[-1])["metrics"])
+    assert scores[0] != scores[1]

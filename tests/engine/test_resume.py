@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny import TIMES, assert_same, make_trainer
+from tiny import TIMES, assert_same, make_model, make_trainer
 
 from traiNNer.control import Clip, Controls
+from traiNNer.data.batch_augmentation import BatchAugmentation
 from traiNNer.engine.signals import StopSignal
 
 
@@ -71,6 +72,21 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(tmp_path, kills, w
         assert records(tmp_path / "a", name) == records(tmp_path / "b", name)
     best = [(tmp_path / run / "models/net_g_best.safetensors").read_bytes() for run in "ab"]
     assert best[0] == best[1]
+
+
+def test_a_resumed_run_mixes_its_batches_as_an_uninterrupted_one(tmp_path):
+    def mixing():
+        mixtures = {"mixup": 0.3, "cutmix": 0.3, "resizemix": 0.2, "cutblur": 0.2}
+        return make_model(window=3, augment=BatchAugmentation(mixtures, seed=7))
+
+    whole, plain = make_trainer(tmp_path / "a", model=mixing()), make_trainer(tmp_path / "c")
+    whole.fit(StopSignal())
+    plain.fit(StopSignal())
+    kill_at(resumed(tmp_path / "b", model=mixing()), 7)
+    last = resumed(tmp_path / "b", model=mixing())
+    last.fit(StopSignal())
+    assert_same(whole.state_dict(), last.state_dict(), but=TIMES)
+    assert records(tmp_path / "a", "metrics.jsonl") != records(tmp_path / "c", "metrics.jsonl")
 
 
 @pytest.mark.parametrize("stops", [(1,), (5,), (7, 8, 13)])

@@ -1,6 +1,7 @@
 """What one optimizer step promises: no host read, nothing changed by a failure, any split gives one result."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from tiny import CPU, Waves, assert_same, make_model, tiny_network
 from torch import nn
 
 from traiNNer.control import Clip, Controls
+from traiNNer.data.batch_augmentation import BatchAugmentation, Mixture
 from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.models.sr_model import BatchTooLarge
 from traiNNer.optim.ema import Ema, ema_decay
@@ -15,6 +17,8 @@ from traiNNer.optim.learner import Learner
 from traiNNer.optim.optimizers import OPTIMIZERS, build_optimizer
 
 CONTROLS = Controls(batch=8, micro_batch=8, lq_size=8)
+
+EVERY_MIXTURE = BatchAugmentation(dict.fromkeys(get_args(Mixture), 0.2), seed=0)
 
 
 @pytest.fixture
@@ -28,8 +32,9 @@ def without_dropout() -> nn.Module:
     return net
 
 
-def test_fifty_steps_read_the_device_once_per_window(batch, monkeypatch):
-    model = make_model(window=10)
+@pytest.mark.parametrize("augment", [None, EVERY_MIXTURE])
+def test_fifty_steps_read_the_device_once_per_window(batch, monkeypatch, augment):
+    model = make_model(window=10, augment=augment)
     reads = []
     for name in ("item", "tolist", "__bool__", "__float__", "__int__", "cpu", "numpy"):
         original = getattr(torch.Tensor, name)
@@ -48,9 +53,10 @@ def test_fifty_steps_read_the_device_once_per_window(batch, monkeypatch):
     assert reads == ["tolist"] * 5
 
 
+@pytest.mark.parametrize("augment", [None, EVERY_MIXTURE])
 @pytest.mark.parametrize("micro_batch", [1, 2, 3, 5])
-def test_any_split_into_micro_batches_gives_the_same_update(batch, micro_batch):
-    whole, split = make_model(without_dropout()), make_model(without_dropout())
+def test_any_split_into_micro_batches_gives_the_same_update(batch, micro_batch, augment):
+    whole, split = (make_model(without_dropout(), augment=augment) for _ in range(2))
     for step in range(5):
         for model, size in ((whole, 8), (split, micro_batch)):
             model.set_learning_rates(step, 1.0)
