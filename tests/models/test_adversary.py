@@ -39,7 +39,15 @@ class Critic(nn.Module):
 
 
 def make_model(
-    gan=None, *, critic=None, generator=None, plays_at=lambda step: True, window=10, reg_every=1, turns=1
+    gan=None,
+    *,
+    critic=None,
+    generator=None,
+    plays_at=lambda step: True,
+    window=10,
+    reg_every=1,
+    alone=0,
+    turns=1,
 ):
     net, critic = generator or tiny_network(), critic or Critic()
     net[1] = nn.Identity()
@@ -54,6 +62,7 @@ def make_model(
         game,
         plays_at=plays_at,
         arithmetic=CPU,
+        alone=alone,
         turns=turns,
         penalty_every=reg_every,
     )
@@ -271,18 +280,26 @@ def test_each_player_gets_its_own_gradient_alone(batch):
         torch.testing.assert_close(mine, theirs)
 
 
-def test_with_two_turns_the_generator_moves_every_second_step_and_is_measured_in_all(batch):
-    model = make_model(turns=2)
+@pytest.mark.parametrize(
+    ("game", "expected"),
+    [
+        ({"turns": 2}, [0, 1, 0, 1, 0]),
+        ({"alone": 2}, [0, 0, 1, 1, 1]),
+        ({"turns": 2, "alone": 3}, [0, 0, 0, 1, 0]),
+    ],
+)
+def test_a_generator_that_is_held_still_is_measured_all_the_same(batch, game, expected):
+    model = make_model(**game)
     moved = {"g": [], "d": []}
-    for step in range(4):
+    for step in range(5):
         before = {name: weights(learner.net) for name, learner in model.learners.items()}
         model.optimize_parameters(batch, step, controls())
         for name, learner in model.learners.items():
             pairs = zip(before[name], weights(learner.net), strict=True)
             moved[name].append(any(not torch.equal(a, b) for a, b in pairs))
     numbers = model.read_numbers()
-    assert moved == {"g": [False, True, False, True], "d": [True] * 4}
-    assert all(norm > 0 for norm in numbers.grad_norm["g"]) and numbers.applied["g"] == [True] * 4
+    assert moved == {"g": [bool(turn) for turn in expected], "d": [True] * 5}
+    assert all(norm > 0 for norm in numbers.grad_norm["g"]) and numbers.applied["g"] == [True] * 5
 
 
 def test_before_it_plays_a_discriminator_costs_and_changes_nothing(batch):

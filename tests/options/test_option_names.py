@@ -126,3 +126,13 @@ def test_every_known_option_is_in_the_tree_or_in_the_tables(contract_root):
             if name not in model.model_fields and not moved and not any(name in t for t in tables):
                 missing.append((*place, name))
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("model", "gan_type", "said"),
+    [("ESRGANModel", "vanilla", True), ("ESRGANModel", "ragan", False), ("SRGANModel", "vanilla", False)],
+)
+def test_the_relativistic_game_of_basicsr_s_esrgan_is_not_lost_silently(load, model, gan_type, said):
+    options = load(f"model_type: {model}\n", train=f"gan_opt: {{type: GANLoss, gan_type: {gan_type}}}")
+    assert any("gan_type: ragan" in note.text for note in options.notes) == said
+    assert not any("ignored here" in note.text for note in options.notes)

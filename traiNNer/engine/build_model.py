@@ -88,6 +88,7 @@ def build_adversary(
         game,
         plays_at=_playing_time(losses, train.net_d_start_iter),
         arithmetic=numbers,
+        alone=train.net_d_init_iters,
         turns=train.net_d_iters,
         penalty_every=train.net_d_reg_every,
     )

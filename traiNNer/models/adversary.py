@@ -23,7 +23,8 @@ class Adversary:
         loss: The adversarial loss of the run.
         plays_at: Whether the discriminator trains at a step. True for whole windows of numbers, or not at all.
         arithmetic: Device and precision.
-        turns: Steps for each update of the generator; in those between it is measured and held still.
+        alone: Steps at the beginning of the run in which the generator is measured and held still.
+        turns: Steps for each update of the generator, which is held so in those between.
         penalty_every: Steps between penalties on the gradient, which are weighted by this number
             (lazy regularisation, Karras et al. 2020, section 3.1).
     """
@@ -39,18 +40,19 @@ class Adversary:
         *,
         plays_at: Callable[[int], bool],
         arithmetic: Arithmetic,
+        alone: int = 0,
         turns: int = 1,
         penalty_every: int = 1,
     ) -> None:
         self.learner, self.loss, self.plays_at = learner, loss, plays_at
         self._net = cast(Discriminator, learner.net)
         self._arithmetic = arithmetic
-        self._turns, self._penalty_every = turns, penalty_every
+        self._alone, self._turns, self._penalty_every = alone, turns, penalty_every
         self._unmeasured = torch.full((), float("nan"), dtype=arithmetic.dtype, device=arithmetic.device)
 
     def generator_moves(self, step: int) -> bool:
         """Whether it is the generator's turn too."""
-        return not self.plays_at(step) or (step + 1) % self._turns == 0
+        return not self.plays_at(step) or (step >= self._alone and (step + 1) % self._turns == 0)
 
     def judge(self, images: Tensor) -> Judgement:
         """What the discriminator makes of images, for the generator: its parameters get no gradient."""

@@ -155,6 +155,7 @@ def _owner(option: str) -> str:
 def settle(draft: Draft) -> None:
     """Decide which automations are on, drop what asks for nothing, report what is not supported yet."""
     _switch_automations(draft)
+    _note_relativistic(draft)
     for place, options in names.INTERNAL.items():
         for path in draft.matches(place):
             for key in options.keys() & draft.section(path).keys():
@@ -165,6 +166,21 @@ def settle(draft: Draft) -> None:
     for feature in names.FEATURES:
         for path in draft.matches(feature.place):
             _drop_feature(draft, path, feature.options, off=feature.switch in off)
+
+
+def _note_relativistic(draft: Draft) -> None:
+    """BasicSR's ESRGANModel compares real with made images, whatever `gan_type` says."""
+    if normalise(str(draft.get(("model_type",)))) != "esrganmodel":
+        return
+    losses = draft.section(("train",)).get("losses")
+    for loss in losses if isinstance(losses, list) else ():
+        name = normalise(str(loss.get("type"))) if isinstance(loss, dict) else ""
+        if name in ("gan", "ganloss") and loss.get("gan_type", "vanilla") == "vanilla":
+            text = (
+                "ignored, but BasicSR's plays a relativistic game: write gan_type: ragan to play it here too"
+            )
+            draft.note(logging.WARNING, ("model_type",), text)
+            draft.take(("model_type",))
 
 
 def _drop_feature(draft: Draft, path: Path, options: dict[str, Any], *, off: bool) -> None:
