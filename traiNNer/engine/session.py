@@ -17,7 +17,8 @@ from traiNNer.data.audit import audit
 from traiNNer.data.image_io import ImageError
 from traiNNer.data.sources import PairedImageDataset
 from traiNNer.engine.batch_probe import BATCH, choose_batch
-from traiNNer.engine.build import Parts, build_parts, training
+from traiNNer.engine.build import Parts, build_parts
+from traiNNer.engine.build_model import training
 from traiNNer.engine.check import check_parts
 from traiNNer.engine.checkpoint import Checkpointer, Start, starting_state
 from traiNNer.engine.dashboard import Dashboard
