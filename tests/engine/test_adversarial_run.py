@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import small_run
+from engine.test_dashboard import charts_without_a_curve, read
 from tiny import TIMES, assert_same
 
 from traiNNer.archs.loading import load_network
@@ -38,7 +39,7 @@ def run(folder, options, *arguments):
 
 @pytest.fixture(scope="module")
 def finished(data):
-    printed = run(data, configuration(data))
+    printed = run(data, configuration(data), "logger.use_tb_logger=true")
     assert printed.returncode == 0, printed.stdout
     return data / "experiments/small", printed
 
@@ -51,6 +52,16 @@ def test_a_run_trains_both_and_says_how_the_game_stands(finished):
     assert all(set(r["grad_norm"]) == set(r["lr"]) == {"g", "d"} for r in records)
     assert records[0]["lr"]["g"] == pytest.approx(10 * records[0]["lr"]["d"])
     assert "out_d_real" in printed.stdout and "grad_clip_threshold_d" in printed.stdout
+
+
+def test_the_dashboard_has_charts_of_the_discriminator_and_curves_for_them(finished):
+    folder, _ = finished
+    events = read(folder.parent / "tb_logger/small")
+    without = charts_without_a_curve(events)
+    assert {"Loss and penalty", "Mean logits"}.isdisjoint(without)
+    assert {
+        f"train/discriminator/{name}" for name in ("l_d", "l_d_penalty", "out_d_real", "out_d_fake")
+    } <= set(events.Tags()["scalars"])
 
 
 def test_the_discriminator_is_a_file_that_loads_and_that_the_next_run_can_begin_with(
@@ -80,6 +91,8 @@ def test_a_run_that_went_on_equals_one_that_was_not_interrupted(finished, data, 
     one, other = (
         read_state(f / "training_states/20.state") for f in (folder, tmp_path / "experiments/small")
     )
+    for state in (one, other):
+        del state["recorder"]["dashboard"]  # the second has none
     assert_same(one, other, but=TIMES)
     for name in ("net_d_20", "net_g_20", "net_g_ema_20"):
         files = [f / f"models/{name}.safetensors" for f in (folder, tmp_path / "experiments/small")]

@@ -16,7 +16,6 @@ from traiNNer.data.sources import Pixels
 _LAYOUT = {
     "Run": {
         "Losses": r"train/loss/",
-        "Discriminator": r"train/discriminator/",
         "Learning rate": r"control/lr_[a-z]$",
         "Gradient norm": r"train/grad_norm/",
         "Steps per second": r"system/it_per_s$",
@@ -47,6 +46,13 @@ _LAYOUT = {
     },
 }
 """Categories, their charts, and the curves of each by the beginning of the name."""
+_GAME = {
+    "Discriminator": {
+        "Loss and penalty": r"train/discriminator/l_d",
+        "Mean logits": r"train/discriminator/out_d_",
+    }
+}
+"""The same, of a run that has one."""
 
 _EVENT_FILES = "events.out.tfevents.*"
 
@@ -60,9 +66,12 @@ class Dashboard:
         folder: Of the event files, one a session.
         resumed_at: Step that the run goes on from; a TensorBoard that is watching forgets later ones.
         metrics: Labels of the validation's metrics; each has a chart.
+        adversarial: Whether a discriminator trains.
     """
 
-    def __init__(self, folder: Path, *, resumed_at: int, metrics: Iterable[str]) -> None:
+    def __init__(
+        self, folder: Path, *, resumed_at: int, metrics: Iterable[str], adversarial: bool = False
+    ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._folder = folder
@@ -71,7 +80,7 @@ class Dashboard:
         stopping = {
             f"{label} and its best": rf"val(_best|_bicubic)?/.*/{re.escape(label)}$" for label in metrics
         }
-        charts = {**_LAYOUT, "IntelligentEarlyStopping": stopping}
+        charts = {**_LAYOUT, **(_GAME if adversarial else {}), "IntelligentEarlyStopping": stopping}
         self._writer.add_custom_scalars(
             {
                 category: {title: ["Multiline", [pattern]] for title, pattern in titles.items()}

@@ -240,7 +240,12 @@ class Session:
         dashboard = None
         if options.logger.use_tb_logger:
             metrics = parts.validator.metrics if parts.validator else ()
-            dashboard = Dashboard(self.folder.tensorboard, resumed_at=resumed_at, metrics=metrics)
+            dashboard = Dashboard(
+                self.folder.tensorboard,
+                resumed_at=resumed_at,
+                metrics=metrics,
+                adversarial=parts.model.adversary is not None,
+            )
             dashboard.text(resumed_at, "configuration", f"```yaml\n{dump_resolved(options)}\n```")
             rows = [f"| {key} | {value} |" for key, value in environment(self.device).items()]
             dashboard.text(resumed_at, "environment", "\n".join(["| | |", "|---|---|", *rows]))
