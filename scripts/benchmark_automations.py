@@ -48,8 +48,9 @@ def main() -> None:
     torch.set_num_threads(1)
     logging.basicConfig(level=logging.CRITICAL)  # blow-ups are what the runs are about
     data = args.data or Path(os.environ.get("TRAINNER_DATA", ROOT / "../shared/data"))
+    alexnet = data / "weights" / "alexnet_features_imagenet_fp16.safetensors"
     with tempfile.TemporaryDirectory() as folder:
-        laboratory = Laboratory(prepare(data, Path(folder)))
+        laboratory = Laboratory(prepare(data, Path(folder)), alexnet if alexnet.is_file() else None)
         run_missing(missing_runs(laboratory, args.only, args.seeds, Results(args.out)), args.out)
 
 

@@ -27,6 +27,11 @@ STATIC_WEIGHTS = (0.01, 0.03, 0.1, 0.3)
 UNITS = (1e-2, 1.0, 1e2, 1e4)
 SWITCHED_ON = 0.4  # share of the run after which the auxiliary loss begins
 
+PERCEPTUAL: Mapping[str, Any] = {"type": "PerceptualLoss", "vgg_type": "alexnet"}
+PERCEPTUAL_UNITS = (1e-2, 1.0, 1e2)
+GAMES = ("vanilla", "r3gan")
+DISCRIMINATOR: Mapping[str, Any] = {"type": "munet", "num_feat": 8, "ch_mult": [1, 2]}
+
 CURVE_STEPS, CURVE_VALIDATIONS = 1600, 32
 
 HEALTHY = Setting(seed=0, lr=GOOD_RATE)
@@ -107,6 +112,25 @@ def loss_scheduling() -> dict[str, Arms]:
     return found
 
 
+def perceptual_training() -> dict[str, Arms]:
+    """By mistake in the units of a perceptual loss, and by game of an adversarial loss that begins late."""
+    plain = replace(HEALTHY, steps=SHORT, losses=({"type": "L1Loss"}, {**PERCEPTUAL, "loss_weight": SHARE}))
+    found: dict[str, Arms] = {}
+    for units in PERCEPTUAL_UNITS:
+        wrong = replace(plain, units=units)
+        found[f"perceptual, units x {units:g}"] = {"off": wrong, "on": _with(wrong, LOSS_ALONE)}
+    for game in GAMES:
+        late = {
+            "type": "GANLoss",
+            "gan_type": game,
+            "loss_weight": SHARE,
+            "start_iter": round(SWITCHED_ON * SHORT),
+        }
+        against = replace(plain, losses=({"type": "L1Loss"}, late), discriminator=DISCRIMINATOR)
+        found[f"{game} GAN, begins at 40 %"] = {"off": against, "on": _with(against, LOSS_ALONE)}
+    return found
+
+
 def early_stopping() -> dict[str, Arms]:
     """Full curves to replay the rules on, by schedule."""
     long = replace(HEALTHY, steps=CURVE_STEPS, validations=CURVE_VALIDATIONS, keep_images=True)
@@ -129,6 +153,7 @@ EXPERIMENTS = {
     "clipping": clipping,
     "interaction": interaction,
     "loss_scheduling": loss_scheduling,
+    "perceptual_training": perceptual_training,
     "early_stopping": early_stopping,
 }
 

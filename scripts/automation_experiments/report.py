@@ -16,6 +16,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "fixed_thresholds": tables.fixed_table,
     "interaction": tables.interaction_table,
     "loss_scheduling": tables.loss_table,
+    "perceptual_training": tables.perceptual_table,
     "early_stopping": tables.stopping_table,
     "splits": tables.splits_table,
 }

@@ -10,7 +10,7 @@ import itertools
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -43,10 +43,11 @@ class Laboratory:
 
     Args:
         photographs: Training and validation folders.
+        alexnet: File with the weights of AlexNet, for perceptual losses; torchvision's download by default.
     """
 
-    def __init__(self, photographs: Photographs) -> None:
-        self._photographs = photographs
+    def __init__(self, photographs: Photographs, alexnet: Path | None = None) -> None:
+        self._photographs, self._alexnet = photographs, alexnet
         self._sets: tuple[PairedImageDataset, dict[str, PairedImageDataset]] | None = None
 
     def run(self, setting: Setting) -> dict[str, Any]:
@@ -98,12 +99,16 @@ class Laboratory:
 
     def _options(self, setting: Setting, root: Path) -> Options:
         file = root / "run.yml"
-        file.write_text(json.dumps(configuration(setting, self._photographs, root)))  # JSON is YAML
+        file.write_text(
+            json.dumps(configuration(setting, self._photographs, root, self._alexnet))
+        )  # JSON is YAML
         options = load_options(file, check=check_parts)
         return options.with_derived(derive(options, torch.device("cpu"), 1))
 
 
-def configuration(setting: Setting, photographs: Photographs, root: Path) -> dict[str, Any]:
+def configuration(
+    setting: Setting, photographs: Photographs, root: Path, alexnet: Path | None = None
+) -> dict[str, Any]:
     """The options of a run, as a user would write them."""
     automations = {name: {"enabled": True, **spec} for name, spec in setting.automations.items()}
     scheduling = automations.pop(LOSSES, None)
@@ -128,13 +133,14 @@ def configuration(setting: Setting, photographs: Photographs, root: Path) -> dic
             "val": folders["val"],
         },
         "network_g": {"type": "compact", "num_feat": 16, "num_conv": 2},
+        **({"network_d": dict(setting.discriminator)} if setting.discriminator else {}),
         "train": {
             "total_iter": setting.steps,
             "optim_g": {"type": "AdamW", "lr": setting.lr, "weight_decay": 0},
             "scheduler": dict(setting.schedule),
             "warmup_iter": setting.steps // 50,
             "ema_decay": 0.99,
-            "losses": [dict(loss) for loss in setting.losses],
+            "losses": [_with_weights(loss, alexnet) for loss in setting.losses],
             **({"grad_clip": True, "grad_clip_max_norm": setting.clip} if setting.clip else {}),
             **({"training_automations": {"enabled": True, **automations}} if automations else {}),
             **({"dynamic_loss_scheduling": scheduling} if scheduling else {}),
@@ -142,6 +148,11 @@ def configuration(setting: Setting, photographs: Photographs, root: Path) -> dic
         "val": {"val_freq": setting.steps // setting.validations, "metrics": {"psnr": {"type": "psnr"}}},
         "logger": {"save_checkpoint_freq": setting.steps, "use_tb_logger": False},
     }
+
+
+def _with_weights(loss: Mapping[str, Any], alexnet: Path | None) -> dict[str, Any]:
+    given = {"weights": str(alexnet)} if alexnet and loss.get("vgg_type") == "alexnet" else {}
+    return {**loss, **given}
 
 
 def _train(options: Options, parts: Parts) -> None:

@@ -32,6 +32,7 @@ class Setting:
     losses: tuple[Spec, ...] = ({"type": "L1Loss"},)
     units: float = 1.0
     """What the second loss is multiplied by, as if it were written in other units."""
+    discriminator: Spec | None = None
     clip: float | None = None
     """Threshold of ordinary clipping."""
     fault: Literal["none", "corrupted batches"] = "none"

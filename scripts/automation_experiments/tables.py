@@ -19,6 +19,7 @@ from automation_experiments.plans import (
     interaction,
     learning_rate,
     loss_scheduling,
+    perceptual_training,
 )
 from automation_experiments.replay import End, replayed
 from automation_experiments.results import Results
@@ -187,6 +188,17 @@ def loss_table(results: Results) -> str:
             rows.append([f"{condition}, {label}", *cells, _share(results, arm)])
     header = ["auxiliary loss", "runs", "PSNR", "against the best static weight"]
     return table([*header, f"its share ({SHARE:g} was asked for)"], rows)
+
+
+def perceptual_table(results: Results) -> str:
+    """Perceptual and adversarial losses: a static weight against the share that the automation sets."""
+    rows: list[list[object]] = [
+        [f"{condition}, {label}", len(results.of(arm)), results.shown(arm), _share(results, arm)]
+        for condition, arms in perceptual_training().items()
+        for label, arm in zip(("static", "ratio mode"), arms.values(), strict=True)
+        if results.of(arm)
+    ]
+    return table(["second loss", "runs", "PSNR", f"its share ({SHARE:g} was asked for)"], rows)
 
 
 def _share(results: Results, arm: Setting) -> str:
