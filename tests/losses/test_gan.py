@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from traiNNer.archs import build_network
 from traiNNer.losses import LOSSES, Judgement, LossInputs
+from traiNNer.losses.adversarial import judgement_of
 from traiNNer.registry import ConfigError
 
 TYPES = ["vanilla", "lsgan", "hinge", "wgan", "wgan_softplus", "ragan", "r3gan"]
@@ -99,6 +101,27 @@ def test_the_generator_raises_logits_of_the_output_and_the_critic_lowers_them(ga
     assert all((slope < 0).all() for slope in by_generator)
     assert all((slope > 0).all() for slope in by_critic[: len(output)])
     assert all((slope < 0).all() for slope in by_critic[len(output) :])
+
+
+@every_type
+def test_both_players_are_reached_through_a_discriminator_and_pull_the_output_apart(gan_type):
+    torch.manual_seed(0)
+    net = build_network({"type": "patchgan", "ndf": 4, "n_layers": 2, "num_d": 2}).eval()
+    constants = [p for name, p in net.named_parameters() if name.endswith("6.bias")]
+    for constant in constants:
+        torch.nn.init.constant_(constant, 0.5)  # logits between the labels of lsgan
+    output, gt = torch.rand(2, 3, 17, 20).requires_grad_(), torch.rand(2, 3, 17, 20)
+    loss = gan(gan_type)
+    inputs = LossInputs(output=output, gt=gt, lq=gt, judge=lambda image: judgement_of(net, image))
+    (by_generator,) = torch.autograd.grad(loss(inputs), output)
+    loss.critic_loss(judgement_of(net, gt).logits, judgement_of(net, output).logits).backward()
+    assert (by_generator.abs().amax((2, 3)) > 0).all()
+    assert torch.cosine_similarity(by_generator.flatten(), output.grad.flatten(), dim=0) < -0.5
+    for constant in constants:  # many types weigh differences of logits, which do not see them
+        constant.grad = None
+    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    assert len(gradients) == len(list(net.parameters())) - len(constants)
+    assert all(gradient.abs().max() > 1e-7 for gradient in gradients)
 
 
 @every_type

@@ -12,9 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _EPS = 1e-12  # torch's
-_FIRST = (
-    15  # iterations on new weights, as torch's parametrization does; otherwise the first steps have no bound
-)
+_FIRST = 15  # iterations on new weights, as in torch's parametrization: the first steps have a bound too
 
 
 class SpectralConv2d(nn.Module):
