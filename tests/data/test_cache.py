@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from traiNNer.data import disk_cache, pixel_file
+from traiNNer.data import disk_cache, draft_file, pixel_file
 from traiNNer.data.cache import SharedImages
 from traiNNer.data.caching import NO_CACHE, CacheSettings
 from traiNNer.data.image_io import ImageError, read_image, write_image
@@ -251,15 +251,15 @@ def test_of_two_runs_that_start_together_one_decodes_and_the_other_waits(folders
         assert waiting.wait(10)
         return write(path, *arguments)
 
-    flock = disk_cache.fcntl.flock
+    flock = draft_file.fcntl.flock
 
     def watched(file, how):
-        if how == disk_cache.fcntl.LOCK_EX:
+        if how == draft_file.fcntl.LOCK_EX:
             waiting.set()
         return flock(file, how)
 
     monkeypatch.setattr(disk_cache, "write_pixels", slow)
-    monkeypatch.setattr(disk_cache.fcntl, "flock", watched)
+    monkeypatch.setattr(draft_file.fcntl, "flock", watched)
     threads = [threading.Thread(target=lambda: found.append(opened(folders, DISK))) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -336,7 +336,7 @@ def test_a_read_only_file_system_still_gives_what_is_there(folders, monkeypatch)
         raise OSError(errno.EROFS, "Read-only file system", str(path))
 
     opened(folders, DISK)
-    monkeypatch.setattr(disk_cache, "_locked", read_only)
+    monkeypatch.setattr(draft_file, "_locked", read_only)
     assert opened(folders, DISK).kept.startswith("kept on the disk")
     _touch(folders)
     refused(folders, DISK, "Read-only file system")

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from traiNNer.data.cache import Images, SharedImages
-from traiNNer.data.disk_cache import CacheRefused, DiskCache
+from traiNNer.data.disk_cache import CacheRefused, DiskCache, cache_paths
 from traiNNer.data.folders import Pairs
 from traiNNer.data.headers import LARGE, PairHeaders
 from traiNNer.registry import ConfigError
 
 _AUTO_SHARE, _MOST = 0.5, 0.95
 """Of the free space of a disk: what `auto` takes unasked, and what is left for the file system's own needs."""
+_TOO_LONG = f"more than {LARGE:,} pairs take long to decode, so that cache: disk has to be asked for"
 
 
 @dataclass(frozen=True)
@@ -79,18 +80,23 @@ def keep_decoded(pairs: Pairs, headers: PairHeaders, settings: CacheSettings) ->
 
 
 def _on_disk(pairs: Pairs, headers: PairHeaders, settings: CacheSettings) -> Kept:
-    disk = DiskCache((pairs.gt, pairs.lq), (headers.gt, headers.lq), settings.folder)
+    sides = pairs.gt, pairs.lq
+    paths = cache_paths(sides, settings.folder)
+    unasked = settings.mode == "auto" and len(headers) > LARGE
+    if unasked and not all(
+        path.exists() for path in paths
+    ):  # before a million files are asked for their state
+        raise CacheRefused(_TOO_LONG)
+    disk = DiskCache(sides, (headers.gt, headers.lq), settings.folder)
     if not disk.complete:
         if not settings.may_write:
             return Kept(None, None, "decoded for every sample: only a training makes the cache on the disk")
-        if settings.mode == "auto" and len(headers) > LARGE:
-            raise CacheRefused(
-                f"decoding more than {LARGE:,} pairs takes long, so that cache: disk does it only when asked for"
-            )
+        if unasked:
+            raise CacheRefused(_TOO_LONG)
         disk.build(_AUTO_SHARE if settings.mode == "auto" else _MOST)
     gt, lq = disk.images()
     reason = f", as {_mib(settings.share)} of memory do not hold them" if settings.mode == "auto" else ""
-    return Kept(gt, lq, f"kept on the disk ({', '.join(map(str, disk.paths))}){reason}")
+    return Kept(gt, lq, f"kept on the disk ({', '.join(map(str, paths))}){reason}")
 
 
 def _mib(count: int) -> str:

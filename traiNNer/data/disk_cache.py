@@ -1,8 +1,7 @@
 """Decoded images on the disk: which files hold them, when they are made anew, and by whom.
 
-There is one `PixelFile` for each folder of images, beside the folder or where the configuration says. It is
-written under another name, which is locked meanwhile, and moved into place: two runs never write the same file,
-a killed run leaves nothing that counts, and readers of the old file keep it.
+There is one `PixelFile` for each folder of images, beside the folder or where the configuration says. It is made
+by one process for all, and moved into place when it is whole: readers of an older one keep that.
 """
 
 from __future__ import annotations
@@ -12,25 +11,21 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
+from traiNNer.data.draft_file import draft_of
 from traiNNer.data.headers import Sizes, read_missing
 from traiNNer.data.image_io import Pixels
 from traiNNer.data.names import Files, Names
 from traiNNer.data.pixel_file import Contents, PixelFile, planned_bytes, write_pixels
-
-try:
-    import fcntl
-except ImportError:  # Windows has none; there each process writes a file of its own
-    fcntl = None
 
 LOG = logging.getLogger(__name__)
 
@@ -45,13 +40,14 @@ class MappedImages:
     """Images in files of pixels, by their index in the data set."""
 
     def __init__(
-        self, files: Sequence[PixelFile], file_of: NDArray[np.uint16], rows: NDArray[np.int32]
+        self, files: Sequence[PixelFile | None], file_of: NDArray[np.uint16], rows: NDArray[np.int32]
     ) -> None:
         self._files, self._file_of, self._rows = files, file_of, rows
 
     def get(self, index: int) -> Pixels | None:
         """See `traiNNer.data.cache.Images`."""
-        return self._files[self._file_of[index]].image(int(self._rows[index]))
+        file = self._files[self._file_of[index]]
+        return file.image(int(self._rows[index])) if file else None
 
     def put(self, index: int, image: Pixels) -> None:
         """What could not be decoded when the file was made stays outside."""
@@ -83,11 +79,6 @@ class DiskCache:
         """Whether everything is there and up to date."""
         return all(found.changed == 0 for found in self._found)
 
-    @property
-    def paths(self) -> list[Path]:
-        """The files of pixels."""
-        return list(dict.fromkeys(part.path for part in self._parts))
-
     def build(self, share: float) -> None:
         """Make what is missing or out of date; waits where another process does.
 
@@ -100,7 +91,7 @@ class DiskCache:
         wanting = {part.path for part, found in self._both() if found.changed}
         with ExitStack() as stack:
             try:
-                drafts = {path: stack.enter_context(_draft(path)) for path in sorted(wanting)}
+                drafts = {path: stack.enter_context(draft_of(path)) for path in sorted(wanting)}
                 self._found = [_find(part) for part in self._parts]  # another process may have been first
                 parts = [self._renewed(path) for path in drafts if not self._is_up_to_date(path)]
                 _check_space(parts, share)
@@ -121,10 +112,8 @@ class DiskCache:
         mapped: list[MappedImages] = []
         for files in self._sides:
             found = [next(remaining) for _ in files.roots]
-            pixels = [entry.file for entry in found if entry.file]
-            mapped.append(
-                MappedImages(pixels, files.root_of, np.concatenate([entry.rows for entry in found]))
-            )
+            rows = np.concatenate([entry.rows for entry in found])
+            mapped.append(MappedImages([entry.file for entry in found], files.root_of, rows))
         return mapped
 
     def _both(self) -> list[tuple[_Part, _Found]]:
@@ -177,6 +166,11 @@ def _united(parts: Sequence[_Part]) -> _Part:
     return _Part(parts[0].path, contents, np.stack([by_name[name] for name in contents.names]))
 
 
+def cache_paths(sides: Sequence[Files], folder: Path | None) -> list[Path]:
+    """The files of the pixels of a data set."""
+    return list(dict.fromkeys(place(root, folder) for files in sides for root in files.roots))
+
+
 def place(root: Path, folder: Path | None) -> Path:
     """The file of the pixels of the images in a folder."""
     root = root.resolve()
@@ -205,51 +199,6 @@ def _find(part: _Part) -> _Found:
         raise CacheRefused(f"{part.path}: {error}") from error
     rows = file.rows(part.contents)
     return _Found(file, rows, int(np.count_nonzero(rows < 0)))
-
-
-@contextmanager
-def _draft(path: Path) -> Iterator[Path]:
-    """An empty file to write to, which no other process writes to; it is removed if it was not moved away."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if fcntl is None:
-        draft = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        draft.touch()
-        try:
-            yield draft
-        finally:
-            draft.unlink(missing_ok=True)
-        return
-    draft = path.with_name(f".{path.name}.partial")
-    with _locked(draft) as file:
-        file.truncate(0)
-        try:
-            yield draft
-        finally:
-            if _is(draft, file):
-                draft.unlink()
-
-
-def _locked(path: Path) -> BinaryIO:
-    """Open a file and lock it, as long as it is open. What a killed process left is taken over."""
-    assert fcntl is not None
-    while True:
-        file = path.open("ab")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            LOG.info("another process writes %s; waiting for it", path)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        if _is(path, file):
-            return file
-        file.close()  # meanwhile it was moved into place, or removed
-
-
-def _is(path: Path, file: BinaryIO) -> bool:
-    """Whether the open file is still the one of this name."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
 
 
 def _check_space(parts: Sequence[_Part], share: float) -> None:

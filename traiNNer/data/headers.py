@@ -76,21 +76,22 @@ class PairHeaders:
         problems.add("pairs that do not fit", [self._problems[index] for index in sorted(self._problems)])
         good = np.ones(len(self), np.bool_)
         good[list(self._problems)] = False
-        inside = self.gt[good, :2] > self.lq[good, :2] * self._scale
+        if self._problems:
+            self.gt, self.lq, self._read = self.gt[good], self.lq[good], self._read[good]
+        inside = self.gt[:, :2] > self.lq[:, :2] * self._scale
         larger = int(np.count_nonzero(inside.any(axis=1)))
         if larger:
             text = (
                 "%d of %d GT images are larger than LQ times %d by up to %d pixels, which are cut right and "
                 "below"
             )
-            LOG.warning(text, larger, int(good.sum()), self._scale, self._scale - 1)
+            LOG.warning(text, larger, len(self), self._scale, self._scale - 1)
         if not self.complete:
             LOG.info(
                 "the headers of %s of %s pairs were checked; the others are checked when they are read",
                 f"{int(self._read.sum()):,}",
                 f"{len(self):,}",
             )
-        self.gt, self.lq, self._read = self.gt[good], self.lq[good], self._read[good]
         return good
 
     def _check(self, rows: NDArray[np.int64]) -> None:

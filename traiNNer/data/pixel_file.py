@@ -1,7 +1,7 @@
 """A file of raw pixels that is mapped into memory: a crop of an image costs as much as copying its bytes.
 
-Layout, little-endian: a header of 64 bytes; the pixels of the images, (h, w, 3) each; a table of whole numbers
-with a row for each of `_COLUMNS`; the names of the image files. Nothing in it is ever run.
+Layout, little-endian: a header of 64 bytes; the pixels of the images, (h, w, 3) each; a table of whole numbers,
+a row for each image and a column for each of `_COLUMNS`; the names of the image files. Nothing in it is ever run.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ class Contents(NamedTuple):
     root: Path
     names: Names
     stamps: NDArray[np.int64]
-    """(2, n): bytes of each file, and when it was last changed in ns; -1 for a file that is gone."""
+    """(n, 2): bytes of each file, and when it was last changed in ns; -1 for a file that is gone."""
 
     @classmethod
     def of(cls, root: Path, names: Names) -> Contents:
         """What the file system says about the files now."""
-        stamps = np.full((2, len(names)), -1, np.int64)
+        stamps = np.full((len(names), 2), -1, np.int64)
         for index, name in enumerate(names):
             try:
                 found = os.stat(f"{root}/{name}")  # noqa: PTH116 - a third of the time of pathlib's
             except OSError:
                 continue
-            stamps[:, index] = found.st_size, found.st_mtime_ns
+            stamps[index] = found.st_size, found.st_mtime_ns
         return cls(root, names, stamps)
 
 
@@ -77,16 +77,15 @@ class PixelFile:
         length = len(_COLUMNS) * images * 8
         if len(self._map) != start + length + text or _checksum(self._map, start) != checksum:
             raise ValueError("is damaged; remove it")
-        self._table = np.frombuffer(self._map, "<i8", len(_COLUMNS) * images, start).reshape(-1, images)
-        self._stamps = self._table[1:3]
-        self._names = Names(np.frombuffer(self._map, np.uint8, text, start + length), self._table[3])
+        self._table = np.frombuffer(self._map, "<i8", len(_COLUMNS) * images, start).reshape(images, -1)
+        self._names = Names(np.frombuffer(self._map, np.uint8, text, start + length), self._table[:, 3])
 
     def __reduce__(self) -> tuple[Callable[..., PixelFile], tuple[Any, ...]]:
         return PixelFile, (self.path,)
 
     def image(self, row: int) -> Pixels | None:
         """The pixels of an image, or None if it could not be decoded."""
-        start, _, _, _, height, width, value_bytes = self._table[:, row].tolist()
+        start, _, _, _, height, width, value_bytes = self._table[row].tolist()
         if start < 0:
             return None
         return cast("Pixels", np.ndarray((height, width, 3), VALUE_TYPES[value_bytes], self._map, start))
@@ -97,7 +96,7 @@ class PixelFile:
         if not wanted.names.equals(self._names):
             known = {name: row for row, name in enumerate(self._names)}
             rows[:] = [known.get(name, -1) for name in wanted.names]
-        unchanged = (self._stamps[:, rows] == wanted.stamps).all(axis=0)
+        unchanged = (self._table[rows, 1:3] == wanted.stamps).all(axis=1)
         return np.where(unchanged & (rows >= 0), rows, np.int32(-1))
 
 
@@ -151,8 +150,11 @@ def write_pixels(
             stop.set()
     for task in tasks:
         task.result()
-    columns = [np.where(state == _STORED, starts[:-1], -1), *contents.stamps, contents.names.ends, *sizes.T]
-    index = np.stack(columns).astype("<i8").tobytes() + contents.names.text.tobytes()
+    stored = np.where(state == _STORED, starts[:-1], -1)
+    index = (
+        np.column_stack([stored, contents.stamps, contents.names.ends, sizes]).astype("<i8").tobytes()
+        + contents.names.text.tobytes()
+    )
     with path.open("r+b") as file:
         file.seek(end)
         file.write(index)

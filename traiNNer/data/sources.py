@@ -188,11 +188,11 @@ class PairedImageDataset:
         By OpenCV: 4 us where numpy takes 50 to copy a flipped patch of 96 pixels.
         """
         rows, columns = self._use_rot and draw.flip_rows, self._use_hflip and draw.flip_columns
-        if rows or columns:
-            patch = cast("Pixels", cv2.flip(patch, -1 if rows and columns else 0 if rows else 1))
-        if self._use_rot and draw.transpose:
-            return cast("Pixels", cv2.transpose(patch))
-        return patch if rows or columns else patch.copy()
+        # row by row first: straight from the image, whose rows lie far apart, transposing takes twice as long
+        copy = (
+            cv2.flip(patch, -1 if rows and columns else 0 if rows else 1) if rows or columns else patch.copy()
+        )
+        return cast("Pixels", cv2.transpose(copy) if self._use_rot and draw.transpose else copy)
 
 
 class SingleImageDataset:
