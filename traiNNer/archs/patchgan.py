@@ -6,6 +6,7 @@ pix2pixHD, CVPR 2018 (arXiv 1711.11585), section 3.2. Names of weights and optio
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
@@ -101,12 +102,12 @@ def _network(widths: list[int], norm: Norm) -> nn.Sequential:
     return nn.Sequential(*modules)
 
 
-_FIRST = ("layer0.0.weight_orig", "layer0.0.weight")
+_NAME = re.compile(r"layer\d+\.\d+\.(weight(_orig|_u|_v)?|bias)")
 
 
-@recognises(lambda weights: any(name in weights for name in _FIRST))
+@recognises(lambda weights: all(_NAME.fullmatch(name) for name in weights))
 def _infer(weights: Weights) -> Guess:
-    spectral = _FIRST[0] in weights
+    spectral = "layer0.0.weight_orig" in weights
     suffix = ".weight_orig" if spectral else ".weight"
     width, channels = weights[f"layer0.0{suffix}"].shape[:2]
     places = [
