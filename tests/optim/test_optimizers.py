@@ -52,7 +52,7 @@ def test_arguments_and_groups_arrive():
     first, second = parameters()
     spec = {"type": "adam", "lr": 3e-4, "betas": [0.9, 0.99], "amsgrad": True}
     optimizer = build_optimizer(spec, [{"params": [first], "lr": 1e-3}, {"params": [second]}])
-    assert type(optimizer) is torch.optim.Adam
+    assert isinstance(optimizer, torch.optim.Adam) and type(optimizer).__name__ == "Adam"
     assert [group["lr"] for group in optimizer.param_groups] == [1e-3, 3e-4]
     assert all(group["betas"] == (0.9, 0.99) and group["amsgrad"] for group in optimizer.param_groups)
 

@@ -29,7 +29,8 @@ def configure_torch(options: Options, device: torch.device) -> None:
     torch.autograd.set_detect_anomaly(options.detect_anomaly)
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(options.deterministic)
+    if options.deterministic != torch.are_deterministic_algorithms_enabled():  # asking imports the compiler
+        torch.use_deterministic_algorithms(options.deterministic)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     else:
