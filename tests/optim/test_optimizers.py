@@ -58,7 +58,7 @@ def test_arguments_and_groups_arrive():
 
 
 def test_without_a_type_it_is_adamw():
-    assert type(build_optimizer({"lr": 1e-4}, parameters())) is torch.optim.AdamW
+    assert isinstance(build_optimizer({"lr": 1e-4}, parameters()), torch.optim.AdamW)
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD", "Adagrad"])
