@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,22 +82,27 @@ def measure_samples(arguments: argparse.Namespace, folder: Path) -> Iterator[Sam
         for kind in arguments.formats:
             root = folder / f"{size}_{kind}"
             make_images(root, size, kind, arguments.photos)
-            for cache in arguments.caches:
-                yield Sample(size, kind, cache, sample_ms(root, cache, arguments.lq_size, arguments.rounds))
+            for mode in arguments.caches:
+                yield Sample(size, kind, mode, sample_ms(root, mode, arguments.lq_size, arguments.rounds))
 
 
 def make_images(root: Path, size: str, kind: str, photos: Path | None) -> None:
     """Ground truth and LQ of one size and format, the LQ of small photographs enlarged to that size."""
     height, width, count = SIZES[size]
     suffix, bits = FORMATS[kind]
-    names = [photos / name for name in find_images(photos)] if photos else []
+    scenes = [read_image(photos / name) for name in find_images(photos)[:count]] if photos else _drawn()
     for number in range(count):
-        image = read_image(names[number % len(names)]) if names else dead_leaves(256, 0, number % 8)
+        image = scenes[number % len(scenes)]
         gt = np.roll(_enlarged(image, height, width), 7 * number, axis=1)  # no two are equal
         if bits == 16:
             gt = gt.astype(np.uint16) * np.uint16(257)
         write_image(root / f"HR/{number:03}{suffix}", gt)
         write_image(root / f"LR/{number:03}{suffix}", shrink(gt, SCALE))
+
+
+@cache
+def _drawn() -> list[NDArray[np.uint8]]:
+    return [dead_leaves(256, 0, number) for number in range(4)]
 
 
 def _enlarged(image: Pixels, height: int, width: int) -> NDArray[np.uint8]:
@@ -105,23 +111,23 @@ def _enlarged(image: Pixels, height: int, width: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(large[:height, :width], np.uint8)
 
 
-def sample_ms(root: Path, cache: Any, lq_size: int, rounds: int) -> float:
+def sample_ms(root: Path, mode: Any, lq_size: int, rounds: int) -> float:
     """CPU milliseconds of a sample, in the shortest of the rounds."""
 
     def opened() -> PairedImageDataset:
         return PairedImageDataset(
-            [root / "HR"], [root / "LR"], SCALE, cache=CacheSettings(cache, _MEMORY, _MEMORY)
+            [root / "HR"], [root / "LR"], SCALE, cache=CacheSettings(mode, _MEMORY, _MEMORY)
         )
 
     images = opened()
-    for index in range(len(images) if cache == "ram" else 0):
+    for index in range(len(images) if mode == "ram" else 0):
         images.pair(index)
     found: list[float] = []
-    for number in range(1 if cache == "off" else rounds):
-        images = opened() if cache == "disk" else images
+    for number in range(1 if mode == "off" else rounds):
+        images = opened() if mode == "disk" else images
         batches = TrainLoader(images, 0).batches(number * len(images), BATCH, lq_size)
         next(batches)  # the order of the epoch, and what else happens once
-        steps = 1 if cache == "off" else len(images) // BATCH + 1
+        steps = 1 if mode == "off" else len(images) // BATCH + 1
         found.append(_cpu_ms(batches, steps) / (steps * BATCH))
     return min(found)
 
@@ -187,7 +193,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--caches", nargs="*", choices=("off", "ram", "disk"), default=["off", "ram", "disk"])
     parser.add_argument("--lq-size", type=int, default=48, help="side of the LQ patch, in pixels")
-    parser.add_argument("--rounds", type=int, default=20, help="rounds to take the shortest of")
+    parser.add_argument("--rounds", type=int, default=100, help="rounds to take the shortest of")
     parser.add_argument("--growth", nargs="+", type=int, default=[], help="sets of so many pairs to open")
     parser.add_argument("--folder", type=Path, help="where to make the images (default: a temporary folder)")
     parser.add_argument("--json", type=Path, help="file to write the numbers to")

@@ -1,5 +1,6 @@
 """The verbs that make data, run as a user runs them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -82,3 +83,18 @@ def test_make_demo_data_draws_once_and_does_not_replace(tmp_path):
     assert len(PairedImageDataset([tmp_path / "demo/train/HR"], [tmp_path / "demo/train/LRx4"], 4)) == 2
     second = _run("make_demo_data.py", *arguments)
     assert second.returncode == 1 and "remove it to draw" in second.stderr
+
+
+def test_the_benchmark_of_the_data_measures_every_cache_and_the_opening_of_many_files(tmp_path):
+    numbers = tmp_path / "numbers.json"
+    settings = ["--sizes", "256", "--formats", "jpg", "--rounds", "2", "--growth", "30", "--folder"]
+    done = _run("benchmark_data.py", *settings, tmp_path, "--json", numbers)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(numbers.read_text())
+    cost = {sample["cache"]: sample["cpu_ms"] for sample in found["samples"]}
+    assert set(cost) == {"off", "ram", "disk"}
+    assert 5 * max(cost["ram"], cost["disk"]) < cost["off"]
+    (start,) = found["starts"]
+    assert start["pairs"] == 30
+    assert start["open_cpu_s"] > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["numbers.json"]

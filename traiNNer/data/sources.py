@@ -241,6 +241,8 @@ def _check_folders(gt_roots: Sequence[Path], lq_roots: Sequence[Path], scale: in
         raise ConfigError(
             f"dataroot_gt lists {len(gt_roots)} folders and dataroot_lq {len(lq_roots)}: they go in pairs"
         )
+    if missing := [f"{root}: is not a folder" for root in (*gt_roots, *lq_roots) if not root.is_dir()]:
+        raise ConfigError(missing)
 
 
 def _check_template(filename_tmpl: str) -> None:
