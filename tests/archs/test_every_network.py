@@ -287,3 +287,27 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self.calls += 1
         return func(*args, **(kwargs or {}))
+
+
+@every_small
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
+def test_autocast_rounds_the_output_a_little_and_every_gradient_is_finite(name, dtype):
+    net = build(name).train()
+    x = _image(net, 32, 32)
+    exact = run(net, x).detach()
+    with torch.autocast("cpu", dtype):
+        rounded = run(net, x)
+    assert (rounded.float() - exact).abs().max() < 0.04 * exact.abs().max()
+    rounded.float().square().mean().backward()
+    gradients = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+    assert gradients and all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", ["paragonsr2_nano", "paragonsr2_realtime", "paragonsr2_stream"])
+def test_autocast_leaves_the_fixed_enlargement_exact(name):
+    net = build(name)
+    for parameter in net.conv_out.parameters():
+        torch.nn.init.zeros_(parameter)
+    x = _image(net)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(net(x), run(net, x))

@@ -29,7 +29,7 @@ from traiNNer.archs.paragonsr2.blocks import (
     start_subpixels_equal,
     variant,
 )
-from traiNNer.archs.paragonsr2.resampler import Base, MagicBase, Padding
+from traiNNer.archs.paragonsr2.resampler import Base, MagicBase, Padding, in_full_precision
 from traiNNer.registry import ConfigError
 
 BlockKind: TypeAlias = Literal["realtime", "stream", "photo", "pro"]
@@ -137,12 +137,12 @@ class ParagonSR2Dual(nn.Module):
         """
         f = self.conv_in(x_NCHW)
         if prev_feat is not None:
-            f = torch.lerp(f, prev_feat, alpha)
+            f = torch.lerp(f, prev_feat.to(f.dtype), alpha)
         tapped = f
         for group in self.body:
             f = group(f)
         detail = self.conv_out(self.up(self.conv_mid(f)))
-        output = self.base(x_NCHW) + self.detail_gain * detail
+        output = in_full_precision(self.base, x_NCHW) + self.detail_gain * detail
         return (output, tapped) if feature_tap else output
 
 

@@ -33,7 +33,7 @@ from traiNNer.archs.paragonsr2.blocks import (
     variant,
     zero_bias,
 )
-from traiNNer.archs.paragonsr2.resampler import Base, MagicUpsampler, Padding
+from traiNNer.archs.paragonsr2.resampler import Base, MagicUpsampler, Padding, in_full_precision
 from traiNNer.registry import ConfigError
 
 
@@ -143,7 +143,7 @@ class ParagonSR2(nn.Module):
         detail = self.conv_out(self.upsampler_net(self.conv_fuse(f) + f))
         if self.content_processor is not None:
             detail = detail * self.content_processor(x_NCHW)
-        return self.magic_upsampler(x_NCHW) + detail
+        return in_full_precision(self.magic_upsampler, x_NCHW) + detail
 
 
 class Block(Foldable):

@@ -109,6 +109,15 @@ class MagicBase(Foldable):
         return self.rule.fold(self.sharp.weights(), self.blur.weights())
 
 
+def in_full_precision(enlargement: nn.Module, x_NCHW: Tensor) -> Tensor:
+    """The enlarged image, not rounded by autocast: bfloat16 has steps of a grey level and more in bright pixels."""
+    device = x_NCHW.device.type
+    if x_NCHW.is_meta or not torch.is_autocast_enabled(device):
+        return enlargement(x_NCHW)
+    with torch.autocast(device, enabled=False):
+        return enlargement(x_NCHW.float())
+
+
 class Enlargement(nn.Module):
     """How an image is enlarged by s, given the weights of pre-filter and reconstruction filter. No state.
 
@@ -133,7 +142,8 @@ class Enlargement(nn.Module):
         if self.bicubic is not None:
             return enlarge(x_NCHW, self.bicubic, self.scale, self.padding)
         if self.alpha > 0:
-            x_NCHW = torch.lerp(x_NCHW, filter_separably(x_NCHW, *prefilter, self.padding), self.alpha)
+            y_NCHW = filter_separably(x_NCHW, *prefilter, self.padding)
+            x_NCHW = torch.lerp(x_NCHW, y_NCHW.to(x_NCHW.dtype), self.alpha)  # autocast may have lowered it
         return enlarge(x_NCHW, fold_repetition(*reconstruction, self.spread), self.scale, self.padding)
 
     def fold(self, prefilter: Weights, reconstruction: Weights) -> nn.Module:
@@ -182,7 +192,7 @@ class FoldedPrefilter(nn.Module):
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """The filtered map, of the same size."""
         y_NCHW = filter_separably(x_NCHW, self.weight_h, self.weight_v, self.padding)
-        return y_NCHW if self.alpha == 1 else torch.lerp(x_NCHW, y_NCHW, self.alpha)
+        return y_NCHW if self.alpha == 1 else torch.lerp(x_NCHW, y_NCHW.to(x_NCHW.dtype), self.alpha)
 
 
 def filter_separably(x_NCHW: Tensor, weight_h: Tensor, weight_v: Tensor, padding: Padding) -> Tensor:
