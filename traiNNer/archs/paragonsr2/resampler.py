@@ -110,7 +110,7 @@ class MagicBase(Foldable):
 
 
 def in_full_precision(enlargement: nn.Module, x_NCHW: Tensor) -> Tensor:
-    """The enlarged image, not rounded by autocast: bfloat16 has steps of a grey level and more in bright pixels."""
+    """The enlarged image, not rounded by autocast: bfloat16 has steps of a grey level in bright pixels."""
     device = x_NCHW.device.type
     if x_NCHW.is_meta or not torch.is_autocast_enabled(device):
         return enlargement(x_NCHW)
