@@ -25,7 +25,7 @@ from traiNNer.engine.dashboard import Dashboard, control_scalars, health_scalars
 from traiNNer.engine.health import Health
 from traiNNer.engine.journal import Journal, finite
 from traiNNer.engine.run_folder import RunFolder, written_beside
-from traiNNer.engine.validation import Shown
+from traiNNer.engine.validation_images import Shown
 
 _log = logging.getLogger(__name__)
 

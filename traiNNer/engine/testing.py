@@ -32,7 +32,7 @@ from traiNNer.engine.log import end_logging, start_logging
 from traiNNer.engine.prepare_data import open_test_sets
 from traiNNer.engine.run_folder import written_beside
 from traiNNer.engine.score_table import score_table
-from traiNNer.engine.validation import Shown
+from traiNNer.engine.validation_images import Shown
 from traiNNer.models.arithmetic import Arithmetic
 from traiNNer.models.inference import enhance
 from traiNNer.options import Options, load_options

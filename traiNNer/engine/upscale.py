@@ -15,7 +15,7 @@ from traiNNer.data.image_io import Picture, Pixels
 from traiNNer.engine.testing import Release
 from traiNNer.engine.tile_size import FittingTiles
 from traiNNer.engine.tiles import Tiles
-from traiNNer.engine.validation import to_pixels
+from traiNNer.engine.validation_images import to_pixels
 from traiNNer.models.arithmetic import Arithmetic
 
 _log = logging.getLogger(__name__)

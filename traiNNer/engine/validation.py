@@ -5,38 +5,21 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from functools import lru_cache
+from typing import Any, Literal, Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from traiNNer.control import SetScores, ValidationEvent
-from traiNNer.data.image_io import Pixels
-from traiNNer.data.resize import imresize
-from traiNNer.data.sources import Pair
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.tile_size import FittingTiles
 from traiNNer.engine.tiles import Tiles, Upscaler
+from traiNNer.engine.validation_images import ImageSet, ReadPair, Shown, read_ahead
 from traiNNer.models.arithmetic import Arithmetic
 
 RATIOS = ("edge_ratio", "residual_ratio")
-
-
-class ImageSet(Protocol):
-    """Whole pairs by index, such as `PairedImageDataset`."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Of every image, unique in the set."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def pair(self, index: int) -> Pair:
-        """LQ, GT and the name of one image."""
-        ...
 
 
 class Metric(Protocol):
@@ -47,19 +30,6 @@ class Metric(Protocol):
     def __call__(self, sr: Tensor, gt: Tensor) -> Tensor:
         """(n, 3, h, w) in 0..1, twice; (n,) scores."""
         ...
-
-
-class Shown(NamedTuple):
-    """One validated image, for whoever wants to look at it. All (h, w, 3) of the GT's integer type."""
-
-    set_name: str
-    name: str
-    number: int
-    """Place of the image in its set."""
-    lq: Pixels
-    bicubic: Pixels
-    output: Pixels
-    gt: Pixels
 
 
 @dataclass(frozen=True)
@@ -99,6 +69,7 @@ class Validator:
         self.sets, self.metrics = list(sets), dict(metrics)
         self._scale, self._arithmetic, self._processes = scale, arithmetic, processes
         self._tiles = FittingTiles(arithmetic.device) if tile == "auto" else Tiles(tile, overlap)
+        self._width = 2 * len(self.metrics) + len(RATIOS)  # of a row of scores
         self._baselines: dict[str, dict[str, Any]] = {}
 
     def run(
@@ -123,17 +94,24 @@ class Validator:
         done = 0
 
         def measured(validation_set: ValidationSet, *, with_baseline: bool) -> Tensor:
-            """One row an image: scores, bicubic scores, height, width, ratios; each process fills its own."""
+            """One row an image: scores, bicubic scores, ratios, height, width; each process fills its own.
+
+            The device is read once, at the end.
+            """
             nonlocal done
-            columns = 2 * len(self.metrics) + 2 + len(RATIOS)
-            table = torch.zeros(len(validation_set.images), columns, dtype=torch.float64)
-            for index in range(self._processes.rank, len(table), self._processes.world_size):
-                table[index] = self._measure(
-                    model, validation_set, index, with_baseline=with_baseline, show=show
+            table = torch.zeros(len(validation_set.images), self._width + 2, dtype=torch.float64)
+            own = range(self._processes.rank, len(table), self._processes.world_size)
+            scores: list[Tensor] = []
+            for image in read_ahead(validation_set.images, own, self._arithmetic.device):
+                scores.append(
+                    self._measure(model, validation_set.name, image, with_baseline=with_baseline, show=show)
                 )
+                table[image.number, self._width :] = torch.tensor(image.gt.shape[1:3])
                 done += self._processes.world_size
                 if progress:
                     progress(min(done, total), total)
+            if scores:
+                table[own.start :: own.step, : self._width] = torch.stack(scores).cpu().double()
             return self._processes.sum(table)
 
         sets: dict[str, SetScores] = {}
@@ -143,13 +121,14 @@ class Validator:
             if known and known.get("sizes") != self._sizes(table):  # other files under the old names
                 known, table = None, measured(validation_set, with_baseline=True)
             sets[validation_set.name] = self._scores(validation_set, table, known)
-        finite = all(bool(torch.isfinite(p).all()) for p in model.released.parameters())
-        return ValidationEvent(step, position, sets, weights_finite=finite, lr_exhausted=lr_exhausted)
+        finite = torch.stack([torch.isfinite(p).all() for p in model.released.parameters()]).all()
+        return ValidationEvent(step, position, sets, weights_finite=bool(finite), lr_exhausted=lr_exhausted)
 
     def rehearse(self, model: Upscaler) -> None:
         """Score the first image of every set, to see that it works."""
         for validation_set in self.sets:
-            self._measure(model, validation_set, 0, with_baseline=True, show=None)
+            for image in read_ahead(validation_set.images, [0], self._arithmetic.device):
+                self._measure(model, validation_set.name, image, with_baseline=True, show=None)
 
     @property
     def headline_name(self) -> str:
@@ -179,32 +158,29 @@ class Validator:
     def _measure(
         self,
         model: Upscaler,
-        validation_set: ValidationSet,
-        index: int,
+        set_name: str,
+        image: ReadPair,
         *,
         with_baseline: bool,
         show: Callable[[Shown], None] | None,
     ) -> Tensor:
-        lq, gt, name = validation_set.images.pair(index)
-        assert gt is not None, "validation sets have ground truth"
-        reference = self._tensor(gt)
-        given = self._tensor(lq)
+        """Scores, bicubic scores (0 where not asked for) and ratios of one image, on the device."""
+        given, reference = self._arithmetic.images(image.lq), self._arithmetic.images(image.gt)
         output = self._tiles.enhance(model, given)
+        lq, gt = image.lq[0].numpy(), image.gt[0].numpy()
+        shown = Shown(set_name, image.name, image.number, lq, gt, output, self._scale)
         scores = self._compare(output, reference)
-        ratios = structure(output, reference, given)[0].cpu().double()
-        bicubic = imresize(lq, self._scale) if with_baseline or show else None
-        baseline = torch.zeros(len(self.metrics), dtype=torch.float64)
-        if with_baseline and bicubic is not None:
-            baseline = self._compare(self._tensor(bicubic), reference)
-        if show and bicubic is not None:
-            show(Shown(validation_set.name, name, index, lq, bicubic, to_pixels(output[0], gt.dtype), gt))
-        return torch.cat([scores, baseline, torch.tensor(gt.shape[:2], dtype=torch.float64), ratios])
-
-    def _tensor(self, pixels: Pixels) -> Tensor:
-        return self._arithmetic.images(torch.from_numpy(pixels)[None])
+        baseline = torch.zeros_like(scores)
+        if with_baseline:
+            bicubic = self._arithmetic.images(torch.from_numpy(shown.bicubic)[None])
+            baseline = self._compare(bicubic, reference)
+        ratios = structure(output, reference, given)[0].to(scores.dtype)
+        if show:
+            show(shown)
+        return torch.cat([scores, baseline, ratios])
 
     def _compare(self, output: Tensor, gt: Tensor) -> Tensor:
-        return torch.stack([metric(output, gt)[0].cpu().double() for metric in self.metrics.values()])
+        return torch.stack([metric(output, gt)[0] for metric in self.metrics.values()])
 
     def _scores(
         self, validation_set: ValidationSet, table: Tensor, known: dict[str, Any] | None
@@ -221,13 +197,12 @@ class Validator:
             sizes=[(height, width) for height, width in sizes],
             metrics=dict(zip(self.metrics, columns[:width], strict=True)),
             baseline=known["scores"],
-            ratios=dict(zip(RATIOS, columns[2 * width + 2 :], strict=True)),
+            ratios=dict(zip(RATIOS, columns[2 * width : -2], strict=True)),
         )
 
     def _sizes(self, table: Tensor) -> list[list[int]]:
         """Height and width of every ground truth."""
-        first = 2 * len(self.metrics)
-        return table[:, first : first + 2].int().tolist()
+        return table[:, self._width :].int().tolist()
 
     def _known_baseline(self, validation_set: ValidationSet) -> dict[str, Any] | None:
         stored = self._baselines.get(validation_set.name)
@@ -252,16 +227,15 @@ def structure(output: Tensor, gt: Tensor, lq: Tensor) -> Tensor:
 
 
 def _edges(images: Tensor) -> Tensor:
-    slope = images.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
-    across, down = F.conv2d(images.mean(1, keepdim=True), torch.stack([slope, slope.T])[:, None]).unbind(1)
+    across, down = F.conv2d(images.mean(1, keepdim=True), _sobel(images.device, images.dtype)).unbind(1)
     return torch.hypot(across, down).mean((1, 2))
+
+
+@lru_cache(maxsize=4)  # a copy to the device would wait for all that it has yet to do
+def _sobel(device: torch.device, dtype: torch.dtype) -> Tensor:
+    slope = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+    return torch.stack([slope, slope.T])[:, None].to(device, dtype)
 
 
 def _distance(left: Tensor, right: Tensor) -> Tensor:
     return (left - right).abs().mean((1, 2, 3))
-
-
-def to_pixels(image: Tensor, dtype: Any) -> Pixels:
-    """(3, h, w), 0 to 1, to (h, w, 3) of an unsigned integer dtype, rounded."""
-    white = 65535.0 if dtype == np.uint16 else 255.0
-    return image.clamp(0, 1).mul(white).round().permute(1, 2, 0).cpu().numpy().astype(dtype)
