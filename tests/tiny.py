@@ -106,7 +106,13 @@ def tiny_network() -> nn.Module:
 
 
 def make_model(
-    net: nn.Module | None = None, *, optimizer=None, ema: bool = True, window: int = 10, augment=None
+    net: nn.Module | None = None,
+    *,
+    optimizer=None,
+    ema: bool = True,
+    window: int = 10,
+    augment=None,
+    compile_mode: str | None = None,
 ) -> SRModel:
     """A model over `tiny_network`, two losses, AdamW with warm-up and milestones."""
     net = net or tiny_network()
@@ -127,6 +133,7 @@ def make_model(
         peers=Processes(),
         seed=7,
         window=window,
+        compile_mode=compile_mode,
     )
 
 

@@ -238,3 +238,16 @@ def test_pixels_reach_the_network_as_zero_to_one_whatever_their_depth():
     sixteen = torch.tensor([[[[0, 127 * 257, 65535]]]], dtype=torch.int32).to(torch.uint16)
     assert torch.equal(CPU.images(eight), CPU.images(sixteen))
     assert CPU.images(eight).flatten().tolist() == [0.0, 127 / 255, 1.0]
+
+
+def test_a_compiled_network_is_not_compiled_again_for_another_batch(batch, monkeypatch):
+    from torch._dynamo.testing import CompileCounter
+
+    counter, compile_ = CompileCounter(), torch.compile
+    monkeypatch.setattr(torch, "compile", lambda net, mode: compile_(net, backend=counter))
+    model, eager = make_model(compile_mode="default"), make_model()
+    for step, size in enumerate((8, 5, 4, 2)):
+        for each in (model, eager):
+            each.optimize_parameters(batch, step, Controls(batch=8, micro_batch=size, lq_size=8))
+    assert counter.frame_count == 1
+    assert_same(eager.state_dict(), model.state_dict())

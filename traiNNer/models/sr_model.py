@@ -92,7 +92,7 @@ class SRModel:
         self._augment = augment
         self._compiled = None
         if compile_mode:
-            self._compiled = torch.compile(generator.net, mode=compile_mode, dynamic=False)
+            self._compiled = torch.compile(generator.net, mode=compile_mode)
         self.losses = dict(losses)
         self.arithmetic = arithmetic
         self._peers, self._seed, self._rank = peers, seed, rank
@@ -241,6 +241,8 @@ class SRModel:
                 yield images(lq), images(gt)
 
     def _forward(self, lq: Tensor, gt: Tensor) -> LossInputs:
+        if self._compiled and len(lq) > 1:  # one sample is always compiled for itself
+            torch._dynamo.maybe_mark_dynamic(lq, 0)
         with self.arithmetic.casting():
             output = (self._compiled or self.generator.net)(lq)
         return LossInputs(
