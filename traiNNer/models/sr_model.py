@@ -113,7 +113,7 @@ class SRModel:
         Raises:
             BatchTooLarge: If memory did not suffice on any process. Nothing was changed.
         """
-        torch.manual_seed(((self._seed * 1_000_003 + step) * 4_099 + self._rank) % 2**63)
+        self.arithmetic.seed(((self._seed * 1_000_003 + step) * 4_099 + self._rank) % 2**63)
         means = unless_out_of_memory(lambda: self._accumulate(batch, step, controls))
         if self._peers.any(means is None) or means is None:
             self._discard()
