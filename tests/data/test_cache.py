@@ -20,6 +20,8 @@ from traiNNer.data.cache import SharedImages
 from traiNNer.data.caching import NO_CACHE, CacheSettings
 from traiNNer.data.image_io import ImageError, read_image, write_image
 from traiNNer.data.loader import TrainLoader
+from traiNNer.data.names import Names
+from traiNNer.data.pixel_file import Contents
 from traiNNer.data.sources import PairedImageDataset
 from traiNNer.registry import ConfigError
 
@@ -232,6 +234,18 @@ def test_an_image_that_cannot_be_decoded_is_named_when_it_is_read(folders, caplo
     with pytest.raises(ImageError, match=r"HR/a\.png"):
         images.pair(0)
     images.pair(1)
+
+
+def test_an_image_that_is_not_what_its_header_announced_is_left_out_and_touches_no_other(folders, tmp_path):
+    contents = Contents.of(folders / "HR", Names.of(["a.png", "b.jpg", "grey.png"]))
+    sizes = np.array([[30, 36, 1], [40, 36, 1], [40, 36, 2]], np.int32)  # of 40 x 36, and 8 bits
+    path = tmp_path / "written"
+    path.touch()
+    assert pixel_file.write_pixels(path, contents, sizes, 2, lambda done: None) == 2
+    written = pixel_file.PixelFile(path)
+    assert written.image(0) is None
+    assert np.array_equal(written.image(1), read_image(folders / "HR/b.jpg"))
+    assert written.image(2) is None
 
 
 def test_what_a_killed_run_left_is_taken_over(folders):

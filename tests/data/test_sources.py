@@ -248,6 +248,14 @@ def test_names_take_little_memory_and_come_back_equal():
 
 
 @pytest.fixture
+def asked(monkeypatch):
+    """The files whose state is asked for."""
+    stat, files = os.stat, []
+    monkeypatch.setattr(os, "stat", lambda path, **more: files.append(path) or stat(path, **more))
+    return files
+
+
+@pytest.fixture
 def large(monkeypatch):
     """Sets of more than 20 pairs are large, of which 5 are looked at."""
     monkeypatch.setattr(headers, "LARGE", 20)
@@ -279,7 +287,7 @@ def test_of_a_large_set_a_sample_of_headers_is_read_and_the_rest_is_checked_when
     assert len(PairedImageDataset([gt], [lq], 2, skip_bad_images=True)) == 29
 
 
-def test_a_large_set_is_kept_in_memory_if_it_fits_and_on_the_disk_if_asked_for(folders, large):
+def test_a_large_set_is_kept_in_memory_if_it_fits_and_on_the_disk_if_asked_for(folders, large, asked):
     gt, lq = folders({f"{n:02}": (8, 8) for n in range(30)})
 
     def opened(mode, share):
@@ -287,22 +295,24 @@ def test_a_large_set_is_kept_in_memory_if_it_fits_and_on_the_disk_if_asked_for(f
 
     assert opened("auto", 30 * 64 * 15) == "kept in memory once decoded"
     assert len(large) == 60
+    asked.clear()
     assert "so that cache: disk has to be asked for" in opened("auto", 1000)
+    assert len(asked) < 10  # of the folders
     assert not list(gt.parent.glob("*.pixels"))
     assert opened("disk", 0).startswith("kept on the disk")
     large.clear()
     assert opened("auto", 1000).startswith("kept on the disk")
     assert len(large) == 10
+    os.utime(gt / "07.png", ns=(0, 1))
+    assert "so that cache: disk has to be asked for" in opened("auto", 1000)
 
 
-def test_names_are_matched_without_opening_or_asking_for_files_in_little_memory(tmp_path, monkeypatch):
-    count = 10_000
+def test_names_are_matched_without_opening_or_asking_for_files_in_little_memory(tmp_path, asked):
+    count = 3_000
     for folder in ("HR", "LR"):
         (tmp_path / folder).mkdir()
         for number in range(count):
             os.close(os.open(tmp_path / folder / f"picture_{number:06}.png", os.O_CREAT))
-    stat, asked = os.stat, []
-    monkeypatch.setattr(os, "stat", lambda *a, **k: asked.append(a) or stat(*a, **k))
     tracemalloc.start()
     pairs = paired_files([tmp_path / "HR"], [tmp_path / "LR"], "{}", Problems(skip=False))
     kept, peak = tracemalloc.get_traced_memory()
