@@ -122,6 +122,8 @@ def test_an_adversarial_loss_that_begins_late_brings_the_discriminator_with_it(d
         ({"network_d": {"type": "munet", "ch_mult": [1] * 6}}, "needs patches of at least 64 pixels"),
         ({"net_d_iters": 0}, "net_d_iters"),
         ({"optim_d": {"type": "AdamW", "learning_rate": 1}}, "optim_d.learning_rate"),
+        ({"scheduler_d": {"type": "MultiStepLR", "milestone": [1]}}, "scheduler_d.milestone"),
+        ({"scheduler_d": {"type": "ReduceLROnPlateau"}}, "no metric is of this network"),
     ],
 )
 def test_a_mistake_in_the_game_is_refused_in_words(data, changes, words):
@@ -136,6 +138,15 @@ def test_a_generator_is_not_taken_for_a_discriminator_nor_the_other_way_round(da
     printed = run(data, options, "--check")
     assert printed.returncode == 2
     assert "munet is a discriminator, not a generator" in printed.stdout + printed.stderr
+
+
+def test_the_discriminator_may_have_a_schedule_of_its_own(data, tmp_path):
+    shutil.copytree(data / "demo", tmp_path / "demo")
+    own = {"type": "MultiStepLR", "milestones": [4], "gamma": 0.5}
+    assert run(tmp_path, configuration(tmp_path, scheduler_d=own, total_iter=10)).returncode == 0
+    lines = (tmp_path / "experiments/small/metrics.jsonl").read_text().splitlines()
+    rates = [line["lr"]["d"] for line in map(json.loads, lines) if line["kind"] == "train"]
+    assert rates == pytest.approx([0.5e-4, 0.5e-4])
 
 
 def test_without_an_optimizer_of_its_own_the_discriminator_has_that_of_the_generator(data, tmp_path):

@@ -30,7 +30,7 @@ from traiNNer.models.sr_model import SRModel, WeightedLoss
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
 from traiNNer.optim.optimizers import build_optimizer
-from traiNNer.optim.schedules import SCHEDULES, Schedule, warmup
+from traiNNer.optim.schedules import SCHEDULES, ReduceLROnPlateau, Schedule, warmup
 from traiNNer.options import Options, TrainOptions
 from traiNNer.registry import ConfigError, normalise
 
@@ -84,7 +84,7 @@ def build_adversary(
     net = build_discriminator(options, numbers)
     optimizer = train.optim_d or train.optim_g or {}
     return Adversary(
-        build_learner(net, optimizer, train, schedule, numbers),
+        build_learner(net, optimizer, train, _schedule_of_discriminator(train, schedule), numbers),
         game,
         plays_at=_playing_time(losses, train.net_d_start_iter),
         arithmetic=numbers,
@@ -92,6 +92,18 @@ def build_adversary(
         turns=train.net_d_iters,
         penalty_every=train.net_d_reg_every,
     )
+
+
+def _schedule_of_discriminator(train: TrainOptions, schedule: Schedule) -> Schedule:
+    if train.scheduler_d is None:
+        return schedule
+    rate = float((train.optim_d or train.optim_g or {}).get("lr", 1e-3))
+    own = SCHEDULES.build(train.scheduler_d, base_lr=rate, total_iter=train.total_iter)
+    if isinstance(own, ReduceLROnPlateau):
+        raise ConfigError(
+            "train.scheduler_d: ReduceLROnPlateau follows a validation, and no metric is of this network"
+        )
+    return own
 
 
 def _playing_time(losses: Mapping[str, BuiltLoss], start: int | None) -> Callable[[int], bool]:

@@ -35,10 +35,9 @@ def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
     problems = [p.below("network_g") for p in _check_generator(raw)]
     problems += _check_sets(_mapping(raw.get("datasets")))
     problems += [p.below("train", "optim_g") for p in check_optimizer(_mapping(train.get("optim_g")))]
-    if scheduler := _mapping(train.get("scheduler")):
-        problems += [
-            p.below("train", "scheduler") for p in SCHEDULES.check(scheduler, ("base_lr", "total_iter"))
-        ]
+    for key in ("scheduler", "scheduler_d"):
+        if scheduler := _mapping(train.get(key)):
+            problems += [p.below("train", key) for p in SCHEDULES.check(scheduler, ("base_lr", "total_iter"))]
     losses = train.get("losses")
     if not losses:
         problems.append(Problem(("train",), "needs at least one entry in losses, such as {type: L1Loss}"))

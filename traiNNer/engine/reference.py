@@ -34,7 +34,10 @@ _SECTIONS = {
 _PLACES = {key: key for key in _SECTIONS} | {
     "network_g": "networks",
     "optim_g": "optimizers",
+    "network_d": "networks",
+    "optim_d": "optimizers",
     "scheduler": "schedules",
+    "scheduler_d": "schedules",
     "losses": "losses",
     "metrics": "metrics",
     "training_automations": "automations",

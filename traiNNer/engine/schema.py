@@ -43,7 +43,8 @@ def schema() -> dict[str, Any]:
     _replace(train, "losses", {"type": "array", "items": _choice(LOSSES, more=_loss_options())})
     _replace(train, "optim_g", _optimizer())
     _replace(train, "optim_d", _optimizer())
-    _replace(train, "scheduler", _choice(SCHEDULES, given=("base_lr", "total_iter")))
+    for key in ("scheduler", "scheduler_d"):
+        _replace(train, key, _choice(SCHEDULES, given=("base_lr", "total_iter")))
     _replace(train, "training_automations", _automations())
     _replace(train, "dynamic_loss_scheduling", _automation(LOSS_SCHEDULING))
     metric = _choice(METRICS, more={"better": {"enum": ["higher", "lower"]}})

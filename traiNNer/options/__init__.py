@@ -217,6 +217,7 @@ _MAPPINGS = {
     ("train", "optim_g"),
     ("train", "optim_d"),
     ("train", "scheduler"),
+    ("train", "scheduler_d"),
     ("train", "training_automations"),
     ("train", "dynamic_loss_scheduling"),
 }

@@ -164,7 +164,9 @@ class TrainOptions(Section):
     optim_g: OptimizerSpec = OPTIMIZER
     """Optimizer of the generator: `type`, `lr` (peak learning rate) and the parameters of that type."""
     optim_d: OptimizerSpec | None = None
-    """Optimizer of the discriminator; by default as `optim_g`. The scheduler and the warm-up are for both."""
+    """Optimizer of the discriminator; by default as `optim_g`. The warm-up is for both."""
+    scheduler_d: Spec | None = None
+    """How its learning rate goes over the run; by default like that of the generator (`scheduler`)."""
     net_d_start_iter: Size | None = None
     """First step at which the discriminator trains, and before which no loss asks it; by default it trains while
     one is on (see `start_iter` of losses)."""
