@@ -27,7 +27,9 @@ def torchrun(processes: int) -> tuple[str, ...]:
 
 
 def run(folder, name, batch, processes, *arguments):
-    configuration = {**small_run.options(folder), "name": name}
+    configuration = {**small_run.options(folder, optim_d={"type": "AdamW", "lr": 1e-4}), "name": name}
+    configuration["network_d"] = {"type": "munet", "num_feat": 4, "ch_mult": [1, 2]}
+    configuration["train"]["losses"].append({"type": "GANLoss", "r1_weight": 1.0, "loss_weight": 0.01})
     configuration["datasets"]["train"]["batch_size_per_gpu"] = batch
     configuration["val"] = {"val_freq": 20}
     file = folder / f"{name}.yml"
@@ -47,9 +49,10 @@ def two(folder):
 
 def test_two_processes_end_with_the_weights_of_one_with_twice_the_batch(folder, two):
     one = run(folder, "one", 8, 1)
-    left, right = (load_file(path / "models/net_g_20.safetensors") for path in (one, two))
-    for name, tensor in left.items():
-        torch.testing.assert_close(tensor, right[name], rtol=0, atol=1e-5)
+    for net in ("net_g_20", "net_d_20"):
+        left, right = (load_file(path / f"models/{net}.safetensors") for path in (one, two))
+        for name, tensor in left.items():
+            torch.testing.assert_close(tensor, right[name], rtol=0, atol=1e-5)
     scores = []
     for path in (one, two):
         records = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
@@ -66,8 +69,9 @@ def test_two_processes_resume_as_if_nothing_had_happened(folder, two):
         (part / f"training_states/{state}.state").unlink()
     run(folder, "part", 4, 2, "--auto_resume")
     whole, resumed = (read_state(path / "training_states/20.state") for path in (two, part))
-    for name, tensor in whole["model"]["generator"]["net"].items():
-        assert torch.equal(tensor, resumed["model"]["generator"]["net"][name])
+    for player in ("generator", "discriminator"):
+        for name, tensor in whole["model"][player]["net"].items():
+            assert torch.equal(tensor, resumed["model"][player]["net"][name])
 
 
 _FLAGS = """
