@@ -17,7 +17,7 @@ from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.models.adversary import Adversary
 from traiNNer.models.sr_model import BatchTooLarge, SRModel, WeightedLoss
 from traiNNer.optim.ema import Ema
-from traiNNer.optim.learner import Learner
+from traiNNer.optim.learner import Learner, _Scaler
 
 
 class Critic(nn.Module):
@@ -350,3 +350,13 @@ def test_both_learning_rates_follow_one_schedule_and_one_factor(batch):
     model = make_model()
     model.set_learning_rates(0, 0.25)
     assert model.learning_rates == {"g": 0.25e-2, "d": 0.25e-3}
+
+
+def test_a_generator_that_is_held_still_lowers_its_loss_scale_all_the_same(batch):
+    model = make_model(alone=10)
+    model.generator.scaler = _Scaler(torch.device("cpu"))
+    model.losses["l1"] = WeightedLoss(model.losses["l1"].module, lambda step: math.inf if step == 0 else 1.0)
+    model.optimize_parameters(batch, 0, controls())
+    model.optimize_parameters(batch, 1, controls())
+    assert model.generator.scaler.scale.item() == 32768
+    assert model.read_numbers().applied == {"g": [False, True], "d": [False, True]}

@@ -35,8 +35,8 @@ class Arithmetic:
     def seed(self, seed: int) -> None:
         """Seed what a step draws from: the host and this device.
 
-        `torch.manual_seed` seeds every kind of device, and for those that are not there it writes down the stack of
-        the caller, a tenth of the time of a small step.
+        `torch.manual_seed` seeds every kind of device, and for those that are not there it writes down the stack
+        of the caller, a tenth of the time of a small step.
         """
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":

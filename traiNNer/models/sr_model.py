@@ -21,10 +21,11 @@ from traiNNer.losses import LossInputs
 from traiNNer.models.adversary import Adversary
 from traiNNer.models.arithmetic import Arithmetic
 from traiNNer.models.inference import enhance
+from traiNNer.models.moving import move_together
 from traiNNer.models.numbers import NumberBuffer, Numbers
 from traiNNer.models.out_of_memory import unless_out_of_memory
 from traiNNer.optim.ema import Ema
-from traiNNer.optim.learner import NO_LIMIT, Fitness, Learner, Update
+from traiNNer.optim.learner import Learner, Update
 
 UPDATE_RATIO_EVERY = 500  # steps between measurements of |dw| / |w|, which take a copy of the weights
 
@@ -179,26 +180,11 @@ class SRModel:
         return updates
 
     def _move(self, step: int, players: Mapping[str, Learner], controls: Controls) -> dict[str, Update]:
-        limits = {name: controls.clip.get(name, NO_LIMIT) for name in players}
-        scales = {name: controls.loss_scale if name == "g" else 1.0 for name in players}
-        measured = {name: net.fitness(limits[name], scales[name]) for name, net in players.items()}
-        fit = torch.stack([fitness.fit for fitness in measured.values()]).all()
-        updates: dict[str, Update] = {}
-        # those without a state go first: nothing has to be undone if memory does not suffice for it
-        for name, learner in sorted(players.items(), key=lambda item: item[1].has_stepped):
-            norm = measured[name].norm
-            if name == "g" and self.adversary and not self.adversary.generator_moves(step):
-                learner.discard()
-                updates[name] = Update(norm, fit.to(norm.dtype), self._unmeasured[0])
-                continue
-            updates[name] = learner.step(
-                limits[name],
-                scales[name],
-                fitness=Fitness(norm, fit),
-                measured=name == "g" and step % UPDATE_RATIO_EVERY == UPDATE_RATIO_EVERY - 1,
-            )
-            if name == "g" and self.ema:
-                self.ema.update(step, updates[name].applied)
+        held = self.adversary is not None and not self.adversary.generator_moves(step)
+        measured = step % UPDATE_RATIO_EVERY == UPDATE_RATIO_EVERY - 1
+        updates = move_together(players, controls, held=held, measured=measured)
+        if self.ema and not held:
+            self.ema.update(step, updates["g"].applied)
         return updates
 
     def _changing(self, learners: Sequence[Learner]) -> list[Tensor]:

@@ -143,6 +143,13 @@ class Learner:
         ratio = self._change_since(before) if before else self._unmeasured
         return Update(norm, applied.to(norm.dtype), ratio.to(norm.dtype))
 
+    def hold(self, fitness: Fitness) -> Update:
+        """Give up the gradient without an update, in a step that is not its turn; buffers stay as they were."""
+        if self.scaler:
+            self.scaler.update(torch.isfinite(fitness.norm))
+        self.discard()
+        return Update(fitness.norm, fitness.fit.to(fitness.norm.dtype), self._unmeasured)
+
     def _scale(self, loss_scale: float) -> Tensor | float:
         """What the loss was multiplied by in all."""
         return loss_scale * self.scaler.scale if self.scaler else loss_scale
