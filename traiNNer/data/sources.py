@@ -166,7 +166,7 @@ class PairedImageDataset:
         if not fits(gt.shape, lq.shape, self.scale):
             raise ImageError(
                 f"{self._gt.path(index)}: its size {gt.shape[:2]} does not fit {lq.shape[:2]} of "
-                f"{self._lq.path(index)}, of which it should be {self.scale} times"
+                f"{self._lq.path(index)} at scale {self.scale}"
             )
         return lq, cast("Pixels", gt[: lq.shape[0] * self.scale, : lq.shape[1] * self.scale])
 
