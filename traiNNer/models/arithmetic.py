@@ -39,8 +39,8 @@ class Arithmetic:
         of the caller, a tenth of the time of a small step.
         """
         torch.default_generator.manual_seed(seed)
-        if self.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
+        if self.device.type != "cpu":
+            getattr(torch, self.device.type).manual_seed(seed)  # torch.cuda, torch.mps, torch.xpu
 
     def images(self, pixels: Tensor) -> Tensor:
         """(n, h, w, 3) integers to (n, 3, h, w), 0 to 1, on the device."""
