@@ -2,6 +2,7 @@
 
 import copy
 import math
+import weakref
 
 import pytest
 import torch
@@ -360,3 +361,72 @@ def test_a_generator_that_is_held_still_lowers_its_loss_scale_all_the_same(batch
     model.optimize_parameters(batch, 1, controls())
     assert model.generator.scaler.scale.item() == 32768
     assert model.read_numbers().applied == {"g": [False, True], "d": [False, True]}
+
+
+def test_a_step_given_up_after_a_return_to_the_snapshot_leaves_what_was_returned_to(batch):
+    model = train(make_model(), batch, 2)
+    model.take_snapshot()
+    kept = everything(model)
+    train(model, batch, 3)
+    model.roll_back()
+    model._discard()
+    for player in ("generator", "discriminator"):
+        assert_same(kept[player]["net"], everything(model)[player]["net"])
+
+
+def test_the_maps_of_the_generator_s_turn_are_gone_in_that_of_the_discriminator(batch):
+    model, maps, alive = make_model(), [], []
+    judge, accumulate = model.adversary.judge, model.adversary.accumulate
+
+    def noting(images):
+        judgement = judge(images)
+        maps.extend(weakref.ref(tap) for tap in judgement.taps.values())
+        return judgement
+
+    def counting(*args, **options):
+        alive.append(sum(each() is not None for each in maps))
+        return accumulate(*args, **options)
+
+    model.adversary.judge, model.adversary.accumulate = noting, counting
+    model.optimize_parameters(batch, 0, controls(4))
+    assert len(maps) == 2 and alive == [0, 0]
+
+
+def test_processes_average_the_buffers_that_a_step_has_moved_and_no_constants(batch):
+    class Peers(Processes):
+        def average(self, tensors):
+            averaged.extend(tensors)
+
+    averaged, critic = [], Critic()
+    critic.register_buffer("constant", torch.ones(3, dtype=torch.float64))
+    model = make_model(critic=critic, alone=5)
+    model._peers = Peers()
+    for step in range(3):
+        averaged.clear()
+        model.optimize_parameters(batch, step, controls())
+        if step == 1:
+            model._discard()
+        assert any(each is critic.seen for each in averaged)
+        assert not any(each is critic.constant for each in averaged)
+
+
+def test_gradients_at_the_output_are_measured_through_a_discriminator_in_fp16(batch):
+    class Faint(Critic):
+        def __init__(self, dtype):
+            super().__init__()
+            self.dtype = dtype
+
+        def forward_features(self, x):
+            maps = super().forward_features(x)
+            return {**maps, "logits": (maps["logits"].to(self.dtype) * 1e-4).double()}
+
+    norms, half, double = [], torch.float16, torch.float64
+    for dtype, scaler in ((half, None), (half, _Scaler(torch.device("cpu"))), (double, None)):
+        model = make_model(critic=Faint(dtype))
+        model.generator.scaler = scaler
+        model.optimize_parameters(batch, 0, controls())
+        norms.append(model.read_numbers().gradient_at_output)
+    unscaled, scaled, exact = norms
+    assert scaled["gan"] == pytest.approx(exact["gan"], rel=1e-2)
+    assert unscaled["gan"] != pytest.approx(exact["gan"], rel=1e-2)
+    assert scaled["l1"] == pytest.approx(exact["l1"])

@@ -211,8 +211,10 @@ class SRModel:
                 at_output = self._gradients_at_output(raw, inputs.output)
             share = len(lq) / count
             values = [self._backward(raw, weights, share, controls.loss_scale)]
+            output = inputs.output.detach()
+            del inputs  # its maps of losses and discriminator; the latter makes two more sets of them now
             if self.adversary:
-                values.append(self._backward_of_adversary(self.adversary, inputs, share, step))
+                values.append(self._backward_of_adversary(self.adversary, gt, output, share, step))
             sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
         return torch.cat([sums[0], at_output, *sums[1:]])
 
@@ -246,12 +248,12 @@ class SRModel:
             return self.ema.net(lq).to(self.arithmetic.dtype)
 
     def _backward_of_adversary(
-        self, adversary: Adversary, inputs: LossInputs, share: float, step: int
+        self, adversary: Adversary, gt: Tensor, output: Tensor, share: float, step: int
     ) -> Tensor:
         """Its numbers; NaN where it does not play."""
         if not adversary.plays_at(step):
             return self._unmeasured[0].repeat(len(Adversary.NUMBERS))
-        return adversary.accumulate(inputs.gt, inputs.output.detach(), share=share, step=step)
+        return adversary.accumulate(gt, output, share=share, step=step)
 
     def _backward(
         self, raw: Mapping[str, Tensor], weights: Mapping[str, float], share: float, loss_scale: float
@@ -267,14 +269,18 @@ class SRModel:
         return values if share == 1.0 else values * share
 
     def _gradients_at_output(self, raw: Mapping[str, Tensor], output: Tensor) -> Tensor:
-        """L2 norms: what each loss, unweighted, asks of the output."""
+        """L2 norms: what each loss, unweighted, asks of the output.
+
+        Scaled as for training, since a discriminator in fp16 loses gradients that are not.
+        """
+        scale = self.generator.scaler.scale if self.generator.scaler else self._one
         norms = [
-            torch.linalg.vector_norm(torch.autograd.grad(raw[label], output, retain_graph=True)[0])
+            torch.linalg.vector_norm(torch.autograd.grad(raw[label] * scale, output, retain_graph=True)[0])
             if label in raw and raw[label].requires_grad
             else self._unmeasured[0]
             for label in self.losses
         ]
-        return torch.stack(norms)
+        return torch.stack(norms) / scale
 
     def read_numbers(self) -> Numbers:
         """The steps since the last reading. The one host read of a window."""
@@ -325,17 +331,17 @@ class SRModel:
     def roll_back(self) -> None:
         """Return to the last snapshot; the optimizers forget what they learned since."""
         assert self._snapshot is not None, "no snapshot was taken"
-        self.generator.net.load_state_dict(self._snapshot["net"])
+        self.generator.load_weights(self._snapshot["net"])
         if self.ema:
             self.ema.load_state_dict(self._snapshot["ema"])
         if self.adversary:
-            self.adversary.learner.net.load_state_dict(self._snapshot["discriminator"])
+            self.adversary.learner.load_weights(self._snapshot["discriminator"])
         for learner in self.learners.values():
             learner.forget_moments()
 
     def adopt(self, weights: Mapping[str, Tensor]) -> None:
         """Take weights as they are, for the network and its average."""
-        self.generator.net.load_state_dict(weights)
+        self.generator.load_weights(weights)
         if self.ema:
             self.ema.load_state_dict(dict(weights))
 

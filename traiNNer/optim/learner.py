@@ -7,7 +7,7 @@ changes nothing. That is decided on the device; no number of a step is read by t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -92,8 +92,8 @@ class Learner:
         return [p.grad for p in self.parameters if p.grad is not None]
 
     def floating_buffers(self) -> list[Tensor]:
-        """Buffers of the network that training may move, such as running means."""
-        return [b for b in self._buffers.live if b.is_floating_point()]
+        """Buffers of the network that this step has moved, such as running means."""
+        return [b for b in self._buffers.moved() if b.is_floating_point()]
 
     def changing(self) -> list[Tensor]:
         """All that a step changes, the optimizer's state aside; of buffers what `discard` puts back."""
@@ -168,6 +168,11 @@ class Learner:
         """Free the gradients."""
         self.optimizer.zero_grad(set_to_none=True)
 
+    def load_weights(self, weights: Mapping[str, Any]) -> None:
+        """Take weights and buffers as they are; a step that is given up later returns to these buffers."""
+        self.net.load_state_dict(weights)
+        self._buffers = _Buffers(self.net)
+
     def forget_moments(self) -> None:
         """Let the optimizer start afresh, as after a return to earlier weights."""
         self.optimizer.state.clear()
@@ -184,7 +189,7 @@ class Learner:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave; names and shapes must agree."""
-        self.net.load_state_dict(state["net"])
+        self.load_weights(state["net"])
         own = type(self.optimizer).__name__
         if state["optimizer"] == own:
             groups = self.optimizer.state_dict()["param_groups"]
@@ -194,7 +199,6 @@ class Learner:
             _log.warning("%s cannot use the moments of %s and begins without", own, state["optimizer"])
         if self.scaler and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
-        self._buffers = _Buffers(self.net)
 
     def _fused_step(self, applied: Tensor, divisor: Tensor | float, norm: Tensor) -> None:
         """The fused kernels divide the gradient and skip the step themselves."""
@@ -231,19 +235,25 @@ class _Buffers:
         self.kept = [buffer.clone() for buffer in self.live]
         self._versions = [buffer._version for buffer in self.live]
 
+    def moved(self) -> list[Tensor]:
+        """Most buffers are constants; torch counts the writes to a tensor, so they cost nothing here."""
+        return [self.live[index] for index in self._moved()]
+
     def restore(self) -> None:
-        for live, kept in zip(self.live, self.kept, strict=True):
-            live.copy_(kept)
+        for index in range(len(self.live)):
+            self._put_back(index)
 
     def commit_or_restore(self, applied: Tensor) -> None:
         for index in self._moved():
             live, kept = self.live[index], self.kept[index]
             kept.copy_(torch.where(applied, live, kept))
-            live.copy_(kept)
-            self._versions[index] = live._version
+            self._put_back(index)
+
+    def _put_back(self, index: int) -> None:
+        self.live[index].copy_(self.kept[index])
+        self._versions[index] = self.live[index]._version
 
     def _moved(self) -> list[int]:
-        """Most buffers are constants; torch counts the writes to a tensor, so they cost nothing here."""
         return [i for i, buffer in enumerate(self.live) if buffer._version != self._versions[i]]
 
 
