@@ -130,6 +130,10 @@ class RunFacts(Plain):
     deterministic: bool
     fingerprint: dict[str, str]
     """What a learned pattern must have in common with this run: architecture, parameters, losses, patch."""
+    judged_losses: list[str] = field(default_factory=list)
+    """Labels of the losses that ask the discriminator: their level says how the game stands."""
+    smallest_patch: int = 1
+    """Smallest side of a low-resolution patch that the networks take, in pixels."""
 
 
 # --- what happened -----------------------------------------------------------------------------------------

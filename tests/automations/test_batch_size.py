@@ -187,3 +187,9 @@ def test_growth_takes_equal_whole_pieces_below_what_failed():
             if sizes is not None:
                 assert batch < sizes[0] <= 1.5 * batch and sizes[0] % sizes[1] == 0 and sizes[1] <= micro
     assert grown(8, 8, peak=0.4, limit=0.8, most=8, failed=99) is None
+
+
+def test_the_patch_shrinks_no_further_than_the_networks_take():
+    in_force, told = controls(micro_batch=1), facts(smallest_patch=40)
+    found = run(lambda c: 0.99, automation=optimizer(facts=told, tune=["lq_size"]), in_force=in_force)
+    assert [d.lq_size for _, d in found] == [40]

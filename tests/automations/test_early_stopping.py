@@ -314,3 +314,14 @@ def test_rules_over_simulated_curves_lose_little_and_save_something():
         saved.append(max(0.0, 1 - 1.1 * kept / 50))
     assert fmean(regrets) < margin + 0.02
     assert fmean(saved) > 0.05
+
+
+def test_scores_before_a_loss_was_switched_on_are_no_measure_of_those_after_it():
+    before, after = [29.0, 29.5, 30.0, 30.1], [28.0 + 0.1 * k for k in range(10)]
+    falls = {"lr_factor": 1.0, "losses": lambda s: 0.05 * 0.95 ** (s / 1000)}
+    stopped = run(before + after, **falls)
+    assert stopped is not None and stopped[1].rule == "overfitting"
+    automation = stopping()
+    assert run(before, automation=automation, **falls) is None
+    drive(automation, [ChangeEvent(4000, 32_000, "losses", "schedule")])
+    assert run(after, automation=automation, **falls) is None

@@ -334,3 +334,24 @@ def test_every_option_on_validations_changes_behaviour(option):
 def test_bounds_that_exclude_the_present_rate_are_refused():
     with pytest.raises(ValueError, match="min_lr_factor"):
         scheduler(min_lr_factor=1.5)
+
+
+@pytest.mark.parametrize("judged", [["gan"], []])
+def test_a_generator_s_loss_that_rises_as_the_discriminator_learns_is_no_blow_up(judged):
+    told = facts(loss_weights={"l1": 1.0, "gan": 0.1}, judged_losses=judged)
+    automation, in_force = IntelligentLearningRateScheduler(facts=told), controls()
+    rng, found = random.Random(0), []
+    for step in range(10, 4001, 10):
+        l1, gan = noisy(rng, falling(step), 0.1), noisy(rng, 0.7 + max(0, step - 1500) / 300, 0.1)
+        total = [a + 0.1 * b for a, b in zip(l1, gan, strict=True)]
+        event = window(step, losses=l1, total=total)
+        event.losses["gan"] = gan
+        found += flat(drive(automation, [event], in_force))
+    assert any(isinstance(d, RollBack) for d in found) == (not judged)
+
+
+def test_scores_before_a_loss_was_switched_on_are_no_measure_of_those_after_it():
+    automation, in_force = scheduler(), controls()
+    assert validations(automation, [30.0, 31.0, 32.0]) == []
+    drive(automation, [ChangeEvent(3000, 24_000, "losses", "schedule")], in_force)
+    assert validations(automation, [28.0, 28.2, 28.4, 28.6], start=3000) == []  # over 3 dB below

@@ -184,3 +184,11 @@ def test_patterns_belong_to_what_shapes_the_gradients():
 def test_the_fallback_is_the_loss_as_it_is():
     assert stabilizer().fallback(controls()) == []
     assert stabilizer().fallback(controls(loss_scale=8.0))[0].scale == 1.0
+
+
+def test_the_discriminator_moves_the_loss_scale_of_the_generator_neither_up_nor_down():
+    for norms in ([1e-8] * 10, [1e4] * 10):
+        automation = stabilizer(dynamic_loss_scale=True, facts=facts(learning_rates={"g": 2e-4, "d": 2e-4}))
+        in_force = controls(clip=dict(CLIP))
+        events = [window(10 * k, grad_norm={"g": [0.03] * 10, "d": norms}) for k in range(1, 10)]
+        assert not any(isinstance(d, SetLossScale) for d in flat(drive(automation, events, in_force)))

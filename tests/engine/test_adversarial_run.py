@@ -6,12 +6,19 @@ import shutil
 import pytest
 import small_run
 from engine.test_dashboard import charts_without_a_curve, read
-from tiny import TIMES, assert_same
+from tiny import FACTS_OF_RUN, TIMES, assert_same
 
 from traiNNer.archs.loading import load_network
+from traiNNer.automations.early_stopping import IntelligentEarlyStopping
+from traiNNer.control import Clip
+from traiNNer.engine.automate import configured_controls
 from traiNNer.engine.checkpoint import read_state
+from traiNNer.engine.replay import beginning
+from traiNNer.models.sr_model import SRModel
+from traiNNer.options import load_options
 
 GAN = {"type": "GANLoss", "gan_type": "r3gan", "loss_weight": 0.1}
+LATE = [{"type": "L1Loss"}, {**GAN, "start_iter": 10}]
 MUNET = {"type": "munet", "num_feat": 4, "ch_mult": [1, 2]}
 
 
@@ -124,10 +131,25 @@ def test_an_adversarial_loss_that_begins_late_brings_the_discriminator_with_it(d
         ({"optim_d": {"type": "AdamW", "learning_rate": 1}}, "optim_d.learning_rate"),
         ({"scheduler_d": {"type": "MultiStepLR", "milestone": [1]}}, "scheduler_d.milestone"),
         ({"scheduler_d": {"type": "ReduceLROnPlateau"}}, "no metric is of this network"),
+        (
+            {
+                "losses": [{"type": "L1Loss"}, {**GAN, "target_iter": 5, "target_weight": 1}],
+                "net_d_start_iter": 9,
+            },
+            "losses.1: target_iter 5 must lie after start_iter 9",
+        ),
+        (
+            {"losses": [*LATE, {"type": "FeatureMatchingLoss", "layers": ["conv3"], "start_iter": 10}]},
+            "the discriminator has no map 'conv3'; did you mean 'in_conv'?",
+        ),
+        (
+            {"losses": LATE, "network_d": {"type": "vggstylediscriminator", "num_feat": 4, "input_size": 32}},
+            "judges 32 x 32 pixels and got 48 x 48",
+        ),
     ],
 )
 def test_a_mistake_in_the_game_is_refused_in_words(data, changes, words):
-    printed = run(data, configuration(data, **changes), "--check")
+    printed = run(data, configuration(data, **changes), "--check", "datasets.train.lq_size=24")
     assert printed.returncode == 2
     assert words in " ".join((printed.stdout + printed.stderr).split())
 
@@ -154,3 +176,59 @@ def test_without_an_optimizer_of_its_own_the_discriminator_has_that_of_the_gener
     assert run(tmp_path, configuration(tmp_path, optim_d=None, total_iter=5)).returncode == 0
     rates = json.loads((tmp_path / "experiments/small/facts.json").read_text())["learning_rates"]
     assert rates == {"g": 1e-3, "d": 1e-3}
+
+
+def test_a_loss_that_begins_within_a_logging_interval_is_averaged_over_its_own_steps(data, tmp_path):
+    shutil.copytree(data / "demo", tmp_path / "demo")
+    late = configuration(tmp_path, {**GAN, "start_iter": 13})
+    assert run(tmp_path, late, "logger.print_freq=20").returncode == 0
+    line = json.loads((tmp_path / "experiments/small/metrics.jsonl").read_text().splitlines()[-1])
+    events = (tmp_path / "experiments/small/events.jsonl").read_text().splitlines()
+    windows = [event for event in map(json.loads, events) if event["kind"] == "WindowEvent"]
+    values = windows[-1]["losses"]["gan"]
+    assert values[:3] == ["nan"] * 3
+    records = [json.loads(x) for x in (tmp_path / "experiments/small/metrics.jsonl").read_text().splitlines()]
+    line = next(record for record in records if record["kind"] == "train")
+    assert line["loss"]["gan"] == pytest.approx(sum(values[3:]) / 7)
+
+
+def test_a_limit_of_gradients_is_of_both_networks(data):
+    options = load_options(small_run.write_options(data, configuration(data)), ["train.grad_clip=true"])
+    assert configured_controls(options).clip == {"g": Clip(1.0, 1.0), "d": Clip(1.0, 1.0)}
+    alone = small_run.write_options(data, small_run.options(data, grad_clip=True))
+    assert configured_controls(load_options(alone)).clip == {"g": Clip(1.0, 1.0)}
+
+
+def test_automations_are_told_which_patch_is_too_small_and_which_losses_are_of_the_game(data, tmp_path):
+    shutil.copytree(data / "demo", tmp_path / "demo")
+    vgg = {"type": "vggstylediscriminator", "num_feat": 4, "input_size": 32}
+    assert run(tmp_path, configuration(tmp_path, network_d=vgg, total_iter=1)).returncode == 0
+    facts = json.loads((tmp_path / "experiments/small/facts.json").read_text())
+    assert facts["smallest_patch"] == 16 and facts["judged_losses"] == ["gan"]
+
+
+def test_memory_is_probed_in_a_step_with_penalties_after_one_that_moves_both(data, monkeypatch):
+    steps = []
+    done = SRModel.optimize_parameters
+
+    def noting(model, batch, step, controls):
+        due = step % 3 == 0
+        steps.append((len(batch.lq), due, model.adversary.generator_moves(step), step >= 13))
+        done(model, batch, step, controls)
+
+    monkeypatch.setattr(SRModel, "optimize_parameters", noting)
+    options = configuration(data, {**GAN, "start_iter": 13}, net_d_iters=2)
+    options["datasets"]["train"]["batch_size_per_gpu"] = "auto"
+    assert run(data, options, "--check").returncode == 0
+    first, *probes = steps[:-1]  # the last is the check's own
+    assert first[0] == 1 and first[2] and first[3]
+    assert probes and all(due and late for _, due, _, late in probes)
+
+
+def test_a_replay_knows_that_net_d_start_iter_is_the_first_step_of_the_game(data):
+    stopping = {"enabled": True, "min_iterations": 1, "warmup_iterations": 0}
+    automations = {"IntelligentEarlyStopping": stopping}
+    late = configuration(data, net_d_start_iter=12, training_automations=automations)
+    supervisor, _ = beginning(load_options(small_run.write_options(data, late)), FACTS_OF_RUN)
+    automation = supervisor.automations["IntelligentEarlyStopping"]
+    assert isinstance(automation, IntelligentEarlyStopping) and automation._earliest == 12

@@ -182,7 +182,7 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
         if smaller and "micro_batch" in self._tune:
             return [self._to(controls, controls.batch, smaller[-1], why, peak, self._high)]
         patch = controls.lq_size - PATCH_STEP
-        if "lq_size" in self._tune and patch >= SMALLEST_PATCH:
+        if "lq_size" in self._tune and patch >= max(SMALLEST_PATCH, self._facts.smallest_patch):
             size = controls.micro_batch
             return [self._to(controls, controls.batch, size, why, peak, self._high, lq_size=patch)]
         return ()

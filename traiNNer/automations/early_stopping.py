@@ -159,6 +159,9 @@ class IntelligentEarlyStopping(Automation[_State]):
                 s.record.below_since = None
                 if control in ("lr_factor", "losses"):
                     s.record.troubles = s.dead = 0
+                if control == "losses":  # what they ask for may cost what the metric measures
+                    s.record, s.trouble = ValidationRecord(), ""
+                    s.record.restart(event.step)
             case _:
                 pass
 

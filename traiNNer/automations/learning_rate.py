@@ -117,6 +117,8 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         self.min_factor, self._max = min_lr_factor, max_lr_factor
         self.base_schedule = fallback or ScheduleFallback()
         self._facts = facts
+        judged = facts.judged_losses  # these rise where the discriminator learns, and nothing is wrong then
+        self._followed = {label: w for label, w in facts.loss_weights.items() if label not in judged}
         self._settling = math.ceil(3 / (1 - facts.ema_decay)) if facts.ema_decay > 0 else 0
         self.state = _State()
 
@@ -147,6 +149,8 @@ class IntelligentLearningRateScheduler(Automation[_State]):
                 s.trouble = ""
             case ChangeEvent(control=control) if control in CHANGES and event.by != self.name:
                 self._begin_afresh(event.step)
+                if control == "losses":  # what they ask for may cost what the metric measures
+                    s.record, s.trouble = ValidationRecord(), ""
             case _:
                 pass
 
@@ -161,7 +165,7 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         if s.losses.outdated(event, s.factors):
             self._begin_afresh(event.step)
         if s.trend.count == 0:
-            s.losses.choose(event, self._facts.loss_weights, s.factors)
+            s.losses.choose(event, self._followed, s.factors)
         level = s.losses.level(event)
         if level is not None:
             s.trend.add(level, keep=MOST_SPANS * self._span())

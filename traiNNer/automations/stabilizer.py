@@ -119,7 +119,7 @@ class GradientFlowStabilizer(Automation[_State]):
         fresh, self.state.fresh = self.state.fresh, {}
         if not fresh:
             return ()
-        marks: list[Mark] = []
+        marks: dict[str, list[Mark]] = {"g": []}
         emergency = ""
         for net, norms in fresh.items():
             clip = controls.clip.get(net)
@@ -128,8 +128,9 @@ class GradientFlowStabilizer(Automation[_State]):
             history.note_threshold(threshold)
             first = self.state.step - len(norms) + 1
             for offset, norm in enumerate(norms):
-                marks.append(self._mark(net, norm, threshold, first + offset))
-                history.add(norm, marks[-1])
+                mark = self._mark(net, norm, threshold, first + offset)
+                marks.setdefault(net, []).append(mark)
+                history.add(norm, mark)
                 # a limit from before calibration knows nothing of the scale of the loss
                 guess = first + offset <= CALIBRATION and clip is not None and clip.target == clip.threshold
                 if self._is_emergency(net, first + offset) and not guess:
@@ -138,7 +139,7 @@ class GradientFlowStabilizer(Automation[_State]):
         self._review(fresh)
         if emergency:
             return self._step_in(emergency, controls)
-        return self._rescale(marks, controls)
+        return self._rescale(marks["g"], controls)
 
     def fallback(self, controls: Controls) -> Sequence[Decision]:
         """The loss as it is."""
@@ -197,7 +198,7 @@ class GradientFlowStabilizer(Automation[_State]):
             _ask("clip", "grad_clip_threshold", 0.5, f"emergency: {why}", "CRITICAL"),
             _ask("lr_factor", "lr_factor", 0.5, f"emergency: {why}", "WARNING"),
         ]
-        if self._scaling and controls.loss_scale > SCALE_RANGE[0]:
+        if self._scaling and net == "g" and controls.loss_scale > SCALE_RANGE[0]:
             decisions.append(self._scale_to(max(SCALE_RANGE[0], 0.1 * controls.loss_scale), controls, why))
         return decisions
 

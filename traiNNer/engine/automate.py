@@ -137,7 +137,8 @@ def configured_controls(options: Options) -> Controls:
     micro_batch = int(data.batch_size_per_gpu)
     controls = Controls(micro_batch * data.accum_iter, micro_batch, data.lq_size)
     if train.grad_clip:
-        controls.clip["g"] = plain_clip(train.grad_clip_max_norm or _MAX_NORM)
+        limit = plain_clip(train.grad_clip_max_norm or _MAX_NORM)
+        controls.clip = {"g": limit, "d": limit} if options.network_d else {"g": limit}
     return controls
 
 

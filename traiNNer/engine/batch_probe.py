@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from traiNNer.data.loader import Batch
 from traiNNer.data.sources import PairedImageDataset
 from traiNNer.engine.automate import chosen
 from traiNNer.engine.build import build_parts
+from traiNNer.engine.build_model import training
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.memory import memory_source
 from traiNNer.models.sr_model import BatchTooLarge
@@ -127,13 +129,19 @@ class _Trial:
         eager = options.with_derived({BATCH: 1, "use_compile": False})
         parts = build_parts(eager, Processes(), device, train_set, val_sets)
         self._model, self._lq_size, self._scale = parts.model, parts.controls.lq_size, options.scale
-        self._step = parts.settled_from  # of the step that computes every loss
+        adversary, every = parts.model.adversary, training(options).net_d_reg_every
+        # a step that computes every loss and moves both networks, which makes the optimizers' states
+        self._step = next(
+            s for s in count(parts.settled_from) if not adversary or adversary.generator_moves(s)
+        )
         self._memory = memory_source(device)
         if self.peak(1) is None:  # it makes the optimizer's state too
             raise ConfigError(
                 "out of memory with a single sample; lower datasets.train.lq_size, the network's size "
                 "(network_g) or use_amp: true with amp_bf16: true"
             )
+        # and one that computes the penalties of the discriminator too, which take most
+        self._step = -(-parts.settled_from // every) * every
 
     def peak(self, size: int) -> float | None:
         """Share of the memory that a step with `size` samples takes; None where it does not fit."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from traiNNer.archs import NetworkFacts
 from traiNNer.automations import Supervisor
 from traiNNer.control import Controls, RunFacts
 from traiNNer.data.loader import TrainLoader
@@ -129,6 +130,14 @@ def build_parts(
     )
 
 
+def smallest_patch(model: SRModel) -> int:
+    """Smallest side of a low-resolution patch that generator and discriminator take, in pixels."""
+    if model.adversary is None:
+        return model.facts.min_size
+    judged: NetworkFacts = model.adversary.learner.net.facts  # type: ignore[assignment]  # all registered have it
+    return max(model.facts.min_size, -(-judged.min_size // model.facts.scale))
+
+
 def _check_plateau(plateau: ReduceLROnPlateau, validator: Validator | None) -> None:
     """`monitor` is the label of a metric; `val/psnr` means the same. Nothing to follow is a mistake."""
     if validator is None:
@@ -178,4 +187,6 @@ def run_facts(
             "losses": json.dumps(weights),
             "lq_size": str(options.datasets["train"].lq_size),
         },
+        judged_losses=[label for label, loss in losses.items() if getattr(loss.module, "judged", False)],
+        smallest_patch=smallest_patch(model),
     )

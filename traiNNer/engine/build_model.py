@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -20,9 +19,9 @@ from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.automations.lr_decisions import ScheduleFallback
 from traiNNer.data.batch_augmentation import BatchAugmentation
 from traiNNer.engine.automate import LEARNING_RATE, LOSS_SCHEDULING, chosen
-from traiNNer.engine.check import SCHEDULE_KEYS, loss_spec
+from traiNNer.engine.check import loss_schedule, loss_spec
 from traiNNer.engine.distributed import Processes
-from traiNNer.losses import LOSSES
+from traiNNer.losses import LOSSES, LossInputs
 from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.models.adversary import Adversary
 from traiNNer.models.arithmetic import Arithmetic
@@ -83,7 +82,7 @@ def build_adversary(
         return None
     net = build_discriminator(options, numbers)
     optimizer = train.optim_d or train.optim_g or {}
-    return Adversary(
+    adversary = Adversary(
         build_learner(net, optimizer, train, _schedule_of_discriminator(train, schedule), numbers),
         game,
         plays_at=_playing_time(losses, train.net_d_start_iter),
@@ -92,6 +91,20 @@ def build_adversary(
         turns=train.net_d_iters,
         penalty_every=train.net_d_reg_every,
     )
+    _rehearse(adversary, losses, (options.datasets["train"].lq_size or 0) * options.scale, numbers)
+    return adversary
+
+
+@torch.no_grad()
+def _rehearse(adversary: Adversary, losses: Mapping[str, BuiltLoss], patch: int, numbers: Arithmetic) -> None:
+    """Ask the discriminator for what the losses want of it, which may be thousands of steps away."""
+    image = torch.zeros(1, 3, patch, patch, dtype=numbers.dtype, device=numbers.device)
+    inputs = LossInputs(image, image, image, judge=adversary.judge)
+    adversary.learner.net.eval()  # nothing of it moves
+    for loss in losses.values():
+        if getattr(loss.module, "judged", False):
+            loss.module(inputs)
+    adversary.learner.net.train()
 
 
 def _schedule_of_discriminator(train: TrainOptions, schedule: Schedule) -> Schedule:
@@ -216,12 +229,10 @@ def build_losses(options: Options, device: torch.device) -> dict[str, BuiltLoss]
         taken = sum(label == base or label.startswith(f"{base}_") for label in losses)
         label = f"{base}_{taken + 1}" if taken else base
         try:
-            schedule = LossSchedule(**{key: spec[key] for key in SCHEDULE_KEYS if key in spec})
+            schedule = loss_schedule(spec, training(options).net_d_start_iter)
         except ValueError as error:
             raise ConfigError(f"train.losses.{index}: {error}") from error
         module = LOSSES.build(loss_spec(spec)).to(device)
-        if getattr(module, "judged", False) and (start := training(options).net_d_start_iter):
-            schedule = replace(schedule, start_iter=max(schedule.start_iter, start))
         losses[label] = BuiltLoss(module, float(spec.get("loss_weight", 1.0)), schedule)
     if not any(loss.schedule.weight(0, loss.weight) for loss in losses.values()):
         raise ConfigError("train.losses: no loss is on at the first step")

@@ -141,6 +141,18 @@ def metric_spec(label: str, spec: Any) -> dict[str, Any]:
     return {"type": label, **{k: v for k, v in _mapping(spec).items() if k != "better"}}
 
 
+def loss_schedule(spec: Mapping[str, Any], game_from: int | None) -> LossSchedule:
+    """When a loss is on: one that asks the discriminator not before `net_d_start_iter`.
+
+    Raises:
+        ValueError: If the steps are in the wrong order.
+    """
+    own = {key: spec[key] for key in SCHEDULE_KEYS if key in spec}
+    if game_from and getattr(LOSSES.find(str(spec.get("type", ""))), "judged", False):
+        own["start_iter"] = max(own.get("start_iter", 0), game_from)
+    return LossSchedule(**own)
+
+
 def loss_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Without what the engine reads, and without `reduction: mean`, which every loss here is anyway."""
     own = {key: value for key, value in spec.items() if key not in _ENGINE_LOSS_KEYS}

@@ -40,10 +40,16 @@ class _Pending(Plain):
 
     steps: int = 0
     losses: dict[str, float] = field(default_factory=dict)
-    """Sums over those steps, `total` included."""
+    """Sums over those of them in which the loss was on; `total` is in all."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """How many those are."""
     norms: dict[str, list[float]] = field(default_factory=dict)
     discriminator: dict[str, list[float]] = field(default_factory=dict)
     skipped: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.counts:  # of a state from before losses were counted
+            self.counts = dict.fromkeys(self.losses, self.steps)
 
 
 @dataclass
@@ -210,7 +216,10 @@ class Recorder:
         pending = self._pending
         pending.steps += 1
         for label, values in [*event.losses.items(), ("total", event.total)]:
+            if math.isnan(values[row]) and not math.isnan(event.total[row]):
+                continue  # it was off
             pending.losses[label] = pending.losses.get(label, 0.0) + values[row]
+            pending.counts[label] = pending.counts.get(label, 0) + 1
         for of, values in ((pending.norms, event.grad_norm), (pending.discriminator, event.discriminator)):
             for name, steps in values.items():
                 of.setdefault(name, []).append(steps[row])
@@ -218,7 +227,7 @@ class Recorder:
 
     def _training_record(self, step: int, event: WindowEvent, controls: Controls) -> None:
         pending, self._pending = self._pending, _Pending()
-        losses = {label: total / pending.steps for label, total in pending.losses.items()}
+        losses = {label: total / pending.counts[label] for label, total in pending.losses.items()}
         norms = {net: fmean(values) for net, values in pending.norms.items()}
         critic = _means(pending.discriminator)
         speed = {

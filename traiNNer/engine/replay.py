@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 from traiNNer.automations import Supervisor
-from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.control import Controls, Event, OutOfMemoryEvent, RunFacts, from_plain
 from traiNNer.engine.automate import build_supervisor, configured_controls, set_starting_controls
-from traiNNer.engine.check import SCHEDULE_KEYS
+from traiNNer.engine.check import loss_schedule
 from traiNNer.engine.effects import turn
 from traiNNer.engine.journal import finite
 from traiNNer.engine.recorder import decision_record
@@ -20,10 +19,8 @@ _EVENTS = {kind.__name__: kind for kind in get_args(Event)}
 
 def beginning(options: Options, facts: RunFacts) -> tuple[Supervisor, Controls]:
     """Automations and controls as a run of these options begins with them."""
-    schedules = [
-        LossSchedule(**{key: spec[key] for key in SCHEDULE_KEYS if key in spec})
-        for spec in (options.train.losses if options.train else [])
-    ]
+    train = options.train
+    schedules = [loss_schedule(spec, train.net_d_start_iter) for spec in train.losses] if train else []
     settled_from = max(schedule.settled_from for schedule in schedules)
     supervisor, controls = (
         build_supervisor(options, facts, settled_from=settled_from),
