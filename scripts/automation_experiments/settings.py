@@ -11,7 +11,7 @@ LEARNING_RATE = "IntelligentLearningRateScheduler"
 CLIPPING = "AdaptiveGradientClipping"
 STOPPING = "IntelligentEarlyStopping"
 LOSSES = "DynamicLossScheduling"
-RULES = {LEARNING_RATE: 2, CLIPPING: 2, STOPPING: 1, LOSSES: 2, "DynamicBatchSizeOptimizer": 1}
+RULES = {LEARNING_RATE: 2, CLIPPING: 2, STOPPING: 1, LOSSES: 3, "DynamicBatchSizeOptimizer": 1}
 """Versions of the rules: a higher number makes the runs with that automation run again."""
 BASE = 1
 """Version of everything else in a run."""

@@ -61,6 +61,18 @@ def test_a_loss_that_is_switched_on_later_gets_its_share_within_ten_percent():
     assert sum(0.9 < share < 1.1 for share in late) > 0.9 * len(late)
 
 
+def test_a_gradient_that_falls_tenfold_within_a_hundred_steps_is_followed():
+    """As that of a discriminator that begins to learn, measured in a run: a noise of 0.4 about a steep fall."""
+    automation = scheduling(auto_calibrate=True)
+
+    def ratio(step):
+        return None if step < 240 else 10 * math.exp(-min(step - 240, 100) / 30)
+
+    course = run(ratio, automation=automation, windows=100, noise=0.3)
+    late = [math.log(factor * ratio(step)) for step, factor in course if step > 400]
+    assert abs(sum(late) / len(late)) < 0.2 and max(map(abs, late)) < 0.9
+
+
 def test_in_hold_mode_a_loss_that_is_switched_on_later_has_a_baseline_of_its_own():
     automation = scheduling(baseline_iterations=200)
     run(lambda s: None if s < 1000 else 7.0, automation=automation, windows=140)

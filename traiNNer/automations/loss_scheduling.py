@@ -25,6 +25,9 @@ from traiNNer.control import (
 MEASURE_EVERY = 16
 """Steps between two measurements of the gradients at the output."""
 
+FAR = math.log(2)
+"""Distance from the running mean (of logarithms) that two measurements in a row do not have by chance."""
+
 CHANGES = {"lr_factor", "batch", "lq_size", "losses"}
 
 
@@ -34,6 +37,10 @@ class _Loss(Plain):
     """Running mean of ln |gradient| against the anchor's, before weights and factors."""
     measured: int = 0
     """Measurements in that mean; it begins as a plain mean."""
+    last: float = 0.0
+    """The last measurement."""
+    side: int = 0
+    """1 where it lay far above the mean before it, -1 far below, else 0."""
     since: int = 0
     """Step at which the loss was first measured."""
     target: float | None = None
@@ -118,11 +125,24 @@ class DynamicLossScheduling(Automation[_State]):
         for label, gradient in usable.items():
             ratio = math.log(gradient) - math.log(anchor)
             loss = s.losses.setdefault(label, _Loss(since=step))
+            self._average(loss, ratio)
+            if loss.target is None and not self._set_shares and step - loss.since >= self._baseline:
+                loss.target = loss.ratio
+
+    def _average(self, loss: _Loss, ratio: float) -> None:
+        """Take a measurement into the running mean, which two in a row far to one side begin afresh.
+
+        A discriminator that begins to learn changes its gradient tenfold within a hundred steps.
+        """
+        off = ratio - loss.ratio if loss.measured else 0.0
+        side = (off > FAR) - (off < -FAR)
+        if side and side == loss.side:
+            loss.ratio, loss.measured = (loss.last + ratio) / 2, 2
+        else:
             loss.measured += 1
             keep = min(self._momentum, 1 - 1 / loss.measured)
             loss.ratio = keep * loss.ratio + (1 - keep) * ratio
-            if loss.target is None and not self._set_shares and step - loss.since >= self._baseline:
-                loss.target = loss.ratio
+        loss.last, loss.side = ratio, side
 
     def decide(self, controls: Controls) -> Sequence[Decision]:
         """The factors that deviate by more than is tolerated, moved towards where they should be."""
