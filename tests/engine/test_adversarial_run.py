@@ -130,6 +130,7 @@ def test_an_adversarial_loss_that_begins_late_brings_the_discriminator_with_it(d
         ({"net_d_iters": 0}, "net_d_iters"),
         ({"optim_d": {"type": "AdamW", "learning_rate": 1}}, "optim_d.learning_rate"),
         ({"scheduler_d": {"type": "MultiStepLR", "milestone": [1]}}, "scheduler_d.milestone"),
+        ({"scheduler_d": {"type": "MultiStepLR", "milestones": [9, 3]}}, "should rise (got [9, 3])"),
         ({"scheduler_d": {"type": "ReduceLROnPlateau"}}, "no metric is of this network"),
         (
             {

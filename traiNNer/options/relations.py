@@ -107,10 +107,11 @@ def _relate_train(draft: Draft) -> None:
     total, warmup = (_whole(draft.get(("train", key))) for key in ("total_iter", "warmup_iter"))
     if total and warmup and warmup >= total:
         draft.report(("train", "warmup_iter"), f"should be below total_iter, which is {total} (got {warmup})")
-    place = ("train", "scheduler", "milestones")
-    steps = draft.get(place)
-    if isinstance(steps, list) and all(map(_whole, steps)) and steps != sorted(steps):
-        draft.report(place, f"should rise (got {steps})")
+    for key in ("scheduler", "scheduler_d"):
+        place = ("train", key, "milestones")
+        steps = draft.get(place)
+        if isinstance(steps, list) and all(map(_whole, steps)) and steps != sorted(steps):
+            draft.report(place, f"should rise (got {steps})")
     if draft.get(("train", "use_moa")) is True:
         _relate_mixtures(draft)
 

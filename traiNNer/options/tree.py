@@ -187,7 +187,7 @@ class TrainOptions(Section):
     ema_power: Annotated[float, Field(gt=0)] = 0.75
     """The decay is 1 - (1 + step) ** -power up to `ema_decay`. traiNNer-redux has 10: constant in effect."""
     grad_clip: bool = False
-    """Limit the norm of gradients to `grad_clip_max_norm`."""
+    """Limit the norm of each network's gradient to `grad_clip_max_norm`."""
     grad_clip_max_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest L2 norm of a network's gradient, 1.0 by default; a ceiling for adaptive clipping where given."""
     losses: list[LossSpec] = []
