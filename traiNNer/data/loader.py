@@ -6,6 +6,8 @@ Pixels travel as the integers that the files hold, a quarter of the bytes of flo
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
@@ -129,6 +131,19 @@ def _stack(images: Sequence[Pixels]) -> Tensor:
 
 def _as_is(batch: Batch) -> Batch:
     return batch
+
+
+@atexit.register
+def _end_workers() -> None:
+    """End what still works for this process when it exits: the exit of multiprocessing asks by SIGTERM and waits.
+
+    Registered after multiprocessing's own function, so it runs before that.
+    """
+    workers = [process for process in multiprocessing.active_children() if process.daemon]
+    if workers and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler complains about workers that end
+    for worker in workers:
+        worker.kill()
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
