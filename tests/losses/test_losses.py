@@ -13,7 +13,7 @@ from traiNNer.losses.adversarial import judgement_of
 from traiNNer.losses.precision import at_least_float32
 from traiNNer.metrics import ssim
 
-PIXEL = {"L1Loss", "MSELoss", "CharbonnierLoss", "HuberLoss"}
+PIXEL = {"L1Loss", "MSELoss", "CharbonnierLoss", "HuberLoss", "PSNRLoss"}
 RANDOM = {"pretrained": False}  # the values do not matter here, and there may be no file of weights
 NEEDED = {  # by every test that takes whatever the registry holds
     "PerceptualLoss": {**RANDOM, "layer_weights": {"conv1_2": 0.5, "relu2_1": 2.0}},
@@ -24,6 +24,7 @@ NEEDED = {  # by every test that takes whatever the registry holds
 SPECS = [{"type": name} | NEEDED.get(name, {}) for name in LOSSES.names()] + [
     {"type": "HuberLoss", "delta": 0.02},
     {"type": "LumaLoss", "criterion": "l2"},
+    {"type": "PSNRLoss", "toY": True, "eps": 1e-6},
     {"type": "ColorLoss", "criterion": "charbonnier", "scale": 1},
     {"type": "GradientVarianceLoss", "patch_size": 5, "criterion": "l1"},
     {
@@ -233,6 +234,14 @@ BY_HAND = [
     ({"type": "CharbonnierLoss", "eps": 0.09}, constant(0.2), constant(0.6), 0.5),
     ({"type": "HuberLoss"}, constant(0.2), constant(0.6), 0.08),
     ({"type": "HuberLoss", "delta": 0.1}, constant(0.2), constant(0.6), 0.1 * (0.4 - 0.05)),
+    ({"type": "PSNRLoss"}, constant(0.2), constant(0.6), 10 * math.log10(1 + 0.16e8)),
+    ({"type": "PSNRLoss", "eps": 0.16 / 99}, constant(0.2), constant(0.6), 20.0),
+    (
+        {"type": "PSNRLoss", "toY": True, "eps": 0.0533**2},
+        constant(0.5) + RGB,
+        constant(0.5),
+        10 * math.log10(2),
+    ),
     ({"type": "SSIMLoss"}, constant(0.2), constant(0.6), 1 - LUMINANCE),
     ({"type": "MSSIMLoss"}, constant(0.2), constant(0.6), 1 - LUMINANCE ** (0.2856 / 0.3304)),
     ({"type": "MSSIMLoss"}, constant(0.2, 176), constant(0.6, 176), 1 - LUMINANCE**0.1333),
@@ -317,6 +326,7 @@ def test_patches_that_are_too_small_are_refused(spec, size, message):
 WRONG = [
     ({"type": "CharbonnierLoss", "eps": 0}, "eps above 0"),
     ({"type": "HuberLoss", "delta": -1}, "delta above 0"),
+    ({"type": "PSNRLoss", "eps": 0}, "eps above 0"),
     ({"type": "ColorLoss", "scale": 0}, "at least 1 pixel"),
     ({"type": "GradientVarianceLoss", "patch_size": 1}, "at least 2"),
     ({"type": "LumaLoss", "criterion": "l3"}, "criterion: "),

@@ -6,12 +6,15 @@ patch; a network near 30 dB has an L1 of about 0.02 and an MSE of about 0.001.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses.colour import luma
 from traiNNer.losses.precision import at_least_float32
 
 
@@ -35,6 +38,36 @@ class MSELoss(nn.Module):
     def forward(self, inputs: LossInputs) -> Tensor:
         """Scalar, 0 at equality."""
         return F.mse_loss(at_least_float32(inputs.output), at_least_float32(inputs.gt))
+
+
+@LOSSES.register("PSNRLoss", "psnr")
+class PSNRLoss(nn.Module):
+    """Decibels that the PSNR lacks to its limit, mean over samples: 10 log10(1 + MSE / eps).
+
+    The loss of NAFNet (Chen et al. 2022), whose gradient it has, raised so that it is 0 at equality. Every sample
+    counts by the factor by which its error falls, as in a mean of PSNR: smooth ones count more than in MSE or L1.
+
+    Args:
+        toY: Of the luma alone.
+        eps: Mean squared error, above 0, far below which nothing is gained any more; 1e-6 is about the rounding of
+            8 bits.
+    """
+
+    pixel: ClassVar[bool] = True
+
+    def __init__(self, *, toY: bool = False, eps: float = 1e-8) -> None:
+        super().__init__()
+        if eps <= 0:
+            raise ValueError(f"PSNRLoss needs eps above 0 (got {eps})")
+        self.of_luma, self.eps = toY, eps
+
+    def forward(self, inputs: LossInputs) -> Tensor:
+        """Scalar in dB, 0 at equality."""
+        difference = at_least_float32(inputs.output) - at_least_float32(inputs.gt)
+        if self.of_luma:
+            difference = luma(difference)
+        error = difference.square().flatten(1).mean(dim=1)
+        return (10 / math.log(10) * torch.log1p(error / self.eps)).mean()
 
 
 @LOSSES.register("CharbonnierLoss", "charbonnier")
