@@ -98,6 +98,14 @@ def test_bf16_without_amp_is_said_to_have_no_effect(write):
     assert note == (logging.WARNING, "bad.yml:3:1: amp_bf16: has no effect without use_amp: true")
 
 
+def test_options_of_a_discriminator_that_is_not_there_are_said_to_have_no_effect(write):
+    train = "train: {total_iter: 5, optim_d: {type: Adam}, net_d_start_iter: 2}"
+    text = f"name: n\nscale: 2\npath: {{pretrain_network_d: d.pth}}\n{train}\n"
+    notes = [text.split(": ")[1] for _, text in load_options(write(text)).notes]
+    assert notes == ["train.optim_d", "train.net_d_start_iter", "path.pretrain_network_d"]
+    assert load_options(write(f"{text}network_d: {{type: munet}}\n")).notes == ()
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path):
     assert "cannot be read" in problems(tmp_path / "missing.yml")[0]
     (tmp_path / "latin.yml").write_bytes(b"name: caf\xe9")

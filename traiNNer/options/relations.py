@@ -90,6 +90,22 @@ def _relate_top(draft: Draft) -> None:
         draft.report(("train",), "is required where there is a data set to train on")
     if draft.get(("amp_bf16",)) is True and draft.get(("use_amp",)) is not True:
         draft.note(logging.WARNING, ("amp_bf16",), "has no effect without use_amp: true")
+    _relate_discriminator(draft)
+
+
+_OF_DISCRIMINATOR = (
+    ("train", "optim_d"),
+    ("train", "scheduler_d"),
+    ("train", "net_d_start_iter"),
+    ("path", "pretrain_network_d"),
+)
+
+
+def _relate_discriminator(draft: Draft) -> None:
+    if draft.get(("network_d",)) in (MISSING, None):
+        for path in _OF_DISCRIMINATOR:
+            if draft.get(path) not in (MISSING, None):
+                draft.note(logging.WARNING, path, "has no effect without network_d")
 
 
 def _relate_dataset(draft: Draft, path: Path) -> None:
