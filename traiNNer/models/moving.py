@@ -24,7 +24,9 @@ def move_together(
     limits = {name: controls.clip.get(name, NO_LIMIT) for name in players}
     scales = {name: controls.loss_scale if name == "g" else 1.0 for name in players}
     fitness = {name: learner.fitness(limits[name], scales[name]) for name, learner in players.items()}
-    fit = torch.stack([each.fit for each in fitness.values()]).all()
+    fit = (
+        fitness["g"].fit if len(fitness) == 1 else torch.stack([each.fit for each in fitness.values()]).all()
+    )
     updates: dict[str, Update] = {}
     # those without a state go first: nothing has to be undone if memory does not suffice for it
     for name, learner in sorted(players.items(), key=lambda item: item[1].has_stepped):
