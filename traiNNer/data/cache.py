@@ -29,6 +29,11 @@ class Images(Protocol):
         ...
 
 
+def mib(count: int) -> str:
+    """Bytes in words."""
+    return f"{count / 2**20:,.0f} MiB"
+
+
 def places(sizes: Sizes, start: int = 0) -> NDArray[np.int64]:
     """Where each image begins, and where the last ends, if they lie one after the other; (n + 1,)."""
     room = -(-image_bytes(sizes) // _ALIGNED) * _ALIGNED

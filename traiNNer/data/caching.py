@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from traiNNer.data.cache import Images, SharedImages
+from traiNNer.data.cache import Images, SharedImages, mib
 from traiNNer.data.disk_cache import CacheRefused, DiskCache, cache_paths
 from traiNNer.data.folders import Pairs
 from traiNNer.data.headers import LARGE, PairHeaders
@@ -61,7 +61,7 @@ def keep_decoded(pairs: Pairs, headers: PairHeaders, settings: CacheSettings) ->
     if wants_all_headers(headers, settings):
         if needed > settings.memory:
             raise ConfigError(
-                f"cache: ram takes {_mib(needed)}, and the memory is {_mib(settings.memory)}; 'disk' or 'off' "
+                f"cache: ram takes {mib(needed)}, and the memory is {mib(settings.memory)}; 'disk' or 'off' "
                 "do without"
             )
         return Kept(SharedImages(headers.gt), SharedImages(headers.lq), "kept in memory once decoded")
@@ -75,7 +75,7 @@ def keep_decoded(pairs: Pairs, headers: PairHeaders, settings: CacheSettings) ->
         return Kept(
             None,
             None,
-            f"decoded for every sample: {_mib(settings.share)} of memory do not hold them; {refusal}",
+            f"decoded for every sample: {mib(settings.share)} of memory do not hold them; {refusal}",
         )
 
 
@@ -95,9 +95,5 @@ def _on_disk(pairs: Pairs, headers: PairHeaders, settings: CacheSettings) -> Kep
             raise CacheRefused(_TOO_LONG)
         disk.build(_AUTO_SHARE if settings.mode == "auto" else _MOST)
     gt, lq = disk.images()
-    reason = f", as {_mib(settings.share)} of memory do not hold them" if settings.mode == "auto" else ""
+    reason = f", as {mib(settings.share)} of memory do not hold them" if settings.mode == "auto" else ""
     return Kept(gt, lq, f"kept on the disk ({', '.join(map(str, paths))}){reason}")
-
-
-def _mib(count: int) -> str:
-    return f"{count / 2**20:,.0f} MiB"

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
+from traiNNer.data.cache import mib
 from traiNNer.data.draft_file import draft_of
 from traiNNer.data.headers import Sizes, read_missing
 from traiNNer.data.image_io import Pixels
@@ -212,14 +213,14 @@ def _check_space(parts: Sequence[_Part], share: float) -> None:
         free = shutil.disk_usage(folder).free
         if needed > share * free:
             raise CacheRefused(
-                f"{folder}: the decoded images would take {_mib(needed)}; {_mib(free)} are free, of which at "
+                f"{folder}: the decoded images would take {mib(needed)}; {mib(free)} are free, of which at "
                 f"most {share:.0%} may be taken. cache_dir names a folder on another disk"
             )
 
 
 def _write(part: _Part, draft: Path) -> None:
     total, began = len(part.sizes), time.monotonic()
-    size = _mib(planned_bytes(part.sizes))
+    size = mib(planned_bytes(part.sizes))
     LOG.info("decoding %s images of %s into %s (%s)", f"{total:,}", part.contents.root, part.path, size)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -245,7 +246,3 @@ def _threads() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on Windows and macOS
         return os.cpu_count() or 1
-
-
-def _mib(count: int) -> str:
-    return f"{count / 2**20:,.0f} MiB"

@@ -29,6 +29,7 @@ from traiNNer.engine.check import metric_spec
 from traiNNer.engine.distributed import Processes
 from traiNNer.engine.progress import Plan
 from traiNNer.engine.validation import ValidationSet, Validator
+from traiNNer.losses import asks_discriminator
 from traiNNer.metrics import METRICS
 from traiNNer.models.arithmetic import Arithmetic
 from traiNNer.models.sr_model import SRModel
@@ -187,6 +188,6 @@ def run_facts(
             "losses": json.dumps(weights),
             "lq_size": str(options.datasets["train"].lq_size),
         },
-        judged_losses=[label for label, loss in losses.items() if getattr(loss.module, "judged", False)],
+        judged_losses=[label for label, loss in losses.items() if asks_discriminator(loss.module)],
         smallest_patch=smallest_patch(model),
     )

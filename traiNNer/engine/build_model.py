@@ -21,7 +21,7 @@ from traiNNer.data.batch_augmentation import BatchAugmentation
 from traiNNer.engine.automate import LEARNING_RATE, LOSS_SCHEDULING, chosen
 from traiNNer.engine.check import loss_schedule, loss_spec
 from traiNNer.engine.distributed import Processes
-from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses import LOSSES, LossInputs, asks_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.models.adversary import Adversary
 from traiNNer.models.arithmetic import Arithmetic
@@ -80,10 +80,11 @@ def build_adversary(
     game = next((loss.module for loss in losses.values() if isinstance(loss.module, AdversarialLoss)), None)
     if options.network_d is None or game is None:
         return None
-    net = build_discriminator(options, numbers)
+    patch = (options.datasets["train"].lq_size or 0) * options.scale
+    net = build_discriminator(options, patch, numbers)
     optimizer = train.optim_d or train.optim_g or {}
     adversary = Adversary(
-        build_learner(net, optimizer, train, _schedule_of_discriminator(train, schedule), numbers),
+        build_learner(net, optimizer, train, _schedule_of_discriminator(train, optimizer, schedule), numbers),
         game,
         plays_at=_playing_time(losses, train.net_d_start_iter),
         arithmetic=numbers,
@@ -91,7 +92,7 @@ def build_adversary(
         turns=train.net_d_iters,
         penalty_every=train.net_d_reg_every,
     )
-    _rehearse(adversary, losses, (options.datasets["train"].lq_size or 0) * options.scale, numbers)
+    _rehearse(adversary, losses, patch, numbers)
     return adversary
 
 
@@ -102,16 +103,17 @@ def _rehearse(adversary: Adversary, losses: Mapping[str, BuiltLoss], patch: int,
     inputs = LossInputs(image, image, image, judge=adversary.judge)
     adversary.learner.net.eval()  # nothing of it moves
     for loss in losses.values():
-        if getattr(loss.module, "judged", False):
+        if asks_discriminator(loss.module):
             loss.module(inputs)
     adversary.learner.net.train()
 
 
-def _schedule_of_discriminator(train: TrainOptions, schedule: Schedule) -> Schedule:
+def _schedule_of_discriminator(
+    train: TrainOptions, optimizer: Mapping[str, Any], schedule: Schedule
+) -> Schedule:
     if train.scheduler_d is None:
         return schedule
-    rate = float((train.optim_d or train.optim_g or {}).get("lr", 1e-3))
-    own = SCHEDULES.build(train.scheduler_d, base_lr=rate, total_iter=train.total_iter)
+    own = _schedule(train.scheduler_d, optimizer, train)
     if isinstance(own, ReduceLROnPlateau):
         raise ConfigError(
             "train.scheduler_d: ReduceLROnPlateau follows a validation, and no metric is of this network"
@@ -124,7 +126,7 @@ def _playing_time(losses: Mapping[str, BuiltLoss], start: int | None) -> Callabl
 
     In whole windows, so that a window has its numbers for all steps or for none.
     """
-    asking = [loss for loss in losses.values() if getattr(loss.module, "judged", False)]
+    asking = [loss for loss in losses.values() if asks_discriminator(loss.module)]
 
     def plays(step: int) -> bool:
         first = step - step % WINDOW
@@ -179,13 +181,12 @@ def build_generator(options: Options, numbers: Arithmetic) -> nn.Module:
     return _build_network({"scale": options.scale, **(options.network_g or {})}, weights, numbers)
 
 
-def build_discriminator(options: Options, numbers: Arithmetic) -> nn.Module:
-    """Its opponent, likewise."""
+def build_discriminator(options: Options, patch: int, numbers: Arithmetic) -> nn.Module:
+    """Its opponent, likewise, for patches of `patch` pixels each way."""
     path = options.path
     weights = path.pretrain_network_d, path.param_key_d, path.strict_load_d
     net = _build_network(options.network_d or {}, weights, numbers)
     facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
-    patch = (options.datasets["train"].lq_size or 0) * options.scale
     if 0 < patch < facts.min_size:
         raise ConfigError(
             f"network_d: needs patches of at least {facts.min_size} pixels, and those of the ground truth have "
@@ -243,8 +244,11 @@ def build_schedule(options: Options) -> Schedule:
     """The base schedule: the user's, or the peak rate throughout."""
     train = training(options)
     spec = train.scheduler or _fallback_schedule(options)
-    rate = float((train.optim_g or {}).get("lr", 1e-3))
-    return SCHEDULES.build(spec, base_lr=rate, total_iter=train.total_iter)
+    return _schedule(spec, train.optim_g or {}, train)
+
+
+def _schedule(spec: Mapping[str, Any], optimizer: Mapping[str, Any], train: TrainOptions) -> Schedule:
+    return SCHEDULES.build(spec, base_lr=float(optimizer.get("lr", 1e-3)), total_iter=train.total_iter)
 
 
 def _fallback_schedule(options: Options) -> Mapping[str, Any]:

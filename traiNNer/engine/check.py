@@ -13,7 +13,7 @@ from typing import Any
 from traiNNer.archs import NETWORKS
 from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.engine.automate import LOSS_SCHEDULING, check_automation
-from traiNNer.losses import LOSSES
+from traiNNer.losses import LOSSES, asks_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.metrics import METRICS
 from traiNNer.optim.optimizers import check_optimizer
@@ -81,18 +81,23 @@ def _check_loss(spec: Mapping[str, Any], train: Mapping[str, Any]) -> list[Probl
     if name in LOSSES_NOT_YET and LOSSES.find(f"{name}loss") is None:
         return [Problem(("type",), f"the loss {spec['type']!r} is not supported yet")]
     problems = LOSSES.check(loss_spec(spec))
-    if getattr(LOSSES.find(str(spec.get("type", ""))), "averaged", False) and not train.get("ema_decay"):
+    if getattr(_loss(spec), "averaged", False) and not train.get("ema_decay"):
         needed = "compares with the running average; set train.ema_decay, such as 0.999"
         problems.append(Problem((), needed))
     return problems
+
+
+def _loss(spec: Mapping[str, Any]) -> object:
+    """The class that an entry of `train.losses` names, or None."""
+    return LOSSES.find(str(spec.get("type", "")))
 
 
 def _check_adversary(raw: Mapping[str, Any], train: Mapping[str, Any]) -> Iterator[Problem]:
     """A discriminator and the losses that ask it belong together."""
     losses = train.get("losses")
     specs = losses if isinstance(losses, list) else []
-    parts = [LOSSES.find(str(_mapping(spec).get("type", ""))) for spec in specs]
-    asking = [index for index, part in enumerate(parts) if getattr(part, "judged", False)]
+    parts = [_loss(_mapping(spec)) for spec in specs]
+    asking = [index for index, part in enumerate(parts) if asks_discriminator(part)]
     playing = [i for i in asking if isinstance(part := parts[i], type) and issubclass(part, AdversarialLoss)]
     for index in playing[1:]:
         yield Problem(
@@ -148,7 +153,7 @@ def loss_schedule(spec: Mapping[str, Any], game_from: int | None) -> LossSchedul
         ValueError: If the steps are in the wrong order.
     """
     own = {key: spec[key] for key in SCHEDULE_KEYS if key in spec}
-    if game_from and getattr(LOSSES.find(str(spec.get("type", ""))), "judged", False):
+    if game_from and asks_discriminator(_loss(spec)):
         own["start_iter"] = max(own.get("start_iter", 0), game_from)
     return LossSchedule(**own)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from traiNNer.data.cache import mib
 from traiNNer.data.caching import CacheSettings
 from traiNNer.data.demo import ensure_demo_data
 from traiNNer.data.sources import PairedImageDataset
@@ -117,8 +118,8 @@ def _open(options: Options, key: str, data: DatasetOptions, cache: CacheSettings
         cache=cache,
         progress=progress,
     )
-    size = f"{images.decoded_bytes / 2**20:,.0f} MiB"
-    _log.info("datasets.%s: %s pairs, %s decoded, %s", key, f"{len(images):,}", size, images.kept)
+    size, pairs = mib(images.decoded_bytes), f"{len(images):,}"
+    _log.info("datasets.%s: %s pairs, %s decoded, %s", key, pairs, size, images.kept)
     return images
 
 

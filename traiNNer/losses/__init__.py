@@ -102,3 +102,8 @@ class LossInputs:
             self._activations[network] = Activations(network, images[0]), Activations(network, images[1])
         output, gt = self._activations[network]
         return Features(output.at(names), gt.at(names))
+
+
+def asks_discriminator(loss: object) -> bool:
+    """Whether a loss, or the class of one, reads what the discriminator makes of images."""
+    return getattr(loss, "judged", False)

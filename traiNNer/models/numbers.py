@@ -69,7 +69,8 @@ class NumberBuffer:
         self._rows = 0
         columns = {name: [row[i] for row in rows] for i, name in enumerate(self._columns)}
         at_output = {label: _last(columns[_at_output(label)]) for label in self._labels}
-        nets = ["g", *("d" for _ in self._critic[:1] if not _never(columns["applied_d"]))]
+        played = bool(self._critic) and not _never(columns["applied_d"])
+        nets = ("g", "d") if played else ("g",)
         return Numbers(
             losses={
                 label: columns[label]
