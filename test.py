@@ -2,7 +2,7 @@
 
 import sys
 
-from traiNNer.engine.testing import main
+from traiNNer.cli.test import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,7 +2,7 @@
 
 import sys
 
-from traiNNer.engine.launch import train
+from traiNNer.cli.train import train
 
 if __name__ == "__main__":
     sys.exit(train())

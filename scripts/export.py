@@ -7,7 +7,7 @@ What the file does not tell about its network is given as `key=value`.
 
 import sys
 
-from traiNNer.engine.export import main
+from traiNNer.cli.export import main
 
 if __name__ == "__main__":
     sys.exit(main())

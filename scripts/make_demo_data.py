@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from traiNNer.data.demo import make_demo_data
+from traiNNer.data.synthetic import make_demo_data
 
 
 def main(arguments: list[str] | None = None) -> int:

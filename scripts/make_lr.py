@@ -21,8 +21,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import track
 
-from traiNNer.data.folders import find_images
 from traiNNer.data.image_io import ImageError, read_image, write_image
+from traiNNer.data.pairing import find_images
 from traiNNer.data.resize import shrink
 from traiNNer.registry import ConfigError
 

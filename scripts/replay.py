@@ -8,81 +8,9 @@ trained: from the first differing decision on, the measurements are still those 
     python scripts/replay.py experiments/NAME -opt options/mine.yml train.early_stopping.patience=500
 """
 
-from __future__ import annotations
-
-import argparse
-import json
-import logging
 import sys
-from collections import Counter
-from pathlib import Path
-from typing import Any
 
-from traiNNer.control import RunFacts, from_plain
-from traiNNer.engine.check import check_parts
-from traiNNer.engine.replay import beginning, replay
-from traiNNer.options import load_options
-from traiNNer.registry import ConfigError
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Read the command line, replay, compare. Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path, help="folder of a run, such as experiments/NAME")
-    parser.add_argument("-opt", type=Path, help="configuration whose automations are asked; that of the run")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="options to change")
-    args = parser.parse_intermixed_args(arguments)
-    logging.disable()  # the automations would say again what they said in the run
-    try:
-        return _compare(args.folder, args.opt, args.overrides)
-    except (ConfigError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def _compare(folder: Path, configuration: Path | None, overrides: list[str]) -> int:
-    options = load_options(configuration or folder / "resolved.yml", overrides, check=check_parts)
-    facts = from_plain(RunFacts, json.loads((folder / "facts.json").read_text(encoding="utf-8")))
-    decided = list(replay(_lines(folder / "events.jsonl"), *beginning(options, facts)))
-    recorded = _lines(folder / "decisions.jsonl")
-    for decision in decided:
-        print(_words(decision))
-    print(f"replayed: {_count(decided)}\nrecorded: {_count(recorded)}")
-    if configuration or overrides:
-        return 0
-    if decided == recorded:
-        print("the same decisions")
-        return 0
-    pairs = zip([*decided, None], [*recorded, None], strict=False)
-    replayed, then = next((a, b) for a, b in pairs if a != b)
-    print(f"they differ first where the replay has\n  {_words(replayed)}\nand the record\n  {_words(then)}")
-    return 1
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return (
-        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    )
-
-
-def _words(decision: dict[str, Any] | None) -> str:
-    if decision is None:
-        return "nothing more"
-    change = f"{decision['parameter']} {decision['old']} -> {decision['new']}"
-    suffix = "" if decision["applied"] else " (monitor only)"
-    return (
-        f"iter {decision['iter']:,}  {decision['automation']}: {change} due to {decision['reason']}{suffix}"
-    )
-
-
-def _count(decisions: list[dict[str, Any]]) -> str:
-    each = ", ".join(f"{name} {n}" for name, n in Counter(d["automation"] for d in decisions).items())
-    return f"{len(decisions)} decisions{f' ({each})' if each else ''}"
-
+from traiNNer.cli.replay import main
 
 if __name__ == "__main__":
     sys.exit(main())

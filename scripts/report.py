@@ -3,35 +3,9 @@
 python scripts/report.py experiments/NAME
 """
 
-from __future__ import annotations
-
-import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from traiNNer.data.image_io import ImageError
-from traiNNer.engine.report import write_report
-from traiNNer.engine.report_pictures import run_pictures
-from traiNNer.registry import ConfigError
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page; returns the exit status: 0, or 2 where the folder holds no run."""
-    parser = argparse.ArgumentParser(description="Write report.html into the folder of a run.")
-    parser.add_argument("run", type=Path, metavar="RUN")
-    args = parser.parse_args(arguments)
-    if not (args.run / "metrics.jsonl").is_file():
-        print(f"{args.run}: holds no run (no metrics.jsonl)", file=sys.stderr)
-        return 2
-    try:
-        pictures = run_pictures(args.run)
-    except (ConfigError, ImageError) as error:
-        print(f"no pictures: {error}", file=sys.stderr)
-        pictures = []
-    print(f"written: {write_report(args.run, pictures)}")
-    return 0
-
+from traiNNer.cli.report import main
 
 if __name__ == "__main__":
     sys.exit(main())

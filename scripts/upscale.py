@@ -7,7 +7,7 @@ Which network it is, is found out from the file; what the file does not tell is 
 
 import sys
 
-from traiNNer.engine.upscale_files import main
+from traiNNer.cli.upscale import main
 
 if __name__ == "__main__":
     sys.exit(main())

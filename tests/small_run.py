@@ -11,8 +11,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
-from traiNNer.data.demo import make_demo_data
-from traiNNer.engine import launch
+from traiNNer.cli import train as launch
+from traiNNer.data.synthetic import make_demo_data
 
 ROOT = Path(__file__).resolve().parents[1]
 

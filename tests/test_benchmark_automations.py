@@ -12,7 +12,7 @@ from small_run import write_data
 
 from traiNNer.data.image_io import read_image, write_image
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts/benchmarks"
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_the_photographs_are_split_once_and_never_shared(experiments, tmp_path):
 
 
 def test_the_tables_of_the_page_are_those_of_the_recorded_runs(experiments):
-    report, docs = experiments["report"], SCRIPTS.parent / "docs"
+    report, docs = experiments["report"], SCRIPTS.parents[1] / "docs"
     results = experiments["results"].Results(docs / "data/automations.jsonl")
     text = (docs / "benchmarks.md").read_text(encoding="utf-8")
     for name, make in report.TABLES.items():

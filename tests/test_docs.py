@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from traiNNer.archs import NETWORKS, build_network, list_networks
-from traiNNer.engine.check import check_parts, check_test_parts
+from traiNNer.build.check import check_parts, check_test_parts
 from traiNNer.options import load_options
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,8 +33,8 @@ from traiNNer.archs import NETWORKS, NetworkFacts, build_network
 from traiNNer.automations import AUTOMATIONS, Automation
 from traiNNer.control import Controls, Decision, Event, Plain, RunFacts
 from traiNNer.data.loader import TrainLoader
-from traiNNer.data.sources import Patch
-from traiNNer.data.stream import Draw
+from traiNNer.data.paired_dataset import Patch
+from traiNNer.data.sampler import Draw
 from traiNNer.losses import LOSSES, LossInputs
 from traiNNer.metrics import METRICS
 from traiNNer.metrics.protocol import compared

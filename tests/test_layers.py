@@ -1,6 +1,8 @@
 """Which package may import which: arrows point one way, and some parts stay free of torch."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,14 @@ MAY_IMPORT = {
     "optim": {"control", "registry"},
     "models": {"control", "registry", "data", "archs", "losses", "metrics", "optim"},
 }
-MAY_IMPORT["engine"] = {*MAY_IMPORT} - {"engine"}
+PARTS = {*MAY_IMPORT} - {"options", "automations"}
+MAY_IMPORT["runtime"] = {"registry"}
+MAY_IMPORT["inference"] = {*PARTS, "runtime"}
+MAY_IMPORT["release"] = {*MAY_IMPORT["inference"], "inference"}
+MAY_IMPORT["tracking"] = {*MAY_IMPORT["inference"], "inference", "automations"}
+MAY_IMPORT["training"] = {*MAY_IMPORT["tracking"], "tracking", "release"}
+MAY_IMPORT["build"] = {*MAY_IMPORT["training"], "training", "options"}
+MAY_IMPORT["cli"] = {*MAY_IMPORT["build"], "build"}
 WITHOUT_TORCH = {"control", "registry", "options", "automations"}
 
 
@@ -47,8 +56,20 @@ def test_imports_point_one_way(path, layer):
             assert layer not in WITHOUT_TORCH, f"{path.name} imports {name}"
 
 
-def test_only_the_engine_knows_the_options():
+def test_only_build_and_the_command_line_know_the_options():
     for path in ROOT.rglob("*.py"):
         layer = path.relative_to(ROOT).parts[0].removesuffix(".py")
-        if layer not in ("engine", "options"):
+        if layer not in ("build", "cli", "options"):
             assert not any(name.startswith("traiNNer.options") for name in imports(path)), path
+
+
+@pytest.mark.parametrize("script", ["upscale", "export"])
+def test_using_a_network_imports_nothing_of_training(script):
+    program = (
+        f"import sys; import traiNNer.cli.{script};"
+        "print(*(name for name in sys.modules if name.startswith('traiNNer.')))"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    rooms = {name.split(".")[1] for name in printed.stdout.split()}
+    assert "inference" in rooms
+    assert not rooms & {"build", "training", "tracking", "automations", "optim", "losses"}

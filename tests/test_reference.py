@@ -4,17 +4,17 @@ import ast
 import re
 from pathlib import Path
 
+import docstrings
 import pytest
+from reference import reference
 
 from traiNNer.archs import NETWORKS
-from traiNNer.engine import docstrings
-from traiNNer.engine.check import check_parts
-from traiNNer.engine.reference import reference
+from traiNNer.build.check import check_parts
 from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS
 from traiNNer.optim.schedules import SCHEDULES, ReduceLROnPlateau
 from traiNNer.options import load_options
-from traiNNer.options.tree import DatasetOptions, LogOptions, Options, PathOptions, TrainOptions, ValOptions
+from traiNNer.options.fields import DatasetOptions, LogOptions, Options, PathOptions, TrainOptions, ValOptions
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = (DOCS / "configuration.md").read_text()
@@ -25,7 +25,7 @@ def section(title):
 
 
 def test_the_page_is_what_the_code_says():
-    assert reference() == PAGE, "run python scripts/make_reference.py"
+    assert reference() == PAGE, "run python scripts/docs/make_reference.py"
 
 
 @pytest.mark.parametrize(

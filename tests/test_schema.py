@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from traiNNer.options.yaml_reader import read_yaml
+from traiNNer.options.yaml_source import read_yaml
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "schemas/traiNNer.schema.json"
@@ -23,12 +23,12 @@ def validator():
 
 
 def test_the_file_is_what_the_options_say():
-    spec = importlib.util.spec_from_file_location("make_schema", ROOT / "scripts/make_schema.py")
+    spec = importlib.util.spec_from_file_location("make_schema", ROOT / "scripts/docs/make_schema.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert FILE.read_text() == module.text(), "run python scripts/make_schema.py"
+    assert FILE.read_text() == module.text(), "run python scripts/docs/make_schema.py"
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)

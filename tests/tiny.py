@@ -13,24 +13,24 @@ from traiNNer.archs import NetworkFacts
 from traiNNer.automations import Supervisor
 from traiNNer.control import Clip, Controls, RunFacts
 from traiNNer.data.loader import TrainLoader
-from traiNNer.data.sources import Pair, Patch
-from traiNNer.data.stream import Draw
-from traiNNer.engine.checkpoint import Checkpointer
-from traiNNer.engine.distributed import Processes
-from traiNNer.engine.health import Health
-from traiNNer.engine.memory import HostMemory
-from traiNNer.engine.progress import Plan
-from traiNNer.engine.recorder import Recorder
-from traiNNer.engine.run_folder import RunFolder
-from traiNNer.engine.trainer import Trainer
-from traiNNer.engine.validation import ValidationSet, Validator
+from traiNNer.data.paired_dataset import Pair, Patch
+from traiNNer.data.sampler import Draw
 from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS
-from traiNNer.models.arithmetic import Arithmetic
+from traiNNer.models.precision import Arithmetic
 from traiNNer.models.sr_model import SRModel, WeightedLoss
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
 from traiNNer.optim.schedules import SCHEDULES, warmup
+from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.memory import HostMemory
+from traiNNer.runtime.run_dir import RunFolder
+from traiNNer.tracking.health import Health
+from traiNNer.tracking.recorder import Recorder
+from traiNNer.training.checkpoint import Checkpointer
+from traiNNer.training.state import Plan
+from traiNNer.training.trainer import Trainer
+from traiNNer.training.validation import ValidationSet, Validator
 
 FACTS = NetworkFacts("generator", scale=2)
 TIMES = (

@@ -18,7 +18,7 @@ from traiNNer.control import (
     ValidationEvent,
     WindowEvent,
 )
-from traiNNer.engine.effects import turn
+from traiNNer.training.apply import turn
 
 ALL = [
     "AdaptiveGradientClipping",

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from traiNNer.automations import AUTOMATIONS
 from traiNNer.control import to_plain
-from traiNNer.engine.effects import turn
-from traiNNer.options.names import AUTOMATION_OPTIONS
+from traiNNer.options.aliases import AUTOMATION_OPTIONS
+from traiNNer.training.apply import turn
 
 SETTINGS = {
     "AdaptiveGradientClipping": {},

@@ -14,7 +14,7 @@ from automations.simulate import ALL
 from automations.test_every_automation import GIVEN
 
 from traiNNer.automations import AUTOMATIONS
-from traiNNer.engine.automate import check_automation
+from traiNNer.build.automations import check_automation
 
 SHOWN = {
     "AdaptiveGradientClipping": test_gradient_clipping.OPTIONS,

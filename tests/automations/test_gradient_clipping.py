@@ -8,7 +8,7 @@ from automations.simulate import controls, drive, facts, flat, window
 from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping, ClipFallback
 from traiNNer.automations.norm_patterns import NormPattern, Pattern, pattern_key, prior_threshold
 from traiNNer.control import ChangeEvent, RequestEvent, to_plain
-from traiNNer.engine.effects import turn
+from traiNNer.training.apply import turn
 
 
 def clipping(**options):

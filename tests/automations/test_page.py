@@ -10,7 +10,7 @@ from automations.simulate import ALL
 from automations.test_every_automation import GIVEN
 
 from traiNNer.automations import AUTOMATIONS, Limits
-from traiNNer.options.names import COMMON_OPTIONS
+from traiNNer.options.aliases import COMMON_OPTIONS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/automations.md").read_text()
 

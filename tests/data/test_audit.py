@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from traiNNer.data.audit import audit
-from traiNNer.data.demo import dead_leaves
 from traiNNer.data.image_io import ImageError, read_image
+from traiNNer.data.paired_dataset import Pair
 from traiNNer.data.resize import imresize, shrink
-from traiNNer.data.sources import Pair
+from traiNNer.data.synthetic import dead_leaves
 
 PHOTOS = [dead_leaves(128, 0, index) for index in range(6)]
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from traiNNer.data.batch_augmentation import BatchAugmentation, Mixture
-from traiNNer.options.tree import TrainOptions
+from traiNNer.data.mixing import BatchAugmentation, Mixture
+from traiNNer.options.fields import TrainOptions
 
 SCALES = (1, 2, 3, 4)
 MIXTURES = ("mixup", "cutmix", "resizemix", "cutblur")

@@ -15,14 +15,15 @@ import numpy as np
 import pytest
 import torch
 
-from traiNNer.data import disk_cache, draft_file, pixel_file
-from traiNNer.data.cache import SharedImages
-from traiNNer.data.caching import NO_CACHE, CacheSettings
+from traiNNer.data.cache import disk as disk_cache
+from traiNNer.data.cache import draft_file, pixel_file
+from traiNNer.data.cache.memory import SharedImages
+from traiNNer.data.cache.pixel_file import Contents
+from traiNNer.data.cache.policy import NO_CACHE, CacheSettings
+from traiNNer.data.file_index import Names
 from traiNNer.data.image_io import ImageError, read_image, write_image
 from traiNNer.data.loader import TrainLoader
-from traiNNer.data.names import Names
-from traiNNer.data.pixel_file import Contents
-from traiNNer.data.sources import PairedImageDataset
+from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.registry import ConfigError
 
 MEMORY = 2**30

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from traiNNer.data.image_io import read_image, write_image
+from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.resize import imresize
-from traiNNer.data.sources import PairedImageDataset
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,7 +88,7 @@ def test_make_demo_data_draws_once_and_does_not_replace(tmp_path):
 def test_the_benchmark_of_the_data_measures_every_cache_and_the_opening_of_many_files(tmp_path):
     numbers = tmp_path / "numbers.json"
     settings = ["--sizes", "256", "--formats", "jpg", "--rounds", "2", "--growth", "30", "--folder"]
-    done = _run("benchmark_data.py", *settings, tmp_path, "--json", numbers)
+    done = _run("benchmarks/benchmark_data.py", *settings, tmp_path, "--json", numbers)
     assert done.returncode == 0, done.stderr
     found = json.loads(numbers.read_text())
     cost = {sample["cache"]: sample["cpu_ms"] for sample in found["samples"]}

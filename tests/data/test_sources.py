@@ -9,14 +9,15 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from traiNNer.data import caching, headers
-from traiNNer.data.caching import CacheSettings
-from traiNNer.data.folders import Problems, paired_files
+from traiNNer.data import pair_sizes as headers
+from traiNNer.data.cache import policy as caching
+from traiNNer.data.cache.policy import CacheSettings
+from traiNNer.data.file_index import Names
 from traiNNer.data.image_io import ImageError, write_image
-from traiNNer.data.names import Names
+from traiNNer.data.paired_dataset import PairedImageDataset, SingleImageDataset
+from traiNNer.data.pairing import Problems, paired_files
 from traiNNer.data.resize import imresize
-from traiNNer.data.sources import PairedImageDataset, SingleImageDataset
-from traiNNer.data.stream import Draw, Stream
+from traiNNer.data.sampler import Draw, Stream
 from traiNNer.registry import ConfigError
 
 STRAIGHT = Draw(index=0, row=0.0, column=0.0, flip_rows=False, flip_columns=False, transpose=False)
@@ -349,5 +350,5 @@ def test_logged_warnings_name_this_module(folders, caplog):
     gt, lq = folders({"a": (8, 8)})
     PairedImageDataset([gt], [lq], 2).report_small(99)
     assert [(record.name, record.levelno) for record in caplog.records] == [
-        ("traiNNer.data.sources", logging.WARNING)
+        ("traiNNer.data.paired_dataset", logging.WARNING)
     ]

@@ -7,7 +7,7 @@ from tiny import Waves
 
 from traiNNer.data.image_io import ImageError
 from traiNNer.data.loader import TrainLoader
-from traiNNer.data.stream import Stream
+from traiNNer.data.sampler import Stream
 
 
 def test_every_epoch_visits_every_image_once_in_another_order():

@@ -11,7 +11,7 @@ import torchvision
 from safetensors.torch import load_file
 from skimage.color import rgb2lab
 
-from traiNNer.archs.features import FeatureNetwork
+from traiNNer.archs.vgg_features import FeatureNetwork
 from traiNNer.data.resize import imresize
 from traiNNer.losses import LOSSES, LossInputs
 from traiNNer.metrics import METRICS

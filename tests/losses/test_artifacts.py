@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from traiNNer.engine.check import check_parts
+from traiNNer.build.check import check_parts
 from traiNNer.losses import LOSSES, LossInputs
 from traiNNer.registry import ConfigError
 

@@ -5,8 +5,9 @@ import torch
 import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
-from traiNNer.archs import distances, features
-from traiNNer.archs.features import FeatureNetwork, shared_network
+from traiNNer.archs import lpips_dists as distances
+from traiNNer.archs import vgg_features as features
+from traiNNer.archs.vgg_features import FeatureNetwork, shared_network
 from traiNNer.losses import LOSSES, LossInputs
 from traiNNer.registry import ConfigError
 

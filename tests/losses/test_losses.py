@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from traiNNer.archs import build_network
-from traiNNer.archs.features import shared_network
+from traiNNer.archs.vgg_features import shared_network
 from traiNNer.data.resize import imresize
 from traiNNer.losses import LOSSES, LossInputs
 from traiNNer.losses.adversarial import judgement_of

@@ -12,13 +12,13 @@ from torch import nn
 
 from traiNNer.control import Controls
 from traiNNer.data.loader import Batch, TrainLoader
-from traiNNer.engine.distributed import Processes
 from traiNNer.losses import LOSSES
 from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.models.adversary import Adversary
 from traiNNer.models.sr_model import BatchTooLarge, SRModel, WeightedLoss
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner, _Scaler
+from traiNNer.runtime.distributed import Processes
 
 
 class Critic(nn.Module):

@@ -9,8 +9,8 @@ from tiny import CPU, Waves, assert_same, make_model, tiny_network
 from torch import nn
 
 from traiNNer.control import Clip, Controls
-from traiNNer.data.batch_augmentation import BatchAugmentation, Mixture
 from traiNNer.data.loader import Batch, TrainLoader
+from traiNNer.data.mixing import BatchAugmentation, Mixture
 from traiNNer.models.sr_model import BatchTooLarge
 from traiNNer.optim.ema import Ema, ema_decay
 from traiNNer.optim.learner import Learner

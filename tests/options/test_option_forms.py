@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from traiNNer.options import names as option_names
+from traiNNer.options import aliases as option_names
 from traiNNer.registry import ConfigError
 
 LEARNING_RATE = "IntelligentLearningRateScheduler"

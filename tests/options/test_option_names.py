@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from traiNNer.options import names as option_names
-from traiNNer.options.tree import DatasetOptions, LogOptions, Options, PathOptions, TrainOptions, ValOptions
+from traiNNer.options import aliases as option_names
+from traiNNer.options.fields import DatasetOptions, LogOptions, Options, PathOptions, TrainOptions, ValOptions
 from traiNNer.registry import ConfigError
 
 

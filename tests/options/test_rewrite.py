@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from traiNNer.engine.check import check_parts
+from traiNNer.build.check import check_parts
 from traiNNer.options import examine, load_options
 from traiNNer.options.rewrite import rewritten, written_part
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Positive
+from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Positive, Supervisor
 from traiNNer.automations.loss_trend import MOST_SPANS, FollowedLosses, LossTrend
 from traiNNer.automations.lr_decisions import ScheduleFallback, give_up, roll_back, set_factor
 from traiNNer.automations.time_scales import scaled
@@ -302,3 +302,9 @@ class IntelligentLearningRateScheduler(Automation[_State]):
             s.ceiling = factor
         self._begin_afresh(s.step)
         return [set_factor(old, factor, why, *evidence)]
+
+
+def wants_snapshot(supervisor: Supervisor) -> bool:
+    """Whether the weights of this moment are worth returning to later."""
+    scheduler = supervisor.automations.get(IntelligentLearningRateScheduler.name)
+    return isinstance(scheduler, IntelligentLearningRateScheduler) and scheduler.healthy

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from traiNNer.automations import AUTOMATIONS, Automation
+from traiNNer.automations import AUTOMATIONS, Automation, Supervisor
 from traiNNer.automations.flow_report import FlowHistory, FlowReport, Mark, report_on
 from traiNNer.automations.gradient_norms import CALIBRATION
 from traiNNer.automations.norm_patterns import Pattern, pattern_key, prior_threshold, read_pattern
@@ -274,3 +274,11 @@ def _ask(control: str, name: str, factor: float, why: str, level: Literal["WARNI
         level=level,
         message=f"Requested {name} x{factor:g} - {why}",
     )
+
+
+def flow_reports(supervisor: Supervisor) -> dict[str, FlowReport]:
+    """How the gradients of each network flow, as far as the stabilizer has seen them."""
+    stabilizer = supervisor.automations.get(GradientFlowStabilizer.name)
+    if not isinstance(stabilizer, GradientFlowStabilizer):
+        return {}
+    return {net: stabilizer.report(net) for net in stabilizer.state.networks}

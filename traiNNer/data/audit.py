@@ -15,10 +15,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from traiNNer.data.alignment import NO_DIFFERENCE, compare
 from traiNNer.data.image_io import ImageError
+from traiNNer.data.paired_dataset import Pair
+from traiNNer.data.registration import NO_DIFFERENCE, compare
 from traiNNer.data.resize import shrink
-from traiNNer.data.sources import Pair
 
 _PART = 256
 """Side of the central part that is compared, in LQ pixels."""

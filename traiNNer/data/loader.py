@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from traiNNer.data.image_io import ImageError
-from traiNNer.data.sources import Patch, Pixels, Source
-from traiNNer.data.stream import Stream
+from traiNNer.data.paired_dataset import Patch, Pixels, Source
+from traiNNer.data.sampler import Stream
 
 _MAX_REPLACEMENTS = 100  # unreadable files in a row, after which the data set is broken rather than a file
 

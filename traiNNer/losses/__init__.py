@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from traiNNer.archs.features import Activations, FeatureNetwork
+from traiNNer.archs.vgg_features import Activations, FeatureNetwork
 from traiNNer.losses.precision import at_least_float32
 from traiNNer.registry import ConfigError, Registry
 

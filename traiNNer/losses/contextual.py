@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from traiNNer.archs.features import FeatureName
+from traiNNer.archs.vgg_features import FeatureName
 from traiNNer.losses import LOSSES, LossInputs
 from traiNNer.losses.features import WeightedLayers
 

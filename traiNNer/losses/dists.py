@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from traiNNer.archs.distances import DISTS_TAPS, Dists, Layer
-from traiNNer.archs.features import shared_network
+from traiNNer.archs.lpips_dists import DISTS_TAPS, Dists, Layer
+from traiNNer.archs.vgg_features import shared_network
 from traiNNer.losses import LOSSES, LossInputs
 from traiNNer.losses.precision import at_least_float32
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from traiNNer.archs.features import FeatureName, shared_network
+from traiNNer.archs.vgg_features import FeatureName, shared_network
 
 
 class WeightedLayers(nn.Module):

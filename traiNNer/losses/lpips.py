@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from traiNNer.archs.distances import LPIPS_NETWORK, LPIPS_TAPS, Layer, Lpips, LpipsNet
-from traiNNer.archs.features import shared_network
+from traiNNer.archs.lpips_dists import LPIPS_NETWORK, LPIPS_TAPS, Layer, Lpips, LpipsNet
+from traiNNer.archs.vgg_features import shared_network
 from traiNNer.losses import LOSSES, LossInputs
 
 

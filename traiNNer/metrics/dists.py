@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from traiNNer.archs.distances import DISTS_TAPS, Dists, Layer, layers
-from traiNNer.archs.features import FeatureNetwork
+from traiNNer.archs.lpips_dists import DISTS_TAPS, Dists, Layer, layers
+from traiNNer.archs.vgg_features import FeatureNetwork
 from traiNNer.metrics import METRICS
 from traiNNer.metrics.on_device import OnDevice
 from traiNNer.metrics.protocol import compared

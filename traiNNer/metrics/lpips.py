@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from traiNNer.archs.distances import LPIPS_NETWORK, LPIPS_TAPS, Lpips, LpipsNet, layers
-from traiNNer.archs.features import FeatureNetwork
+from traiNNer.archs.lpips_dists import LPIPS_NETWORK, LPIPS_TAPS, Lpips, LpipsNet, layers
+from traiNNer.archs.vgg_features import FeatureNetwork
 from traiNNer.metrics import METRICS, Metric
 from traiNNer.metrics.on_device import OnDevice
 from traiNNer.metrics.protocol import compared

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from traiNNer.losses import Judgement
 from traiNNer.losses.adversarial import AdversarialLoss, Discriminator, judgement_of
-from traiNNer.models.arithmetic import Arithmetic
+from traiNNer.models.precision import Arithmetic
 from traiNNer.optim.learner import Learner
 
 

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from traiNNer.archs import NetworkFacts
 from traiNNer.control import Controls
-from traiNNer.data.batch_augmentation import BatchAugmentation
 from traiNNer.data.loader import Batch
+from traiNNer.data.mixing import BatchAugmentation
 from traiNNer.losses import LossInputs
 from traiNNer.models.adversary import Adversary
-from traiNNer.models.arithmetic import Arithmetic
 from traiNNer.models.inference import enhance
 from traiNNer.models.moving import move_together
-from traiNNer.models.numbers import NumberBuffer, Numbers
 from traiNNer.models.out_of_memory import unless_out_of_memory
+from traiNNer.models.precision import Arithmetic
+from traiNNer.models.step_metrics import NumberBuffer, Numbers
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner, Update
 

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from traiNNer.options.draft import COMMAND_LINE, MISSING, Draft
-from traiNNer.options.draft import Note as Note
-from traiNNer.options.forms import rename, settle
-from traiNNer.options.relations import complete, relate
-from traiNNer.options.tree import DatasetOptions as DatasetOptions
-from traiNNer.options.tree import (
+from traiNNer.options.canonicalize import rename, settle
+from traiNNer.options.constraints import complete, relate
+from traiNNer.options.document import COMMAND_LINE, MISSING, Draft
+from traiNNer.options.document import Note as Note
+from traiNNer.options.fields import DatasetOptions as DatasetOptions
+from traiNNer.options.fields import (
     LogOptions,
     Options,
     PathOptions,
@@ -27,7 +27,7 @@ from traiNNer.options.tree import (
     TrainOptions,
     ValOptions,
 )
-from traiNNer.options.yaml_reader import Document, Mark, Path, read_value, read_yaml, write_scalar
+from traiNNer.options.yaml_source import Document, Mark, Path, read_value, read_yaml, write_scalar
 from traiNNer.registry import ConfigError, Problem, did_you_mean, problems_of
 
 _SECTIONS: dict[tuple[str, ...], type[Section]] = {

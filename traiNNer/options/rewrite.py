@@ -9,8 +9,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from traiNNer.options.draft import COMMAND_LINE
-from traiNNer.options.yaml_reader import Mark, Path
+from traiNNer.options.document import COMMAND_LINE
+from traiNNer.options.yaml_source import Mark, Path
 
 
 def written_part(tree: Mapping[str, Any], marks: Mapping[Path, Mark]) -> dict[str, Any]:

@@ -1,1 +1,0 @@
-"""The experiments that show what each automation brings; `scripts/benchmark_automations.py` runs them."""

@@ -1,0 +1,52 @@
+"""The photographs of the experiments: a training set, and a validation set that no run trains on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from traiNNer.data.image_io import read_image, write_image
+from traiNNer.data.pairing import find_images
+from traiNNer.data.resize import shrink
+
+SCALE = 2
+_COLLECTIONS = ("T91", "General100")
+_VALIDATION_EVERY = 9  # photographs; 21 of the 191
+_VALIDATION_SIDE = 96  # pixels at most of a validation photograph, so that validating costs little
+
+
+class Photographs(NamedTuple):
+    """Folders with HR and LRx2 in each."""
+
+    train: Path
+    val: Path
+
+
+def prepare(source: Path, folder: Path) -> Photographs:
+    """Copy T91 and General100 with their bicubic halves into `folder`, unless that was done before.
+
+    Every ninth photograph is for validation, cut to its middle.
+    """
+    sets = Photographs(folder / "train", folder / "val")
+    done = folder / "done"
+    if done.exists():
+        return sets
+    for index, path in enumerate(_photographs(source)):
+        image = read_image(path)
+        validates = index % _VALIDATION_EVERY == 0
+        height, width = (
+            min(size, _VALIDATION_SIDE) if validates else size // SCALE * SCALE for size in image.shape[:2]
+        )
+        top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+        cut = image[top : top + height, left : left + width]
+        root = sets.val if validates else sets.train
+        name = f"{path.parent.parent.name}_{path.stem}.png"
+        write_image(root / "HR" / name, cut)
+        write_image(root / "LRx2" / name, shrink(cut, SCALE))
+    done.touch()
+    return sets
+
+
+def _photographs(source: Path) -> list[Path]:
+    roots = [source / "train" / name / "HR" for name in _COLLECTIONS]
+    return [root / name for root in roots for name in find_images(root)]

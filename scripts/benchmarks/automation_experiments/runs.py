@@ -1,0 +1,179 @@
+"""One training of an experiment: what is set, how it runs, what is kept of it.
+
+A run is built from options like any other, with real data, losses, automations and the real loop. Only a fault
+is put in: batches whose inputs are thirty times too bright.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from automation_experiments.faults import CorruptedBatches, OtherUnits
+from automation_experiments.photographs import SCALE, Photographs
+from automation_experiments.settings import LOSSES, Setting
+from automation_experiments.summaries import summary
+from traiNNer.build.check import check_parts
+from traiNNer.build.data import open_sets
+from traiNNer.build.defaults import derive
+from traiNNer.build.run import Parts, build_parts
+from traiNNer.build.session import make_trainer, run_folder
+from traiNNer.data.loader import TrainLoader
+from traiNNer.data.paired_dataset import PairedImageDataset
+from traiNNer.optim.learner import NO_LIMIT
+from traiNNer.options import Options, load_options
+from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.signals import StopSignal
+from traiNNer.tracking.health import Health
+from traiNNer.tracking.recorder import Recorder
+from traiNNer.training.checkpoint import Checkpointer
+
+
+class Laboratory:
+    """Runs settings on photographs that are opened once.
+
+    Args:
+        photographs: Training and validation folders.
+        alexnet: File with the weights of AlexNet, for perceptual losses; torchvision's download by default.
+    """
+
+    def __init__(self, photographs: Photographs, alexnet: Path | None = None) -> None:
+        self._photographs, self._alexnet = photographs, alexnet
+        self._sets: tuple[PairedImageDataset, dict[str, PairedImageDataset]] | None = None
+
+    def run(self, setting: Setting) -> dict[str, Any]:
+        """What is kept of a run.
+
+        Raises:
+            KeyboardInterrupt: If it was interrupted.
+        """
+        began = time.process_time()
+        with tempfile.TemporaryDirectory() as name:
+            options = self._options(setting, Path(name))
+            parts = self._parts(setting, options)
+            prior = parts.controls.clip.get("g", NO_LIMIT).threshold
+            _train(options, parts)
+            result = summary(setting, Path(name) / "run", prior)
+        return {**result, "seconds": round(time.process_time() - began, 1)}
+
+    def weights(self, setting: Setting, fails: Callable[[int], bool]) -> Tensor:
+        """All weights after a run, in a row.
+
+        Args:
+            setting: Of the run.
+            fails: Whether memory runs out in a forward pass of training; they are counted from 0.
+        """
+        calls = itertools.count()
+
+        def run_out(*_: object) -> None:
+            if fails(next(calls)):
+                raise torch.OutOfMemoryError("as if")
+
+        with tempfile.TemporaryDirectory() as name:
+            options = self._options(setting, Path(name))
+            parts = self._parts(setting, options)
+            net = parts.model.generator.net
+            net.register_forward_pre_hook(run_out)
+            _train(options, parts)
+        return torch.cat([weight.detach().flatten() for weight in net.parameters()])
+
+    def _parts(self, setting: Setting, options: Options) -> Parts:
+        self._sets = self._sets or open_sets(options, Processes())
+        parts = build_parts(options, Processes(), torch.device("cpu"), *self._sets)
+        if setting.fault == "corrupted batches":
+            parts = replace(parts, loader=cast(TrainLoader, CorruptedBatches(parts.loader, setting.seed)))
+        if setting.units != 1.0:
+            label = list(parts.model.losses)[1]
+            loss = parts.model.losses[label]
+            parts.model.losses[label] = loss._replace(module=OtherUnits(loss.module, setting.units))
+        return parts
+
+    def _options(self, setting: Setting, root: Path) -> Options:
+        file = root / "run.yml"
+        file.write_text(
+            json.dumps(configuration(setting, self._photographs, root, self._alexnet))
+        )  # JSON is YAML
+        options = load_options(file, check=check_parts)
+        return options.with_derived(derive(options, torch.device("cpu"), 1))
+
+
+def configuration(
+    setting: Setting, photographs: Photographs, root: Path, alexnet: Path | None = None
+) -> dict[str, Any]:
+    """The options of a run, as a user would write them."""
+    automations = {name: {"enabled": True, **spec} for name, spec in setting.automations.items()}
+    scheduling = automations.pop(LOSSES, None)
+    folders = {
+        name: {"dataroot_gt": str(path / "HR"), "dataroot_lq": str(path / "LRx2"), "cache": "ram"}
+        for name, path in photographs._asdict().items()
+    }
+    return {
+        "name": "run",
+        "scale": SCALE,
+        "num_gpu": 0,
+        "manual_seed": setting.seed,
+        "path": {"experiments_root": str(root)},
+        "datasets": {
+            "train": {
+                **folders["train"],
+                "lq_size": 16,
+                "batch_size_per_gpu": setting.micro_batch,
+                "accum_iter": setting.batch // setting.micro_batch,
+                "num_worker_per_gpu": 0,
+            },
+            "val": folders["val"],
+        },
+        "network_g": {"type": "compact", "num_feat": 16, "num_conv": 2},
+        **({"network_d": dict(setting.discriminator)} if setting.discriminator else {}),
+        "train": {
+            "total_iter": setting.steps,
+            "optim_g": {"type": "AdamW", "lr": setting.lr, "weight_decay": 0},
+            "scheduler": dict(setting.schedule),
+            "warmup_iter": setting.steps // 50,
+            "ema_decay": 0.99,
+            "losses": [_with_weights(loss, alexnet) for loss in setting.losses],
+            **({"grad_clip": True, "grad_clip_max_norm": setting.clip} if setting.clip else {}),
+            **({"training_automations": {"enabled": True, **automations}} if automations else {}),
+            **({"dynamic_loss_scheduling": scheduling} if scheduling else {}),
+        },
+        "val": {"val_freq": setting.steps // setting.validations, "metrics": {"psnr": {"type": "psnr"}}},
+        "logger": {"save_checkpoint_freq": setting.steps, "use_tb_logger": False},
+    }
+
+
+def _with_weights(loss: Mapping[str, Any], alexnet: Path | None) -> dict[str, Any]:
+    given = {"weights": str(alexnet)} if alexnet and loss.get("vgg_type") == "alexnet" else {}
+    return {**loss, **given}
+
+
+def _train(options: Options, parts: Parts) -> None:
+    folder = run_folder(options)
+    steps = parts.plan.total_iter
+    recorder = Recorder(
+        folder,
+        total_iter=steps,
+        print_freq=steps,
+        save_images=False,
+        health=Health(parts.facts, parts.model.losses, parts.supervisor, print_freq=steps),
+        dashboard=None,
+        console=None,
+    )
+    trainer = make_trainer(
+        parts,
+        folder,
+        processes=Processes(),
+        recorder=recorder,
+        checkpointer=Checkpointer(folder, keep_states=1, keep_models=1),
+    )
+    with StopSignal() as stop:
+        if trainer.fit(stop).status == "interrupted":
+            raise KeyboardInterrupt

@@ -1,0 +1,119 @@
+"""The report of a run: one page that needs nothing else, true to the records, whatever state they are in."""
+
+import importlib.util
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import small_run
+
+from traiNNer.tracking.report.charts import HEIGHT, WIDTH, Mark, line_chart
+from traiNNer.tracking.report.html import page, read_records
+
+
+class Page(HTMLParser):
+    """Fails on tags that do not close; collects what a browser would fetch."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.fetched, self.images, self.text = [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.fetched += [v for k, v in found.items() if k in ("src", "href") and not v.startswith("data:")]
+        self.images += [v for k, v in found.items() if k == "src" and v.startswith("data:image/png")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def svg(figure):
+    return ElementTree.fromstring(re.search(r"<svg.*</svg>", figure, re.S)[0])
+
+
+def test_a_finished_run_leaves_a_page_with_its_curves_and_pictures(tmp_path):
+    small_run.write_data(tmp_path)
+    file = small_run.write_options(tmp_path, small_run.options(tmp_path))
+    assert small_run.train(file, "val.val_freq=10").returncode == 0
+    (report,) = tmp_path.rglob("report.html")
+    shown = Page(report.read_text())
+    assert shown.fetched == []
+    assert len(shown.images) == 4  # two images, each before and after
+    for word in (
+        "completed",
+        "val: psnr",
+        "learning rate",
+        "largest gain",
+        "smallest gain",
+        "Diagnosis",
+        "torch:",
+    ):
+        assert word in shown.text or word in report.read_text(), word
+    spec = importlib.util.spec_from_file_location("report", small_run.ROOT / "scripts/report.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    before = report.read_text()
+    report.unlink()
+    assert module.main([str(report.parent)]) == 0
+    assert report.read_text() == before
+    assert module.main([str(tmp_path / "nothing")]) == 2
+
+
+def test_an_unfinished_run_with_half_a_line_and_infinite_values_has_a_page(tmp_path):
+    good = {"iter": 10, "kind": "train", "loss": {"total": 0.5}, "lr": {"g": 1e-3}}
+    bad = {"iter": 20, "kind": "train", "loss": {"total": "nan"}, "lr": {"g": 1e-3}}
+    lines = [json.dumps(record) for record in (good, bad, good | {"iter": 30})]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"iter": 40, "ki')
+    text = page(read_records(tmp_path), [])
+    assert "has not ended" in text
+    assert page(read_records(tmp_path / "empty"), []).count("<svg") == 0
+
+
+def test_text_from_a_run_cannot_become_markup(tmp_path):
+    decision = {
+        "iter": 1,
+        "automation": "<b>",
+        "parameter": "p",
+        "old": "<i>",
+        "new": 2,
+        "reason": "a<script>b",
+    }
+    (tmp_path / "decisions.jsonl").write_text(json.dumps(decision) + "\n")
+    (tmp_path / "resolved.yml").write_text("name: <u>\n")
+    text = page(read_records(tmp_path), [])
+    assert "a&lt;script&gt;b" in text
+    assert not any(tag in text for tag in ("<b>", "<i>", "<u>", "a<script>"))
+
+
+def test_points_are_drawn_where_they_belong():
+    figure = line_chart("a", {"s": [(0, 1.0), (50, float("nan")), (100, 3.0)]}, marks=[Mark(50, "half way")])
+    drawing = svg(figure)
+    (x0, y0), (x1, y1) = (map(float, p.split(",")) for p in drawing.find(".//polyline").get("points").split())
+    assert 0 <= x0 < x1 <= WIDTH
+    assert HEIGHT >= y0 > y1 >= 0
+    (mark,) = (line for line in drawing.iter("line") if line.get("class") == "mark")
+    assert float(mark.get("x1")) == (x0 + x1) / 2
+    assert mark.find("title").text == "half way"
+
+
+def test_a_logarithmic_axis_spaces_decades_equally_and_skips_what_it_cannot_show():
+    drawing = svg(line_chart("a", {"s": [(0, 1e-3), (1, 1e-2), (2, 1e-1), (3, 0.0)]}, log=True))
+    heights = [float(p.split(",")[1]) for p in drawing.find(".//polyline").get("points").split()]
+    assert len(heights) == 3
+    assert abs((heights[0] - heights[1]) - (heights[1] - heights[2])) < 0.2
+
+
+def test_constant_single_and_missing_values_make_a_chart_or_none():
+    assert line_chart("a", {"s": [(5, 2.0)]}).count("<circle") == 1
+    assert line_chart("a", {"s": [(0, 0.0), (1, 0.0)]}).count("<polyline") == 1
+    assert line_chart("a", {"s": [(0, 7.0), (1, 7.0)]}, log=True).count("<polyline") == 1
+    assert line_chart("a", {"s": [], "t": [(0, float("inf"))]}) == ""
+
+
+def test_a_long_series_is_thinned_and_keeps_its_end():
+    drawing = svg(line_chart("a", {"s": [(k, k % 7) for k in range(100_000)]}))
+    points = drawing.find(".//polyline").get("points").split()
+    assert len(points) < 1000
+    assert float(points[-1].split(",")[0]) > WIDTH - 27

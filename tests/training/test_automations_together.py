@@ -1,0 +1,137 @@
+"""All automations together in a real, tiny training: kills, replays, faults, limits, changed settings."""
+
+import pytest
+from tiny import TIMES, assert_same
+from training.automation_runs import (
+    FULL,
+    copied,
+    decisions,
+    everything,
+    full_trainer,
+    lines,
+    plateau_scheduler,
+    resumed,
+    trainer_of,
+)
+from training.test_resume import At, kill_at
+
+from traiNNer.automations import Limits
+from traiNNer.automations.batch_size import DynamicBatchSizeOptimizer
+from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
+from traiNNer.automations.loss_scheduling import DynamicLossScheduling
+from traiNNer.build.replay import replay
+from traiNNer.runtime.signals import StopSignal
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run with everything on, and its folder."""
+    root = tmp_path_factory.mktemp("whole")
+    trainer = resumed(root)
+    trainer.fit(StopSignal())
+    return trainer, root
+
+
+def test_every_automation_acts_in_the_run_with_all_of_them(whole):
+    """Otherwise the tests below would compare nothing with nothing."""
+    acted = {d["automation"] for d in decisions(whole[1])}
+    assert acted == {automation.name for automation in everything()}
+
+
+@pytest.mark.parametrize("kills", [(1,), (17, 28), (31, 42), (38, 43)])
+def test_a_killed_run_with_everything_on_has_the_same_decisions_and_bits(whole, tmp_path, kills):
+    for step in kills:
+        kill_at(resumed(tmp_path), step)
+    last = resumed(tmp_path)
+    last.fit(StopSignal())
+    assert_same(whole[0].state_dict(), last.state_dict(), but=TIMES)
+    assert decisions(tmp_path) == decisions(whole[1])
+    assert len(lines(tmp_path, "events")) == len(lines(whole[1], "events"))
+
+
+def test_recorded_events_shown_to_fresh_automations_give_the_recorded_decisions(whole, tmp_path):
+    again = full_trainer(tmp_path)
+    decided = list(replay(lines(whole[1], "events"), again._supervisor, again.controls))
+    assert decided == decisions(whole[1])
+    assert len(decided) > 10
+
+
+def test_automations_that_only_monitor_change_not_a_bit(tmp_path):
+    limits = {automation.name: Limits(monitor_only=True) for automation in everything()}
+    plain = full_trainer(tmp_path / "a", lambda: [])
+    watched = full_trainer(tmp_path / "b", limits=limits)
+    plain.fit(StopSignal())
+    watched.fit(StopSignal())
+    assert_same(copied(plain.model), copied(watched.model))
+    assert_same(plain.state_dict()["controls"], watched.state_dict()["controls"])
+    said = decisions(tmp_path / "b")
+    assert len({d["automation"] for d in said}) >= 4
+    assert not any(d["applied"] for d in said)
+
+
+@pytest.mark.parametrize("automation", everything(), ids=lambda automation: automation.name)
+def test_an_automation_that_raises_is_switched_off_and_training_ends_normally(
+    tmp_path, monkeypatch, caplog, automation
+):
+    seen = []
+
+    def fail_late(self, event):
+        seen.append(event)
+        if len(seen) > 7:
+            raise RuntimeError("a fault in it")
+
+    monkeypatch.setattr(type(automation), "observe", fail_late)
+    trainer = full_trainer(tmp_path)
+    assert trainer.fit(StopSignal()).status in ("completed", "stopped_early")
+    assert len(seen) == 8
+    deciding = {d["automation"] for d in decisions(tmp_path) if d["iter"] > seen[-1].step}
+    assert deciding and automation.name not in deciding
+    standing = trainer.standing()
+    assert standing.pop(automation.name) == "off (RuntimeError: a fault in it)"
+    assert not any(word.startswith("off") for word in standing.values())
+    assert f"Automation {automation.name} failed and is switched off" in caplog.text
+
+
+def test_an_automation_stays_off_after_a_resume(tmp_path, monkeypatch):
+    monkeypatch.setattr(AdaptiveGradientClipping, "decide", lambda self, controls: 1 / 0)
+    first = resumed(tmp_path)
+    first.fit(At(first, 20))
+    monkeypatch.undo()
+    second = resumed(tmp_path)
+    second.fit(StopSignal())
+    assert second.standing()["AdaptiveGradientClipping"].startswith("off (ZeroDivisionError")
+
+
+def test_the_limit_of_adjustments_freezes(tmp_path):
+    limits = {"IntelligentLearningRateScheduler": Limits(max_adjustments=1)}
+    trainer = trainer_of(tmp_path, plateau_scheduler(), limits=limits)
+    trainer.fit(StopSignal())
+    assert trainer.controls.lr_factor == 0.8
+    assert len(decisions(tmp_path)) == 1
+    assert trainer.standing() == {"IntelligentLearningRateScheduler": "frozen"}
+
+
+@pytest.mark.parametrize(
+    ("automation", "control", "value"),
+    [
+        (lambda: plateau_scheduler(min_lr_factor=0.95), lambda c: c.lr_factor, 0.95),
+        (
+            lambda: AdaptiveGradientClipping(max_threshold=1e-4, facts=FULL),
+            lambda c: c.clip["g"].threshold,
+            1e-4,
+        ),
+        (
+            lambda: DynamicLossScheduling(min_weight=1.0, max_weight=1.0, facts=FULL),
+            lambda c: c.loss_factor["char"],
+            1.0,
+        ),
+        (lambda: DynamicBatchSizeOptimizer(max_batch_size=4, facts=FULL), lambda c: c.batch, 4),
+    ],
+)
+def test_a_changed_setting_wins_over_the_state(tmp_path, automation, control, value):
+    first = resumed(tmp_path)
+    first.fit(At(first, 41))
+    assert control(first.controls) != value
+    second = resumed(tmp_path, lambda: [automation()])
+    second.fit(At(second, 45))
+    assert control(second.controls) == pytest.approx(value)

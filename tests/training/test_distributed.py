@@ -1,0 +1,159 @@
+"""Two processes are one run with twice the batch."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import small_run
+import torch
+from safetensors.torch import load_file
+
+from traiNNer.training.checkpoint import read_state
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run")
+    small_run.write_data(path)
+    return path
+
+
+def torchrun(processes: int) -> tuple[str, ...]:
+    rendezvous = ("--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0")
+    return ("-m", "torch.distributed.run", f"--nproc_per_node={processes}", *rendezvous)
+
+
+def run(folder, name, batch, processes, *arguments):
+    configuration = {**small_run.options(folder, optim_d={"type": "AdamW", "lr": 1e-4}), "name": name}
+    configuration["network_d"] = {"type": "munet", "num_feat": 4, "ch_mult": [1, 2]}
+    configuration["train"]["losses"].append({"type": "GANLoss", "r1_weight": 1.0, "loss_weight": 0.01})
+    configuration["datasets"]["train"]["batch_size_per_gpu"] = batch
+    configuration["val"] = {"val_freq": 20}
+    file = folder / f"{name}.yml"
+    file.write_text(json.dumps(configuration))
+    if processes > 1:
+        printed = small_run.train_by(torchrun(processes), file, "--launcher", "pytorch", *arguments)
+    else:
+        printed = small_run.train(file, *arguments)
+    assert printed.returncode == 0, printed.stdout + printed.stderr
+    return folder / "experiments" / name
+
+
+@pytest.fixture(scope="module")
+def two(folder):
+    return run(folder, "two", 4, 2)
+
+
+def test_two_processes_end_with_the_weights_of_one_with_twice_the_batch(folder, two):
+    one = run(folder, "one", 8, 1)
+    for net in ("net_g_20", "net_d_20"):
+        left, right = (load_file(path / f"models/{net}.safetensors") for path in (one, two))
+        for name, tensor in left.items():
+            torch.testing.assert_close(tensor, right[name], rtol=0, atol=1e-5)
+    scores = []
+    for path in (one, two):
+        records = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+        scores.append([r["metrics"]["psnr"] for r in records if r["kind"] == "val"])
+        assert [r["iter"] for r in records if r["kind"] == "train"] == [5, 10, 15, 20]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+    assert (two / "summary.json").exists()
+
+
+def test_two_processes_resume_as_if_nothing_had_happened(folder, two):
+    part = folder / "experiments/part"
+    shutil.copytree(two, part)  # as if killed between the states of 12 and 18
+    for state in ("18", "20"):
+        (part / f"training_states/{state}.state").unlink()
+    run(folder, "part", 4, 2, "--auto_resume")
+    whole, resumed = (read_state(path / "training_states/20.state") for path in (two, part))
+    for player in ("generator", "discriminator"):
+        for name, tensor in whole["model"][player]["net"].items():
+            assert torch.equal(tensor, resumed["model"][player]["net"][name])
+
+
+_FLAGS = """
+import sys
+from pathlib import Path
+from traiNNer.runtime.distributed import Processes
+processes = Processes.start("pytorch", cpu=True)
+seen = f"{processes.any(processes.rank == 1)} {processes.maximum([processes.rank, 5.0])}"
+Path(sys.argv[1], str(processes.rank)).write_text(seen)
+processes.end()
+"""
+
+
+def test_a_flag_of_one_process_is_seen_by_all(tmp_path):
+    script = tmp_path / "flags.py"
+    script.write_text(_FLAGS)
+    printed = subprocess.run(
+        [sys.executable, *torchrun(2), str(script), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=small_run.ROOT,
+    )
+    assert printed.returncode == 0, printed.stderr
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["True [1.0, 5.0]"] * 2
+
+
+AUTOMATIONS = {
+    "enabled": True,
+    "IntelligentLearningRateScheduler": {"enabled": True},
+    "DynamicBatchSizeOptimizer": {"enabled": True},
+    "AdaptiveGradientClipping": {"enabled": True, "monitoring_frequency": 10},
+    "IntelligentEarlyStopping": {"enabled": True},
+}
+
+
+def supervised(folder, name, failing, batch, accum):
+    """A run of two processes; what each of them recorded, and the folder of the run."""
+    configuration = small_run.options(
+        folder,
+        total_iter=30,
+        training_automations=AUTOMATIONS,
+        dynamic_loss_scheduling={"auto_calibrate": True},
+    )
+    configuration["name"] = name
+    configuration["datasets"]["train"] |= {"batch_size_per_gpu": batch, "accum_iter": accum}
+    file = folder / f"{name}.yml"
+    file.write_text(json.dumps(configuration))
+    records = folder / f"records_{name}"
+    records.mkdir()
+    script = str(small_run.ROOT / "tests/training/supervised_process.py")
+    printed = subprocess.run(
+        [
+            sys.executable,
+            *torchrun(2),
+            script,
+            str(records),
+            failing,
+            "-opt",
+            str(file),
+            "--launcher",
+            "pytorch",
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(small_run.ROOT)},
+        timeout=240,
+    )
+    assert printed.returncode == 0, printed.stdout + printed.stderr
+    lines = [(records / f"{rank}.jsonl").read_text().splitlines() for rank in "01"]
+    return [[json.loads(line) for line in part] for part in lines], folder / "experiments" / name
+
+
+def test_processes_with_different_data_decide_alike_and_repeat_together_a_step_that_failed_on_one(folder):
+    (main, other), root = supervised(folder, "failed", "fail", 4, 1)
+    assert main == other
+    answers = [answer for kind, _, given in main if kind != "weights" for answer in given]
+    deciding = {"AdaptiveGradientClipping", "DynamicBatchSizeOptimizer", "DynamicLossScheduling"}
+    assert {name for name, _, _ in answers} >= deciding
+    repeats = [(step, given[0][2]["micro_batch"]) for kind, step, given in main if kind == "OutOfMemoryEvent"]
+    assert repeats == [(0, 2), (0, 1)]
+    assert json.loads((root / "summary.json").read_text())["iterations"] == 30
+
+    (spared, _), _ = supervised(folder, "spared", "spare", 1, 4)
+    assert [line for line in main if line[0] != "OutOfMemoryEvent"] == spared

@@ -1,0 +1,114 @@
+"""Validation: images are read ahead, the device is read once a set, and nothing is made that nobody looks at."""
+
+import threading
+
+import pytest
+import torch
+from tiny import CPU, Waves, make_model
+
+from traiNNer.data.image_io import ImageError
+from traiNNer.inference import images as validation_images
+from traiNNer.metrics import METRICS
+from traiNNer.runtime.distributed import Processes
+from traiNNer.training.validation import ValidationSet, Validator
+
+LONG = 20  # seconds; a test that fails waits for so long
+
+
+class Counted(Waves):
+    """Waves that remember which of them were read."""
+
+    def __init__(self):
+        self.read = []
+
+    def pair(self, index):
+        self.read.append(index)
+        return super().pair(index)
+
+
+def validator(*sets):
+    metrics = {name: METRICS.build({"type": name, "crop_border": 2}) for name in ("psnr", "ssim")}
+    named = [ValidationSet(f"set{number}", images) for number, images in enumerate(sets)]
+    return Validator(named, metrics, scale=2, arithmetic=CPU, processes=Processes())
+
+
+def run(validator, model=None, **options):
+    return validator.run(model or make_model(), step=0, position=0, lr_exhausted=False, **options)
+
+
+def test_every_image_is_read_once_and_in_order():
+    first, second = Counted(), Counted()
+    event = run(validator(first, second))
+    assert first.read == second.read == list(range(11))
+    assert event.sets["set0"].metrics == event.sets["set1"].metrics
+
+
+def test_the_next_image_is_read_while_one_is_computed():
+    model = make_model()
+    reached = [threading.Event() for _ in range(11)]
+
+    class Announced(Waves):
+        def pair(self, index):
+            reached[index].set()
+            return super().pair(index)
+
+    enhance, computed = model.enhance, iter(range(11))
+
+    def enhance_once_the_next_is_read(lq, **options):
+        index = next(computed)
+        assert index == 10 or reached[index + 1].wait(LONG)
+        return enhance(lq, **options)
+
+    model.enhance = enhance_once_the_next_is_read
+    run(validator(Announced()), model)
+
+
+def test_an_image_that_cannot_be_read_is_said():
+    class Broken(Waves):
+        def pair(self, index):
+            if index == 3:
+                raise ImageError("wave3 is broken")
+            return super().pair(index)
+
+    with pytest.raises(ImageError, match="wave3 is broken"):
+        run(validator(Broken()))
+
+
+def test_the_device_is_read_once_a_set_and_once_for_the_weights(monkeypatch):
+    reads = []
+    for name in ("item", "cpu", "numpy", "__bool__", "__float__", "__int__"):
+        original = getattr(torch.Tensor, name)
+
+        def counted(self, *args, _name=name, _original=original, **options):
+            reads.append(_name)
+            return _original(self, *args, **options)
+
+        monkeypatch.setattr(torch.Tensor, name, counted)
+    both, model = validator(Waves(), Waves()), make_model()
+    run(both, model)
+    reads.clear()
+    run(both, model)
+    on_host = ["numpy"] * 2 * 2 * 11  # the pixels that were read, LQ and GT
+    assert sorted(reads) == sorted(["cpu", "cpu", "__bool__", *on_host])
+
+
+def test_pictures_are_made_only_for_those_who_look(monkeypatch):
+    made = []
+    imresize = validation_images.imresize
+    monkeypatch.setattr(
+        validation_images, "imresize", lambda image, scale: made.append(image) or imresize(image, scale)
+    )
+    images = validator(Waves())
+    run(images)  # the scores of bicubic
+    assert len(made) == 11
+    seen = []
+
+    def look(shown):
+        if shown.number == 4:
+            seen.append((shown.bicubic, shown.output, shown.bicubic))
+
+    run(images, show=look)
+    assert len(made) == 12
+    ((bicubic, output, again),) = seen
+    assert bicubic.shape == output.shape == (40, 40, 3) and again is bicubic
+    assert output.dtype == "uint8" and output.std() > 1

@@ -1,0 +1,1 @@
+"""From options to objects: the one place that reads the options."""

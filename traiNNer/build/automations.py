@@ -1,0 +1,143 @@
+"""Putting the automations of a run together: which are on, what the program tells them, what they start with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from traiNNer.automations import AUTOMATIONS, Automation, Limits, Supervisor
+from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
+from traiNNer.automations.gradient_norms import plain_clip
+from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
+from traiNNer.automations.metric_guard import MetricGuard
+from traiNNer.control import Controls, RunFacts, from_plain
+from traiNNer.options import Options
+from traiNNer.registry import ConfigError, Problem, problems_of
+from traiNNer.training.learned_patterns import stored_pattern
+
+LEARNING_RATE = "IntelligentLearningRateScheduler"
+CLIPPING = "AdaptiveGradientClipping"
+STOPPING = "IntelligentEarlyStopping"
+STABILIZER = "GradientFlowStabilizer"
+LOSS_SCHEDULING = "DynamicLossScheduling"
+
+_SUPERVISED = ("enabled", "monitor_only", "max_adjustments")
+"""Options that the supervisor keeps, not the automation."""
+GIVEN = {
+    CLIPPING: ("facts", "ceiling", "learned"),
+    STOPPING: ("facts", "min_lr_factor", "rescue", "settled_from"),
+    STABILIZER: ("facts", "learned"),
+}
+"""What the program passes to an automation besides its options; `facts` where nothing is said."""
+_DEFAULT_LIMITS = {CLIPPING: 100}
+_MAX_NORM = 1.0  # of `grad_clip` alone
+
+
+def chosen(options: Options) -> dict[str, dict[str, Any]]:
+    """The automations that are switched on, by class name, with their options.
+
+    The stabilizer goes with adaptive clipping, whose prior threshold and report it provides.
+    """
+    train = options.train
+    assert train is not None
+    found = {name: dict(spec) for name, spec in train.training_automations.items() if spec["enabled"]}
+    if CLIPPING in found and STABILIZER not in train.training_automations:
+        found[STABILIZER] = {}
+    scheduling = train.dynamic_loss_scheduling
+    if scheduling and scheduling["enabled"]:
+        found[LOSS_SCHEDULING] = dict(scheduling)
+    return found
+
+
+def check_automation(name: str, spec: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the options of one automation."""
+    own = {key: value for key, value in spec.items() if key not in _SUPERVISED}
+    problems = AUTOMATIONS.check({"type": name, **own}, GIVEN.get(name, ("facts",)))
+    try:
+        from_plain(Limits, {key: spec[key] for key in ("max_adjustments", "monitor_only") if key in spec})
+    except ValidationError as error:
+        problems += problems_of(error)
+    return problems
+
+
+def build_supervisor(options: Options, facts: RunFacts, *, settled_from: int) -> Supervisor:
+    """The automations that are switched on, learning rate first: others depend on its bounds.
+
+    Args:
+        options: Of the run.
+        facts: What automations may know.
+        settled_from: Step from which no loss is ramping up any more.
+    """
+    specs = chosen(options)
+    _check_monitored_set(options, specs.get(STOPPING, {}))
+    automations: dict[str, Automation[Any]] = {}
+    for name in sorted(specs, key=lambda key: key != LEARNING_RATE):
+        own = {key: value for key, value in specs[name].items() if key not in _SUPERVISED}
+        given = _given(name, options, specs, automations, facts, settled_from)
+        automations[name] = AUTOMATIONS.build({"type": name, **own}, **given)
+    limits = {
+        name: Limits(spec.get("max_adjustments", _DEFAULT_LIMITS.get(name)), spec.get("monitor_only", False))
+        for name, spec in specs.items()
+    }
+    return Supervisor(automations, limits, MetricGuard(facts.higher_is_better))
+
+
+def _given(
+    name: str,
+    options: Options,
+    specs: Mapping[str, Mapping[str, Any]],
+    built: Mapping[str, Automation[Any]],
+    facts: RunFacts,
+    settled_from: int,
+) -> dict[str, Any]:
+    assert options.train is not None
+    match name:
+        case "AdaptiveGradientClipping":
+            learned = stored_pattern(specs.get(STABILIZER, {}).get("pattern_store"), facts)
+            return {"facts": facts, "ceiling": options.train.grad_clip_max_norm, "learned": learned}
+        case "GradientFlowStabilizer":
+            return {"facts": facts, "learned": stored_pattern(specs[name].get("pattern_store"), facts)}
+        case "IntelligentEarlyStopping":
+            scheduler = built.get(LEARNING_RATE)
+            acting = scheduler is not None and not specs[LEARNING_RATE].get("monitor_only", False)
+            lowest = scheduler.min_factor if isinstance(scheduler, IntelligentLearningRateScheduler) else None
+            return {
+                "facts": facts,
+                "min_lr_factor": lowest if acting else None,
+                "rescue": acting,
+                "settled_from": settled_from,
+            }
+    return {"facts": facts}
+
+
+def _check_monitored_set(options: Options, spec: Mapping[str, Any]) -> None:
+    """`<set>/psnr` must name a validation set; `psnr` and `val/psnr` mean the first."""
+    name, _, _ = str(spec.get("monitor_metric", "")).rpartition("/")
+    sets = [data.name for key, data in options.datasets.items() if key != "train"]
+    if name and name != "val" and name not in sets:
+        path = f"train.training_automations.{STOPPING}.monitor_metric"
+        raise ConfigError(f"{path}: no validation set is named {name!r}; known: {', '.join(sets) or 'none'}")
+
+
+# --- beginning ---------------------------------------------------------------------------------------------
+
+
+def configured_controls(options: Options) -> Controls:
+    """The controls as the options have them, `auto` replaced by values."""
+    train, data = options.train, options.datasets["train"]
+    assert train is not None and data.lq_size is not None
+    micro_batch = int(data.batch_size_per_gpu)
+    controls = Controls(micro_batch * data.accum_iter, micro_batch, data.lq_size)
+    if train.grad_clip:
+        limit = plain_clip(train.grad_clip_max_norm or _MAX_NORM)
+        controls.clip = {"g": limit, "d": limit} if options.network_d else {"g": limit}
+    return controls
+
+
+def set_starting_controls(controls: Controls, supervisor: Supervisor) -> None:
+    """What holds before the first window: the prior threshold of adaptive clipping."""
+    clipping = supervisor.automations.get(CLIPPING)
+    if isinstance(clipping, AdaptiveGradientClipping) and not supervisor.monitors_only(CLIPPING):
+        controls.clip.update(clipping.prior())

@@ -1,0 +1,166 @@
+"""What is wrong with the parts that a configuration names: networks, losses, metrics, optimizers, automations.
+
+Their parameters are known to the registries alone, so these checks import everything that a run may be made of;
+the tree itself is checked by `options`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from traiNNer.archs import NETWORKS
+from traiNNer.automations.loss_schedule import LossSchedule
+from traiNNer.build.automations import LOSS_SCHEDULING, check_automation
+from traiNNer.losses import LOSSES, asks_discriminator
+from traiNNer.losses.adversarial import AdversarialLoss
+from traiNNer.metrics import METRICS
+from traiNNer.optim.optimizers import check_optimizer
+from traiNNer.optim.schedules import SCHEDULES
+from traiNNer.registry import Problem, normalise
+
+SCHEDULE_KEYS = tuple(field.name for field in fields(LossSchedule))
+"""Options of a loss that say when it is on."""
+_ENGINE_LOSS_KEYS = ("loss_weight", "name", *SCHEDULE_KEYS)
+LOSSES_NOT_YET = (
+    "hsluv", "topiq", "dinov2", "hrinversion", "average", "bicubic", "msssiml1",
+)  # fmt: skip
+"""Losses that users know and that are still to come."""
+
+
+def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
+    """Everything wrong with the parts that a canonical tree of options names; paths are from its top."""
+    train, val = _mapping(raw.get("train")), _mapping(raw.get("val"))
+    problems = [p.below("network_g") for p in _check_generator(raw)]
+    problems += _check_sets(_mapping(raw.get("datasets")))
+    problems += [p.below("train", "optim_g") for p in check_optimizer(_mapping(train.get("optim_g")))]
+    for key in ("scheduler", "scheduler_d"):
+        if scheduler := _mapping(train.get(key)):
+            problems += [p.below("train", key) for p in SCHEDULES.check(scheduler, ("base_lr", "total_iter"))]
+    losses = train.get("losses")
+    if not losses:
+        problems.append(Problem(("train",), "needs at least one entry in losses, such as {type: L1Loss}"))
+    for index, spec in enumerate(losses if isinstance(losses, list) else []):
+        problems += [p.below("train", "losses", index) for p in _check_loss(_mapping(spec), train)]
+    problems += _check_adversary(raw, train)
+    for label, spec in _mapping(val.get("metrics")).items():
+        problems += [p.below("val", "metrics", label) for p in METRICS.check(metric_spec(label, spec))]
+    return [*problems, *_check_automations(train)]
+
+
+def check_test_parts(raw: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the parts that a test uses; a file of weights may stand in for the network."""
+    used = ("network_g", "val") if raw.get("network_g") else ("val",)
+    return [problem for problem in check_parts(raw) if problem.path[:1] and problem.path[0] in used]
+
+
+def _check_automations(train: Mapping[str, Any]) -> Iterator[Problem]:
+    for name, spec in _mapping(train.get("training_automations")).items():
+        if name != "enabled":
+            for problem in check_automation(name, _mapping(spec)):
+                yield problem.below("train", "training_automations", name)
+    if scheduling := _mapping(train.get("dynamic_loss_scheduling")):
+        for problem in check_automation(LOSS_SCHEDULING, scheduling):
+            yield problem.below("train", "dynamic_loss_scheduling")
+
+
+def _check_sets(sets: Mapping[str, Any]) -> Iterator[Problem]:
+    if "train" not in sets:
+        yield Problem(("datasets",), "needs a set named train")
+    for key, spec in sets.items():
+        kind = str(_mapping(spec).get("type", "PairedImageDataset"))
+        if normalise(kind) not in ("pairedimagedataset", "paired"):
+            yield Problem(
+                ("datasets", key, "type"), f"{kind!r} is not supported yet; there is PairedImageDataset"
+            )
+
+
+def _check_loss(spec: Mapping[str, Any], train: Mapping[str, Any]) -> list[Problem]:
+    name = normalise(str(spec.get("type", ""))).removesuffix("loss")
+    if name in LOSSES_NOT_YET and LOSSES.find(f"{name}loss") is None:
+        return [Problem(("type",), f"the loss {spec['type']!r} is not supported yet")]
+    problems = LOSSES.check(loss_spec(spec))
+    if getattr(_loss(spec), "averaged", False) and not train.get("ema_decay"):
+        needed = "compares with the running average; set train.ema_decay, such as 0.999"
+        problems.append(Problem((), needed))
+    return problems
+
+
+def _loss(spec: Mapping[str, Any]) -> object:
+    """The class that an entry of `train.losses` names, or None."""
+    return LOSSES.find(str(spec.get("type", "")))
+
+
+def _check_adversary(raw: Mapping[str, Any], train: Mapping[str, Any]) -> Iterator[Problem]:
+    """A discriminator and the losses that ask it belong together."""
+    losses = train.get("losses")
+    specs = losses if isinstance(losses, list) else []
+    parts = [_loss(_mapping(spec)) for spec in specs]
+    asking = [index for index, part in enumerate(parts) if asks_discriminator(part)]
+    playing = [i for i in asking if isinstance(part := parts[i], type) and issubclass(part, AdversarialLoss)]
+    for index in playing[1:]:
+        yield Problem(
+            ("train", "losses", index), "is a second adversarial loss; a discriminator plays for one"
+        )
+    if spec := _mapping(raw.get("network_d")):
+        yield from (problem.below("network_d") for problem in _check_network(spec, enlarges=False))
+        if not playing:
+            yield Problem(
+                ("network_d",), "no loss trains it; add {type: GANLoss, loss_weight: 0.1} to train.losses"
+            )
+        if optimizer := _mapping(train.get("optim_d")):
+            yield from (problem.below("train", "optim_d") for problem in check_optimizer(optimizer))
+        return
+    for index in asking:
+        yield Problem(
+            ("train", "losses", index), "needs a discriminator; add network_d, such as {type: munet}"
+        )
+
+
+def _check_generator(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    spec = _mapping(raw.get("network_g"))
+    if not spec:
+        yield Problem(
+            (), f"is required, such as {{type: paragonsr2_nano}}; known: {', '.join(NETWORKS.names())}"
+        )
+        return
+    yield from _check_network({"scale": raw.get("scale", 4), **spec}, enlarges=True)
+
+
+def _check_network(spec: Mapping[str, Any], *, enlarges: bool) -> list[Problem]:
+    """Generators have a scale and discriminators have none."""
+    name = str(spec.get("type", ""))
+    if NETWORKS.find(name) and ("scale" in NETWORKS.parameters(name)) != enlarges:
+        kinds = ("discriminator", "generator") if enlarges else ("generator", "discriminator")
+        return [Problem(("type",), f"{name} is a {kinds[0]}, not a {kinds[1]}")]
+    return NETWORKS.check(spec)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def metric_spec(label: str, spec: Any) -> dict[str, Any]:
+    """`psnr: {type: calculate_psnr, crop_border: 2}` and `psnr: {better: higher}` as a registry reads them."""
+    return {"type": label, **{k: v for k, v in _mapping(spec).items() if k != "better"}}
+
+
+def loss_schedule(spec: Mapping[str, Any], game_from: int | None) -> LossSchedule:
+    """When a loss is on: one that asks the discriminator not before `net_d_start_iter`.
+
+    Raises:
+        ValueError: If the steps are in the wrong order.
+    """
+    own = {key: spec[key] for key in SCHEDULE_KEYS if key in spec}
+    if game_from and asks_discriminator(_loss(spec)):
+        own["start_iter"] = max(own.get("start_iter", 0), game_from)
+    return LossSchedule(**own)
+
+
+def loss_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what the engine reads, and without `reduction: mean`, which every loss here is anyway."""
+    own = {key: value for key, value in spec.items() if key not in _ENGINE_LOSS_KEYS}
+    if own.get("reduction") == "mean":
+        del own["reduction"]
+    return own

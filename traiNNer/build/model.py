@@ -1,0 +1,273 @@
+"""From options to the model: networks, losses, learners, and the step over them.
+
+What is wrong with a description is found before, by `build.check`, as far as it shows without building.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from traiNNer.archs import NETWORKS, NetworkFacts, build_network
+from traiNNer.archs.loading import load_weights, read_weights
+from traiNNer.automations.loss_schedule import LossSchedule
+from traiNNer.automations.lr_decisions import ScheduleFallback
+from traiNNer.build.automations import LEARNING_RATE, LOSS_SCHEDULING, chosen
+from traiNNer.build.check import loss_schedule, loss_spec
+from traiNNer.data.mixing import BatchAugmentation
+from traiNNer.losses import LOSSES, LossInputs, asks_discriminator
+from traiNNer.losses.adversarial import AdversarialLoss
+from traiNNer.models.adversary import Adversary
+from traiNNer.models.precision import Arithmetic
+from traiNNer.models.sr_model import SRModel, WeightedLoss
+from traiNNer.optim.ema import Ema
+from traiNNer.optim.learner import Learner
+from traiNNer.optim.optimizers import build_optimizer
+from traiNNer.optim.schedules import SCHEDULES, ReduceLROnPlateau, Schedule, warmup
+from traiNNer.options import Options, TrainOptions
+from traiNNer.registry import ConfigError, normalise
+from traiNNer.runtime.distributed import Processes
+
+_log = logging.getLogger(__name__)
+
+WINDOW = 10  # steps between two readings of the device's numbers
+
+
+class BuiltLoss(NamedTuple):
+    """A loss with what the options say of its weight."""
+
+    module: nn.Module
+    weight: float
+    schedule: LossSchedule
+
+    def weighted(self) -> WeightedLoss:
+        """As the model wants it."""
+        return WeightedLoss(self.module, lambda step: self.schedule.weight(step, self.weight))
+
+
+class Model(NamedTuple):
+    """The step, and the losses as the options describe them."""
+
+    model: SRModel
+    losses: dict[str, BuiltLoss]
+
+
+def training(options: Options) -> TrainOptions:
+    """The section `train`, which training needs."""
+    if options.train is None:
+        raise ConfigError("train: is required for training")
+    return options.train
+
+
+def arithmetic(options: Options, device: torch.device) -> Arithmetic:
+    """Device and precision of a run."""
+    low = torch.bfloat16 if options.amp_bf16 or device.type == "cpu" else torch.float16
+    return Arithmetic(
+        device, autocast=low if options.use_amp else None, channels_last=options.use_channels_last
+    )
+
+
+def build_adversary(
+    options: Options, losses: Mapping[str, BuiltLoss], schedule: Schedule, numbers: Arithmetic
+) -> Adversary | None:
+    """The discriminator in training, with the loss that it plays for; None without `network_d`."""
+    train = training(options)
+    game = next((loss.module for loss in losses.values() if isinstance(loss.module, AdversarialLoss)), None)
+    if options.network_d is None or game is None:
+        return None
+    patch = (options.datasets["train"].lq_size or 0) * options.scale
+    net = build_discriminator(options, patch, numbers)
+    optimizer = train.optim_d or train.optim_g or {}
+    adversary = Adversary(
+        build_learner(net, optimizer, train, _schedule_of_discriminator(train, optimizer, schedule), numbers),
+        game,
+        plays_at=_playing_time(losses, train.net_d_start_iter),
+        arithmetic=numbers,
+        alone=train.net_d_init_iters,
+        turns=train.net_d_iters,
+        penalty_every=train.net_d_reg_every,
+    )
+    _rehearse(adversary, losses, patch, numbers)
+    return adversary
+
+
+@torch.no_grad()
+def _rehearse(adversary: Adversary, losses: Mapping[str, BuiltLoss], patch: int, numbers: Arithmetic) -> None:
+    """Ask the discriminator for what the losses want of it, which may be thousands of steps away."""
+    image = torch.zeros(1, 3, patch, patch, dtype=numbers.dtype, device=numbers.device)
+    inputs = LossInputs(image, image, image, judge=adversary.judge)
+    adversary.learner.net.eval()  # nothing of it moves
+    for loss in losses.values():
+        if asks_discriminator(loss.module):
+            loss.module(inputs)
+    adversary.learner.net.train()
+
+
+def _schedule_of_discriminator(
+    train: TrainOptions, optimizer: Mapping[str, Any], schedule: Schedule
+) -> Schedule:
+    if train.scheduler_d is None:
+        return schedule
+    own = _schedule(train.scheduler_d, optimizer, train)
+    if isinstance(own, ReduceLROnPlateau):
+        raise ConfigError(
+            "train.scheduler_d: ReduceLROnPlateau follows a validation, and no metric is of this network"
+        )
+    return own
+
+
+def _playing_time(losses: Mapping[str, BuiltLoss], start: int | None) -> Callable[[int], bool]:
+    """Whether the discriminator trains at a step: from `start` on, by default while any loss asks it.
+
+    In whole windows, so that a window has its numbers for all steps or for none.
+    """
+    asking = [loss for loss in losses.values() if asks_discriminator(loss.module)]
+
+    def plays(step: int) -> bool:
+        first = step - step % WINDOW
+        if start is not None:
+            return first + WINDOW > start
+        return any(loss.schedule.on(at) for loss in asking for at in (first, first + WINDOW - 1))
+
+    return plays
+
+
+def build_model(options: Options, processes: Processes, device: torch.device, schedule: Schedule) -> Model:
+    """Networks, losses and the step over them."""
+    train = training(options)
+    seed = int(options.manual_seed)
+    numbers = arithmetic(options, device)
+    torch.manual_seed(seed)
+    net = build_generator(options, numbers)
+    ema = None
+    if train.ema_decay > 0:
+        ema = Ema(net, train.ema_decay, train.ema_power, train.ema_update_after_step)
+    losses = build_losses(options, device)
+    facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
+    model = SRModel(
+        build_learner(net, train.optim_g or {}, train, schedule, numbers),
+        facts,
+        {label: loss.weighted() for label, loss in losses.items()},
+        adversary=build_adversary(options, losses, schedule, numbers),
+        ema=ema,
+        augment=build_augmentation(train, seed, processes.rank),
+        arithmetic=numbers,
+        peers=processes,
+        seed=seed,
+        rank=processes.rank,
+        window=WINDOW,
+        compile_mode=options.compile_mode if options.use_compile else None,
+        measure_losses_every=16 if LOSS_SCHEDULING in chosen(options) else 500,
+    )
+    return Model(model, losses)
+
+
+def build_augmentation(train: TrainOptions, seed: int, rank: int) -> BatchAugmentation | None:
+    """What mixes the samples of a batch, or None."""
+    if not train.use_moa:
+        return None
+    return BatchAugmentation(dict(zip(train.moa_augs, train.moa_probs, strict=True)), seed=seed, rank=rank)
+
+
+def build_generator(options: Options, numbers: Arithmetic) -> nn.Module:
+    """The network to train, with pretrained weights where the options name a file."""
+    path = options.path
+    weights = path.pretrain_network_g, path.param_key_g, path.strict_load_g
+    return _build_network({"scale": options.scale, **(options.network_g or {})}, weights, numbers)
+
+
+def build_discriminator(options: Options, patch: int, numbers: Arithmetic) -> nn.Module:
+    """Its opponent, likewise, for patches of `patch` pixels each way."""
+    path = options.path
+    weights = path.pretrain_network_d, path.param_key_d, path.strict_load_d
+    net = _build_network(options.network_d or {}, weights, numbers)
+    facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
+    if 0 < patch < facts.min_size:
+        raise ConfigError(
+            f"network_d: needs patches of at least {facts.min_size} pixels, and those of the ground truth have "
+            f"{patch} (datasets.train.lq_size times scale)"
+        )
+    return net
+
+
+def _build_network(
+    spec: Mapping[str, Any], weights: tuple[str | None, str | None, bool], numbers: Arithmetic
+) -> nn.Module:
+    net = build_network(spec)
+    path, key, strict = weights
+    if path:
+        for line in load_weights(net, read_weights(path, key)[0], strict=strict):
+            _log.warning("%s: %s", path, line)
+    net = net.to(numbers.device)
+    if numbers.channels_last:
+        net = net.to(memory_format=torch.channels_last)
+    return net
+
+
+def build_learner(
+    net: nn.Module, optimizer: Mapping[str, Any], train: TrainOptions, schedule: Schedule, numbers: Arithmetic
+) -> Learner:
+    """A network with its optimizer."""
+    trained = [p for p in net.parameters() if p.requires_grad]
+    return Learner(
+        net,
+        build_optimizer(optimizer, trained),
+        lambda time: schedule(time) * warmup(time, train.warmup_iter),
+        fp16=numbers.autocast == torch.float16,
+    )
+
+
+def build_losses(options: Options, device: torch.device) -> dict[str, BuiltLoss]:
+    """The losses by label: the `name` given, else the type without "Loss", numbered where it comes twice."""
+    losses: dict[str, BuiltLoss] = {}
+    for index, spec in enumerate(training(options).losses):
+        base = spec.get("name") or normalise(LOSSES.own_name(spec["type"])).removesuffix("loss")
+        taken = sum(label == base or label.startswith(f"{base}_") for label in losses)
+        label = f"{base}_{taken + 1}" if taken else base
+        try:
+            schedule = loss_schedule(spec, training(options).net_d_start_iter)
+        except ValueError as error:
+            raise ConfigError(f"train.losses.{index}: {error}") from error
+        module = LOSSES.build(loss_spec(spec)).to(device)
+        losses[label] = BuiltLoss(module, float(spec.get("loss_weight", 1.0)), schedule)
+    if not any(loss.schedule.weight(0, loss.weight) for loss in losses.values()):
+        raise ConfigError("train.losses: no loss is on at the first step")
+    return losses
+
+
+def build_schedule(options: Options) -> Schedule:
+    """The base schedule: the user's, or the peak rate throughout."""
+    train = training(options)
+    spec = train.scheduler or _fallback_schedule(options)
+    return _schedule(spec, train.optim_g or {}, train)
+
+
+def _schedule(spec: Mapping[str, Any], optimizer: Mapping[str, Any], train: TrainOptions) -> Schedule:
+    return SCHEDULES.build(spec, base_lr=float(optimizer.get("lr", 1e-3)), total_iter=train.total_iter)
+
+
+def _fallback_schedule(options: Options) -> Mapping[str, Any]:
+    """Without a scheduler: the peak rate throughout, or what the learning-rate automation falls back to."""
+    spec = chosen(options).get(LEARNING_RATE)
+    if spec is None:
+        return {"type": "constant"}
+    fallback = ScheduleFallback(**spec.get("fallback", {}))
+    return {"type": fallback.scheduler_type, **fallback.scheduler_params}
+
+
+def released_metadata(options: Options, model: SRModel) -> dict[str, dict[str, str]]:
+    """What files of weights say about themselves, per network: enough for `load_network` to rebuild it."""
+    return {
+        name: {
+            "architecture": NETWORKS.own_name((getattr(options, f"network_{name}") or {})["type"]),
+            "options": json.dumps(learner.net.options),
+            "scale": str(options.scale if name == "g" else 1),
+            "name": options.name,
+        }
+        for name, learner in model.learners.items()
+    }

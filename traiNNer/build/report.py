@@ -1,0 +1,63 @@
+"""The report of a finished run: its pictures need the data and the network that its options name."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from traiNNer.archs.loading import load_network
+from traiNNer.data.image_io import ImageError
+from traiNNer.data.paired_dataset import PairedImageDataset
+from traiNNer.options import load_options
+from traiNNer.registry import ConfigError
+from traiNNer.tracking.report.html import write_report
+from traiNNer.tracking.report.pictures import Picture, last_scores, pictures_of
+
+_log = logging.getLogger(__name__)
+
+
+def run_pictures(folder: Path) -> list[Picture]:
+    """The images of the first validation set where the best weights of a run gain most and least.
+
+    Empty where the run has no validation or no weights, or its images have gone.
+
+    Raises:
+        ConfigError, ImageError: For weights or images that cannot be read.
+    """
+    found = last_scores(folder / "events.jsonl")
+    resolved = folder / "resolved.yml"
+    if found is None or not resolved.is_file():
+        return []
+    set_name, scores = found
+    options = load_options(resolved)
+    models = Path(options.path.models) if options.path.models else folder / "models"
+    weights = next(iter(sorted(models.glob("net_g_best.*"))), None)
+    data = next((d for d in options.datasets.values() if d.name == set_name), None)
+    if (
+        weights is None
+        or data is None
+        or not all(Path(root).is_dir() for root in (*data.dataroot_gt, *data.dataroot_lq))
+    ):
+        return []
+    images = PairedImageDataset(
+        data.dataroot_gt,
+        data.dataroot_lq,
+        options.scale,
+        filename_tmpl=data.filename_tmpl,
+        skip_bad_images=True,
+    )
+    net = load_network(weights)
+    return pictures_of(images, net, set_name=set_name, scores=scores, scale=options.scale)
+
+
+def try_report(folder: Path) -> None:
+    """Write the report of a run that has ended; whatever is in its way is a warning, the run itself is safe."""
+    try:
+        pictures = run_pictures(folder)
+    except (ConfigError, ImageError) as error:
+        _log.warning("The report will have no pictures: %s", error)
+        pictures = []
+    try:
+        _log.info("Report: %s", write_report(folder, pictures))
+    except OSError as error:
+        _log.warning("The report cannot be written: %s", error)

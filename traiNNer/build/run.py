@@ -1,0 +1,193 @@
+"""From options to everything that computes: model, data, controls, automations, validation.
+
+What is wrong with a description is found before, by `build.check`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from traiNNer.archs import NetworkFacts
+from traiNNer.automations import Supervisor
+from traiNNer.build.automations import build_supervisor, configured_controls, set_starting_controls
+from traiNNer.build.check import metric_spec
+from traiNNer.build.model import (
+    WINDOW,
+    BuiltLoss,
+    build_model,
+    build_schedule,
+    released_metadata,
+    training,
+)
+from traiNNer.control import Controls, RunFacts
+from traiNNer.data.loader import TrainLoader
+from traiNNer.data.paired_dataset import PairedImageDataset
+from traiNNer.losses import asks_discriminator
+from traiNNer.metrics import METRICS
+from traiNNer.models.precision import Arithmetic
+from traiNNer.models.sr_model import SRModel
+from traiNNer.optim.schedules import ReduceLROnPlateau, Schedule
+from traiNNer.options import Options
+from traiNNer.registry import ConfigError
+from traiNNer.runtime.distributed import Processes
+from traiNNer.training.state import Plan
+from traiNNer.training.validation import ValidationSet, Validator
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a trainer is made of, before it has files or a loop."""
+
+    model: SRModel
+    loader: TrainLoader
+    controls: Controls
+    plan: Plan
+    schedule: Schedule
+    plateau: ReduceLROnPlateau | None
+    supervisor: Supervisor
+    facts: RunFacts
+    validator: Validator | None
+    metadata: dict[str, dict[str, str]]
+    """Per network, what its files of weights say about themselves."""
+    settled_from: int
+    """Step from which every loss is on, with the weight that it keeps."""
+
+
+def build_validator(
+    options: Options, sets: Mapping[str, PairedImageDataset], numbers: Arithmetic, processes: Processes
+) -> Validator | None:
+    """The validation that the options ask for, or None."""
+    val = options.val
+    if not val.val_enabled or not sets or not (val.metrics_enabled or val.save_img):
+        return None
+    metrics = {}
+    for label, spec in (val.metrics or {"psnr": {}, "ssim": {}}).items():
+        metrics[label] = METRICS.build({"crop_border": options.scale, **metric_spec(label, spec)})
+    return Validator(
+        [ValidationSet(name, images) for name, images in sets.items()],
+        metrics,
+        scale=options.scale,
+        arithmetic=numbers,
+        processes=processes,
+        tile=val.tile_size,
+        overlap=val.tile_overlap or 32,
+    )
+
+
+def build_parts(
+    options: Options,
+    processes: Processes,
+    device: torch.device,
+    train_set: PairedImageDataset,
+    val_sets: Mapping[str, PairedImageDataset],
+) -> Parts:
+    """Everything that computes. `auto` must have been replaced by values."""
+    train, data = training(options), options.datasets["train"]
+    schedule = build_schedule(options)
+    model, losses = build_model(options, processes, device, schedule)
+    numbers = model.arithmetic
+    controls = configured_controls(options)
+    loader = TrainLoader(
+        train_set,
+        int(options.manual_seed),
+        num_workers=int(data.num_worker_per_gpu),
+        rank=processes.rank,
+        world_size=processes.world_size,
+        pin_memory=data.pin_memory and device.type == "cuda",
+        prefetch_factor=data.prefetch_factor,
+    )
+    plan = Plan(
+        total_iter=train.total_iter,
+        validate_every=int(options.val.val_freq) if options.val and val_sets else 0,
+        save_every=int(options.logger.save_checkpoint_freq),
+        window=WINDOW,
+        samples_per_step=controls.batch * processes.world_size,
+        warmup_iter=train.warmup_iter,
+    )
+    validator = build_validator(options, val_sets, numbers, processes)
+    known = run_facts(options, model, losses, validator, plan, processes, len(train_set))
+    settled_from = max(loss.schedule.settled_from for loss in losses.values())
+    supervisor = build_supervisor(options, known, settled_from=settled_from)
+    set_starting_controls(controls, supervisor)
+    plateau = schedule if isinstance(schedule, ReduceLROnPlateau) else None
+    if plateau:
+        _check_plateau(plateau, validator)
+    return Parts(
+        model,
+        loader,
+        controls,
+        plan,
+        schedule,
+        plateau,
+        supervisor,
+        known,
+        validator,
+        metadata=released_metadata(options, model),
+        settled_from=settled_from,
+    )
+
+
+def smallest_patch(model: SRModel) -> int:
+    """Smallest side of a low-resolution patch that generator and discriminator take, in pixels."""
+    if model.adversary is None:
+        return model.facts.min_size
+    judged: NetworkFacts = model.adversary.learner.net.facts  # type: ignore[assignment]  # all registered have it
+    return max(model.facts.min_size, -(-judged.min_size // model.facts.scale))
+
+
+def _check_plateau(plateau: ReduceLROnPlateau, validator: Validator | None) -> None:
+    """`monitor` is the label of a metric; `val/psnr` means the same. Nothing to follow is a mistake."""
+    if validator is None:
+        raise ConfigError("train.scheduler: ReduceLROnPlateau follows a validation, and there is none")
+    plateau.monitor = plateau.monitor.rpartition("/")[2] if plateau.monitor else None
+    if plateau.monitor not in (None, *validator.metrics):
+        known = ", ".join(validator.metrics)
+        raise ConfigError(
+            f"train.scheduler.monitor: no metric {plateau.monitor!r} in val.metrics; known: {known}"
+        )
+
+
+def run_facts(
+    options: Options,
+    model: SRModel,
+    losses: Mapping[str, BuiltLoss],
+    validator: Validator | None,
+    plan: Plan,
+    processes: Processes,
+    images: int,
+) -> RunFacts:
+    """What automations may know about the run."""
+    train = training(options)
+    pixel = [label for label, loss in losses.items() if getattr(loss.module, "pixel", False)]
+    weights = {label: loss.weight for label, loss in losses.items()}
+    network = dict(options.network_g or {})
+    return RunFacts(
+        total_iter=train.total_iter,
+        batch=plan.samples_per_step // processes.world_size,
+        world_size=processes.world_size,
+        learning_rates={
+            name: learner.optimizer.param_groups[0]["lr"] for name, learner in model.learners.items()
+        },
+        optimizer=type(model.generator.optimizer).__name__,
+        precision=model.arithmetic.precision,
+        ema_decay=train.ema_decay,
+        loss_weights=weights,
+        anchor_loss=(pixel or list(losses))[0],
+        higher_is_better={k: m.higher_is_better for k, m in validator.metrics.items()} if validator else {},
+        validate_every=plan.validate_every,
+        warmup_iter=train.warmup_iter,
+        images=images,
+        deterministic=options.deterministic,
+        fingerprint={
+            "network": json.dumps(network, sort_keys=True),
+            "parameters": str(sum(p.numel() for p in model.generator.net.parameters())),
+            "losses": json.dumps(weights),
+            "lq_size": str(options.datasets["train"].lq_size),
+        },
+        judged_losses=[label for label, loss in losses.items() if asks_discriminator(loss.module)],
+        smallest_patch=smallest_patch(model),
+    )

@@ -1,0 +1,358 @@
+"""One call of `train.py`: from the options to a trained network and the words at its end."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+import torch
+from rich.console import Console
+
+from traiNNer import __version__
+from traiNNer.build.auto_batch import BATCH, choose_batch
+from traiNNer.build.check import check_parts
+from traiNNer.build.data import open_sets
+from traiNNer.build.defaults import derive
+from traiNNer.build.model import training
+from traiNNer.build.report import try_report
+from traiNNer.build.run import Parts, build_parts
+from traiNNer.control import to_plain
+from traiNNer.data.audit import audit
+from traiNNer.data.image_io import ImageError
+from traiNNer.data.paired_dataset import PairedImageDataset
+from traiNNer.options import Options, dump_resolved, load_options
+from traiNNer.registry import ConfigError
+from traiNNer.runtime.console import end_logging, log_to_file, start_logging
+from traiNNer.runtime.device import choose_device, configure_torch, environment
+from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.memory import memory_source
+from traiNNer.runtime.run_dir import RunFolder, written_beside
+from traiNNer.runtime.signals import StopSignal
+from traiNNer.tracking.health import Health
+from traiNNer.tracking.jsonl import finite
+from traiNNer.tracking.recorder import Recorder
+from traiNNer.tracking.tables import diagnosis_table, score_table
+from traiNNer.tracking.tensorboard import Dashboard
+from traiNNer.training.checkpoint import Checkpointer, Start, starting_state
+from traiNNer.training.trainer import Trainer
+
+_log = logging.getLogger(__name__)
+
+
+_AUDITED_IN_CHECK = 64  # pairs
+_AUDITED_AT_START = 16  # enough to notice shifted, swapped or darkened sets without delaying the run
+
+
+class _End(NamedTuple):
+    """How a run ended."""
+
+    status: str
+    reason: str
+    exit_status: int
+
+
+class Session:
+    """A run being prepared, and then run.
+
+    Args:
+        options: Nothing is `auto` any more but the batch, which takes the data to find.
+        processes: This process and its peers.
+        device: Of this process.
+        sets: Training set and validation sets by name.
+        console: The terminal, or None for a pipe.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        processes: Processes,
+        device: torch.device,
+        sets: tuple[PairedImageDataset, dict[str, PairedImageDataset]],
+        console: Console | None,
+    ) -> None:
+        self.options, self.processes, self.device = options, processes, device
+        self.train_set, self.val_sets = sets
+        self.console = console
+        self.folder = run_folder(options)
+        self._lock: TextIO | None = None
+
+    @classmethod
+    def prepare(cls, path: Path, overrides: Sequence[str], *, check: bool) -> Session:
+        """Read the options, join the other processes, open the data. Writes nothing but missing demo data.
+
+        Raises:
+            ConfigError: With every mistake in the file, or in the data.
+        """
+        options = load_options(path, overrides, check=check_parts)
+        console = Console() if Console().is_terminal and not check else None
+        processes = Processes.start(
+            options.launcher, cpu=options.num_gpu == 0 or not torch.cuda.is_available()
+        )
+        start_logging(console if processes.is_main else None, quiet=not processes.is_main)
+        for note in options.notes:
+            _log.log(note.level, "%s", note.text)
+        if isinstance(options.num_gpu, int) and options.num_gpu > processes.world_size:
+            _log.warning(
+                "num_gpu: %d, but %d process runs; start it by torchrun --nproc_per_node=%d and "
+                "--launcher pytorch to use them",
+                options.num_gpu,
+                processes.world_size,
+                options.num_gpu,
+            )
+        device = choose_device(options.num_gpu, processes.local_rank)
+        options = options.with_derived(derive(options, device, processes.world_size))
+        configure_torch(
+            device,
+            deterministic=options.deterministic,
+            fast_matmul=options.fast_matmul,
+            detect_anomaly=options.detect_anomaly,
+        )
+        return cls(options, processes, device, open_sets(options, processes, may_write=not check), console)
+
+    def train(self) -> int:
+        """Run to the end; returns the exit status."""
+        state = starting_state(
+            self.folder,
+            self.processes,
+            auto_resume=self.options.auto_resume,
+            resume_state=self.options.path.resume_state,
+        )
+        how = self._settle_batch(state)
+        parts = self._build()  # before any file is touched: mistakes that only building finds come first
+        if self.processes.is_main:
+            self._lock = self.folder.lock()
+            self._open_folder(state)
+            if how:
+                _log.info("batch_size_per_gpu: auto: %s", how)
+            self._audit(_AUDITED_AT_START, every_line=False)
+        trainer, recorder = self._assemble(parts, state)
+        end = _End("failed", "", 1)
+        try:
+            end = self._fit(trainer)
+        except ConfigError as error:
+            end = _End("failed", str(error), 2)
+            raise
+        finally:
+            if recorder:
+                recorder.close()
+            if self.processes.is_main:
+                self._say_how_it_ended(trainer, recorder, end.status, end.reason)
+        return end.exit_status
+
+    def _fit(self, trainer: Trainer) -> _End:
+        try:
+            with StopSignal() as stop:
+                return _End(*trainer.fit(stop), exit_status=0)
+        except ImageError as error:
+            raise ConfigError(str(error)) from error  # a data error, which belongs into the summary too
+        except KeyboardInterrupt:
+            return _End("interrupted", "a second signal; the last saved state stays", 130)
+        except OSError as error:
+            _log.error("The run failed at iteration %s: %s", f"{trainer.progress.step:,}", error)
+            return _End("failed", str(error), 1)
+        except Exception as error:  # noqa: BLE001 - whatever ends a run belongs into its summary
+            _log.exception("The run failed at iteration %s", f"{trainer.progress.step:,}")
+            return _End("failed", f"{type(error).__name__}: {error}", 1)
+
+    def check(self) -> int:
+        """Build everything, run one step and one validation image, print what was found, write nothing."""
+        findings = self._audit(_AUDITED_IN_CHECK, every_line=True)
+        if not findings:
+            _log.info("The data: nothing suspicious in the pairs looked at")
+        if how := self._settle_batch(None):
+            _log.info("batch_size_per_gpu: auto: %s", how)
+        parts = self._build()
+        trainer = self._trainer(parts, None, None)
+        trainer.rehearse()
+        total = sum(p.numel() for p in parts.model.generator.net.parameters())
+        _log.info(
+            "One step and one validation image went through; the network has %s parameters", f"{total:,}"
+        )
+        return 0
+
+    def _audit(self, count: int, *, every_line: bool) -> int:
+        """Look at some training pairs and say what is suspicious; returns the number of findings."""
+        report = audit(self.train_set, count, seed=int(self.options.manual_seed))
+        for line in report.lines() if every_line else []:
+            _log.info("%s", line)
+        for finding in report.findings:
+            _log.warning("datasets.train: %s", finding)
+        return len(report.findings)
+
+    def close(self) -> None:
+        """Leave the other processes and close the log."""
+        if self._lock:
+            self._lock.close()
+        self.processes.end()
+        end_logging()
+
+    # --- assembling ----------------------------------------------------------------------------------------
+
+    def _settle_batch(self, state: Start | None) -> str:
+        """Put a number in the place of an automatic batch; says how it was found, or nothing."""
+        if self.options.datasets["train"].batch_size_per_gpu != "auto":
+            return ""
+        if state:
+            batch = int(state.parts["configured"]["micro_batch"])
+            how = f"{batch}, as when the run began"
+        else:
+            batch, how = choose_batch(
+                self.options, self.device, self.processes, self.train_set, self.val_sets
+            )
+        self.options = self.options.with_derived({BATCH: batch})
+        return how
+
+    def _build(self) -> Parts:
+        return build_parts(self.options, self.processes, self.device, self.train_set, self.val_sets)
+
+    def _assemble(self, parts: Parts, state: Start | None) -> tuple[Trainer, Recorder | None]:
+        recorder = self._recorder(state, parts) if self.processes.is_main else None
+        checkpointer = self._checkpointer() if self.processes.is_main else None
+        trainer = self._trainer(parts, recorder, checkpointer)
+        if state:
+            try:
+                trainer.load_state_dict(state.parts)
+            except (RuntimeError, KeyError, ValueError) as error:
+                first = str(error).strip().splitlines()[:4]
+                raise ConfigError(
+                    f"{state.path} does not fit this configuration: {' '.join(first)}"
+                ) from error
+            _log.info("Going on from %s, iteration %s", state.path, f"{state.step:,}")
+        elif recorder:
+            recorder.start_afresh()
+        return trainer, recorder
+
+    def _checkpointer(self) -> Checkpointer:
+        logger = self.options.logger
+        return Checkpointer(
+            self.folder,
+            keep_states=logger.keep_training_states,
+            keep_models=logger.keep_models,
+            suffix=logger.save_checkpoint_format,
+        )
+
+    def _trainer(self, parts: Parts, recorder: Recorder | None, checkpointer: Checkpointer | None) -> Trainer:
+        return make_trainer(
+            parts,
+            self.folder,
+            processes=self.processes,
+            recorder=recorder,
+            checkpointer=checkpointer,
+            suffix=self.options.logger.save_checkpoint_format,
+        )
+
+    def _recorder(self, state: Start | None, parts: Parts) -> Recorder:
+        options = self.options
+        resumed_at = state.step if state else 0
+        dashboard = None
+        if options.logger.use_tb_logger:
+            metrics = parts.validator.metrics if parts.validator else ()
+            dashboard = Dashboard(
+                self.folder.tensorboard,
+                resumed_at=resumed_at,
+                metrics=metrics,
+                adversarial=parts.model.adversary is not None,
+            )
+            dashboard.text(resumed_at, "configuration", f"```yaml\n{dump_resolved(options)}\n```")
+            rows = [f"| {key} | {value} |" for key, value in environment(self.device).items()]
+            dashboard.text(resumed_at, "environment", "\n".join(["| | |", "|---|---|", *rows]))
+        return Recorder(
+            self.folder,
+            total_iter=training(options).total_iter,
+            print_freq=(print_freq := options.logger.print_freq),
+            save_images=options.val.save_img,
+            health=Health(parts.facts, parts.model.losses, parts.supervisor, print_freq=print_freq),
+            image_suffix=f"_{options.val.suffix}" if options.val.suffix else "",
+            dashboard=dashboard,
+            console=self.console,
+        )
+
+    def _open_folder(self, state: Start | None) -> None:
+        if state is None and not self.options.auto_resume and self.folder.has_run():
+            _log.info("An earlier run of this name was moved to %s", self.folder.archive())
+        if not self.options.auto_resume:
+            self._checkpointer().set_aside_after(state.step if state else -1)
+        self.folder.remove_partial_files()
+        log_to_file(self.folder.log_file)
+        with written_beside(self.folder.file("resolved.yml")) as partial:
+            partial.write_text(dump_resolved(self.options), encoding="utf-8")
+        _log.info("traiNNer %s: %s on %s", __version__, self.options.name, self.device)
+
+    # --- the end -------------------------------------------------------------------------------------------
+
+    def _say_how_it_ended(
+        self, trainer: Trainer, recorder: Recorder | None, status: str, reason: str
+    ) -> None:
+        progress, diagnosis = trainer.progress, recorder.diagnosis() if recorder else []
+        summary = {
+            "status": status,
+            "reason": reason,
+            "iterations": progress.step,
+            "samples": progress.position,
+            "best": {
+                "metric": trainer.headline_name,
+                "value": progress.best,
+                "iteration": progress.best_step,
+            },
+            "seconds": round(progress.seconds, 1),
+            "automations": trainer.standing(),
+            "gradient_flow": recorder.gradient_flow() if recorder else {},
+            "diagnosis": [finite(to_plain(found)) for found in diagnosis],
+            "environment": environment(self.device),
+        }
+        with written_beside(self.folder.file("summary.json")) as partial:
+            partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        _log.info("Run %s: %s (%s)", status, reason, self.folder.root)
+        if status in ("completed", "stopped_early") and trainer.last_validation:
+            (self.console or Console()).print(score_table(trainer.last_validation))
+        if status in ("completed", "stopped_early"):
+            (self.console or Console()).print(diagnosis_table(diagnosis))
+            try_report(self.folder.root)
+
+
+def make_trainer(
+    parts: Parts,
+    folder: RunFolder,
+    *,
+    processes: Processes,
+    recorder: Recorder | None,
+    checkpointer: Checkpointer | None,
+    suffix: str = "safetensors",
+) -> Trainer:
+    """The trainer of a run; `suffix` is that of its weights."""
+    return Trainer(
+        parts.model,
+        parts.loader,
+        parts.controls,
+        parts.plan,
+        schedule=parts.schedule,
+        plateau=parts.plateau,
+        supervisor=parts.supervisor,
+        processes=processes,
+        memory=memory_source(parts.model.arithmetic.device),
+        validator=parts.validator,
+        recorder=recorder,
+        checkpointer=checkpointer,
+        facts=parts.facts,
+        best_weights=folder.models / f"net_g_best.{suffix}",
+        metadata=parts.metadata,
+    )
+
+
+def run_folder(options: Options) -> RunFolder:
+    """Where the run of these options keeps its files."""
+    path = options.path
+    experiments = Path(path.experiments_root)
+    root = experiments / options.name
+    return RunFolder(
+        root=root,
+        models=Path(path.models or root / "models"),
+        training_states=Path(path.training_states or root / "training_states"),
+        visualization=Path(path.visualization or root / "visualization"),
+        log=Path(path.log or root),
+        tensorboard=experiments / "tb_logger" / options.name,
+        name=options.name,
+    )

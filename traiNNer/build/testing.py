@@ -1,0 +1,139 @@
+"""A test run (`test.py`): enlarge the images of every test set, score them, write images and scores.
+
+The options are those of a training; `train` and `datasets.train` may be there and are not read.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from traiNNer.archs import NetworkFacts, load_network
+from traiNNer.build.check import check_test_parts
+from traiNNer.build.data import open_test_sets
+from traiNNer.build.model import arithmetic, build_generator
+from traiNNer.build.run import build_validator
+from traiNNer.control import ValidationEvent
+from traiNNer.data.image_io import write_image
+from traiNNer.inference.images import Shown
+from traiNNer.inference.network import Release
+from traiNNer.models.precision import Arithmetic
+from traiNNer.options import Options, load_options
+from traiNNer.registry import ConfigError
+from traiNNer.runtime.console import start_logging
+from traiNNer.runtime.device import choose_device, configure_torch
+from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.run_dir import written_beside
+from traiNNer.tracking.jsonl import finite
+from traiNNer.tracking.tables import score_table
+
+_log = logging.getLogger(__name__)
+
+
+def read_and_run_test(path: str | Path, overrides: Sequence[str]) -> ValidationEvent:
+    """Read the options of a test, then `run_test`.
+
+    Raises:
+        ConfigError: With every mistake in the file, and for weights or data that cannot be used.
+    """
+    options = load_options(path, overrides, check=check_test_parts)
+    return run_test(options.with_derived({"val.val_enabled": True}))
+
+
+def run_test(options: Options) -> ValidationEvent:
+    """Score every test set and write `<results_root>/<name>`.
+
+    Raises:
+        ConfigError: For weights or data that cannot be used.
+    """
+    start_logging(None, quiet=False)
+    for note in options.notes:
+        _log.log(note.level, "%s", note.text)
+    processes, device = Processes(), choose_device(options.num_gpu, 0)
+    configure_torch(
+        device,
+        deterministic=options.deterministic,
+        fast_matmul=options.fast_matmul,
+        detect_anomaly=options.detect_anomaly,
+    )
+    numbers = arithmetic(options, device)
+    network = build_release(options, numbers)
+    validator = build_validator(options, open_test_sets(options, processes), numbers, processes)
+    assert validator is not None
+    folder = Path(options.path.results_root) / options.name
+    console = Console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("measuring")
+        event = validator.run(
+            network,
+            step=0,
+            position=0,
+            lr_exhausted=False,
+            show=_writer(options, folder / "visualization") if _wants_images(options) else None,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    with written_beside(folder / "metrics.json") as partial:
+        partial.write_text(json.dumps(finite(scores_by_image(event)), indent=2) + "\n", encoding="utf-8")
+    _log.info("Scores and images are in %s", folder)
+    console.print(score_table(event))
+    return event
+
+
+def build_release(options: Options, numbers: Arithmetic) -> Release:
+    """The network of `network_g`, or the one that the file of weights belongs to.
+
+    Raises:
+        ConfigError: Without weights, and for weights that do not fit the network or the scale.
+    """
+    path = options.path.pretrain_network_g
+    if path is None:
+        raise ConfigError(
+            "path.pretrain_network_g: is required: the weights to measure (.safetensors or .pth)"
+        )
+    try:
+        net = build_generator(options, numbers) if options.network_g else load_network(path)
+    except ConfigError as error:
+        raise ConfigError([f"path.pretrain_network_g: {line}" for line in error.problems]) from None
+    facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
+    if facts.scale != options.scale:
+        raise ConfigError(f"scale: should be {facts.scale}, the scale of {path} (got {options.scale})")
+    if numbers.channels_last:
+        net = net.to(memory_format=torch.channels_last)
+    return Release(net.to(numbers.device).eval(), facts)
+
+
+def scores_by_image(event: ValidationEvent) -> dict[str, Any]:
+    """`{set: {"mean": {metric: score}, "images": {image: {metric: score}}}}`."""
+    return {
+        name: {
+            "mean": scores.means,
+            "images": {
+                image: {label: values[index] for label, values in scores.metrics.items()}
+                for index, image in enumerate(scores.images)
+            },
+        }
+        for name, scores in event.sets.items()
+    }
+
+
+def _wants_images(options: Options) -> bool:
+    """Images are what most tests are made for: written unless the options say `save_img: false`."""
+    return options.val.save_img or options.origin(("val", "save_img")) == "default"
+
+
+def _writer(options: Options, folder: Path) -> Callable[[Shown], None]:
+    suffix = f"_{options.val.suffix}" if options.val.suffix else ""
+
+    def write(shown: Shown) -> None:
+        path = folder / shown.set_name / f"{shown.name}{suffix}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, shown.output)
+
+    return write

@@ -1,0 +1,118 @@
+"""Explain a configuration: what is good, changed, missing, unwise and wrong, and what it should say.
+
+python scripts/check_config.py FILE [--write NEW] [--strict] [key.sub=value ...]
+
+Reads configurations of this trainer and of traiNNer-redux, in any form that `train.py` accepts, and says key
+by key what becomes of it. Exit status: 0 nothing wrong; 1 only with --strict, where something is unwise or
+warned of; 2 mistakes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from traiNNer.build.check import check_parts, check_test_parts
+from traiNNer.build.data import is_demo, open_each
+from traiNNer.build.lint import Advice, automation_block, missing, unwise, unwise_data
+from traiNNer.options import Examined, Options, examine
+from traiNNer.options.rewrite import rewritten, written_part
+from traiNNer.registry import ConfigError, Problem
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the explanation; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Explain a configuration.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--write", type=Path, metavar="NEW", help="where the corrected file goes")
+    parser.add_argument("--strict", action="store_true", help="exit status 1 for what is unwise")
+    parser.add_argument("--no-data", action="store_true", help="do not look at the images")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value")
+    args = parser.parse_intermixed_args(arguments)
+    try:
+        found = examine(args.file, args.overrides, check=_check)
+    except ConfigError as error:
+        _say("wrong", error.problems)
+        return 2
+    wrong, remarks = list(found.problems), []
+    if found.options is not None:
+        data_remarks, data_wrong = ([], []) if args.no_data else _look_at_data(found.options)
+        remarks = [*unwise(found.options), *data_remarks]
+        wrong += [*data_wrong, *_missing_weights(found.options)]
+    warnings = [note.text for note in found.notes if note.level >= logging.WARNING]
+    _say("good", _good(found))
+    _say("changed", [note.text for note in found.notes if note.level < logging.WARNING])
+    if found.options is not None:
+        _say("missing", _placed(found, missing(found.options)))
+    _say("unwise", [*warnings, *_placed(found, remarks)])
+    _say("wrong", wrong)
+    _propose(args.file, args.write, found)
+    if wrong:
+        return 2
+    return 1 if args.strict and (warnings or remarks) else 0
+
+
+def _check(raw: Mapping[str, Any]) -> list[Problem]:
+    training = "train" in raw or "train" in (raw.get("datasets") or {})
+    return check_parts(raw) if training else check_test_parts(raw)
+
+
+def _say(title: str, lines: Iterable[str]) -> None:
+    lines = list(lines)
+    print(f"{title}: {len(lines) or 'nothing'}")
+    for line in lines:
+        print(f"  {line}")
+
+
+def _good(found: Examined) -> list[str]:
+    """The keys that mean what they say, a line for each section."""
+    texts = [*found.problems, *(note.text for note in found.notes)]
+    said = {text.split(": ")[0] for text in texts}
+    inner = {p[:-1] for p in found.marks if p and isinstance(p[-1], str)}  # sections
+    inner |= {p[:-1] for p in inner if p and isinstance(p[-1], int)}  # lists of sections
+    sections: dict[str, dict[str, None]] = defaultdict(dict)
+    for path, mark in found.marks.items():
+        leaf = path and path not in inner and isinstance(path[-1], str)
+        if leaf and mark.line and not {mark.where(key=True), mark.where(key=False)} & said:
+            sections[".".join(map(str, path[:-1])) or "top"][str(path[-1])] = None
+    return [f"{section}: {', '.join(keys)}" for section, keys in sections.items()]
+
+
+def _placed(found: Examined, remarks: Iterable[Advice]) -> list[str]:
+    lines = []
+    for remark in remarks:
+        mark = found.marks.get(remark.path)
+        where = f"{mark.where(key=False)}: " if mark else ""
+        lines.append(f"{where}{'.'.join(map(str, remark.path))}: {remark.text}")
+    return lines
+
+
+def _look_at_data(options: Options) -> tuple[list[Advice], list[str]]:
+    sets = {
+        key: data.model_copy(update={"cache": "off"})
+        for key, data in options.datasets.items()
+        if not all(is_demo(root) and not Path(root).is_dir() for root in data.dataroot_gt + data.dataroot_lq)
+    }
+    opened, problems = open_each(options, sets, shares=1)
+    return list(unwise_data(options, opened)), problems
+
+
+def _missing_weights(options: Options) -> list[str]:
+    path = options.path.pretrain_network_g
+    return [f"path.pretrain_network_g: {path}: no such file"] if path and not Path(path).is_file() else []
+
+
+def _propose(file: Path, new: Path | None, found: Examined) -> None:
+    text = rewritten(file.read_text(encoding="utf-8"), written_part(found.tree, found.marks))
+    if new:
+        new.write_text(text, encoding="utf-8")
+        print(f"written: {new}")
+    else:
+        print(f"\n--- the file in today's form\n{text}")
+    block = automation_block(found.options) if found.options and found.options.train else ""
+    if block:
+        print(f"--- automations that it does not mention, to be merged into it\n{block}")

@@ -1,0 +1,60 @@
+"""`scripts/export.py`: make a trained network ready to be published."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from traiNNer.cli.overrides import network_overrides
+from traiNNer.data.image_io import ImageError
+from traiNNer.registry import ConfigError
+from traiNNer.release.bundle import make_bundle
+from traiNNer.runtime.console import say_mistakes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Export the model of the command line; returns the exit status.
+
+    0: done. 1: a file is not as the network is, and was left out. 2: a mistake on the command line, in words.
+    """
+    args = _parser().parse_intermixed_args(arguments)
+    try:
+        args.network_options = network_overrides(args.overrides)
+        bundle = make_bundle(args)
+    except (ConfigError, ImageError) as error:
+        return say_mistakes(error if isinstance(error, ConfigError) else ConfigError(str(error)))
+    out = sys.stdout.write
+    out(f"{bundle.folder}:\n")
+    for file in bundle.files:
+        out(f"  {file.name}  {file.bytes:,} bytes  sha256 {file.sha256[:16]}...\n")
+        for comparison in file.comparisons:
+            out(f"    {comparison.shape}: differs from the network by {comparison.difference:.1g}\n")
+    out(f"for OpenModelDB, still to be said in its entry: {', '.join(bundle.missing)}\n")
+    for problem in bundle.problems:
+        sys.stderr.write(f"failed: {problem}\n")
+    return 1 if bundle.problems else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Make a trained network ready to be published.")
+    parser.add_argument("model", type=Path, help=".safetensors or .pth; which network it is, is found out")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="options of the network")
+    parser.add_argument("--onnx", action="store_true", help="ONNX too, compared with the network")
+    parser.add_argument("--fp16", action="store_true", help="each file in half precision too")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="release/<id> by default")
+    parser.add_argument("--name", help="of the model; what the file says, or its name")
+    parser.add_argument("--author", action="append", metavar="NAME", help="may be repeated")
+    parser.add_argument("--license", metavar="SPDX", help="such as CC-BY-4.0")
+    parser.add_argument("--dataset", metavar="TEXT", help="what it was trained on")
+    parser.add_argument("--description", default="", metavar="TEXT")
+    parser.add_argument("--iterations", type=int, help="of the training; what the file says by default")
+    parser.add_argument("--tags", default="", metavar="A,B", help="of OpenModelDB, such as photo,restoration")
+    parser.add_argument("--pretrained", default="", metavar="ID", help="the model that training began with")
+    parser.add_argument("--url", default="", metavar="FOLDER", help="where the files will be downloaded from")
+    parser.add_argument("--metrics", type=Path, metavar="FILE", help="metrics.json of test.py, for the card")
+    parser.add_argument(
+        "--image", type=Path, action="append", default=[], metavar="FILE", help="LQ, for the card"
+    )
+    return parser

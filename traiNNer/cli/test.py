@@ -1,0 +1,30 @@
+"""`python test.py`: measure a network on every test set."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from traiNNer.build.testing import read_and_run_test
+from traiNNer.registry import ConfigError
+from traiNNer.runtime.console import end_logging, say_mistakes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure a network from command-line arguments; returns the exit status.
+
+    0: done. 2: a mistake in the configuration or the data, said in words.
+    """
+    parser = argparse.ArgumentParser(prog="test.py", description="Measure a super-resolution network.")
+    parser.add_argument("-opt", required=True, metavar="FILE", help="the YAML file that describes the test")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key.sub=value", help="options that win over the file"
+    )
+    args = parser.parse_args(arguments)
+    try:
+        read_and_run_test(args.opt, args.overrides)
+    except ConfigError as error:
+        return say_mistakes(error)
+    finally:
+        end_logging()
+    return 0

@@ -1,0 +1,54 @@
+"""What `python train.py` does: read the options, build the run, train, and say how it ended."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from traiNNer.registry import ConfigError
+from traiNNer.runtime.console import say_mistakes
+
+
+def train(arguments: Sequence[str] | None = None) -> int:
+    """Run a training from command-line arguments; returns the exit status.
+
+    0: done, stopped early, or interrupted and saved. 1: the run failed. 2: a mistake in the configuration or
+    the data, said in words.
+    """
+    parser = argparse.ArgumentParser(prog="train.py", description="Train a super-resolution network.")
+    parser.add_argument("-opt", required=True, metavar="FILE", help="the YAML file that describes the run")
+    parser.add_argument(
+        "--auto_resume", action="store_true", help="go on from the newest whole training state"
+    )
+    parser.add_argument("--check", action="store_true", help="build everything, run one step, write nothing")
+    parser.add_argument("--launcher", choices=("none", "pytorch"), help="pytorch: started by torchrun")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key.sub=value", help="options that win over the file"
+    )
+    args = parser.parse_args(arguments)
+    overrides = list(args.overrides)
+    if args.auto_resume:
+        overrides.append("auto_resume=true")
+    if args.launcher:
+        overrides.append(f"launcher={args.launcher}")
+    try:
+        return _run(Path(args.opt), overrides, check=args.check)
+    except ConfigError as error:
+        return say_mistakes(error)
+
+
+def _run(path: Path, overrides: Sequence[str], *, check: bool) -> int:
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file")
+    # these import torch: a mistyped file name is said before that
+    from traiNNer.build.session import Session
+    from traiNNer.data.image_io import ImageError
+
+    session = Session.prepare(path, overrides, check=check)
+    try:
+        return session.check() if check else session.train()
+    except ImageError as error:
+        raise ConfigError(str(error)) from error
+    finally:
+        session.close()

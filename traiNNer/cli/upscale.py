@@ -1,0 +1,253 @@
+"""What `scripts/upscale.py` does: enlarge a file, a folder or a video, and say what could not be enlarged."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from traiNNer.cli.overrides import network_overrides
+from traiNNer.data.image_io import IMAGE_SUFFIXES, ImageError, Pixels, image_size, read_picture, write_image
+from traiNNer.data.pairing import find_images
+from traiNNer.inference.load import Trained, load_trained
+from traiNNer.inference.upscale import Enlarger
+from traiNNer.inference.video import VIDEO_SUFFIXES, Reader, frames_written
+from traiNNer.registry import ConfigError
+from traiNNer.runtime.console import end_logging, say_mistakes, start_logging
+from traiNNer.runtime.memory import OutOfMemoryError
+
+_log = logging.getLogger(__name__)
+
+_FAILURES = (ImageError, FloatingPointError, OutOfMemoryError)
+"""What one file can suffer without an end to the others."""
+
+
+class Job(NamedTuple):
+    """One file to make."""
+
+    source: Path
+    target: Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Enlarge what the command line names; returns the exit status.
+
+    0: done. 1: some files could not be enlarged; they are listed. 2: a mistake on the command line, in words.
+    """
+    args = _parser().parse_intermixed_args(arguments)
+    console = Console()
+    start_logging(console if console.is_terminal else None, quiet=False)
+    try:
+        trained = load_trained(args.model, network_overrides(args.overrides))
+        jobs = find_jobs(args.input, args.output, suffix=args.suffix, form=args.format)
+        if not args.overwrite:
+            jobs, done = [job for job in jobs if not job.target.exists()], len(jobs)
+            if len(jobs) < done:
+                _print(
+                    console, f"{done - len(jobs)} of {done} are there already (--overwrite makes them anew)"
+                )
+        return _enlarge(trained, jobs, args, console) if jobs else 0
+    except ConfigError as error:
+        return say_mistakes(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; what is finished stays, and the same command goes on with the rest\n")
+        return 130
+    finally:
+        end_logging()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Enlarge images, folders of images or a video with a trained network."
+    )
+    parser.add_argument("model", type=Path, help=".safetensors or .pth; which network it is, is found out")
+    parser.add_argument("input", type=Path, help="an image, a folder (with those inside it), or a video")
+    parser.add_argument("output", type=Path, help="a folder, or for one file the file to write")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="options of the network")
+    parser.add_argument("--overwrite", action="store_true", help="make files anew that exist")
+    parser.add_argument(
+        "--ensemble", action="store_true", help="average eight flips and turns: 8 times the work"
+    )
+    parser.add_argument(
+        "--tile", type=int, metavar="N", help="side of tiles in pixels; 0: none; else by memory"
+    )
+    parser.add_argument("--device", help="such as cuda:1, mps or cpu; the first GPU by default")
+    low = parser.add_mutually_exclusive_group()
+    low.add_argument("--fp16", action="store_true", help="compute in half precision: less memory, 11 bits")
+    low.add_argument("--bf16", action="store_true", help="compute in bfloat16: no overflow, but 8 bits")
+    parser.add_argument("--suffix", default="", help="for the names, such as _2x")
+    parser.add_argument(
+        "--format", default="png", choices=("png", "jpg", "webp", "tif"), help="unless output is a file"
+    )
+    return parser
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device of that name, or the best there is.
+
+    Raises:
+        ConfigError: For one that is not there.
+    """
+    if name is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # the second: torch without CUDA
+        raise ConfigError(f"--device {name}: cannot be used ({str(error).splitlines()[0]})") from None
+    return device
+
+
+def find_jobs(source: Path, out: Path, *, suffix: str, form: str) -> list[Job]:
+    """Every file to make. A name that two sources share keeps the suffix of each: `a.jpg.png`, `a.webp.png`.
+
+    Raises:
+        ConfigError: Where nothing is to be enlarged, or a result would replace or become a source.
+    """
+    if source.is_dir():
+        if source.resolve() in (out.resolve(), *out.resolve().parents):
+            raise ConfigError(f"{out}: should not be inside {source}: results would be enlarged next time")
+        names = [Path(name) for name in find_images(source)]
+        shared = Counter(name.with_suffix("") for name in names)
+        stems = [name if shared[name.with_suffix("")] > 1 else name.with_suffix("") for name in names]
+        return [
+            Job(source / name, out / stem.with_name(f"{stem.name}{suffix}.{form}"))
+            for name, stem in zip(names, stems, strict=True)
+        ]
+    if not source.exists():
+        raise ConfigError(f"{source}: no such file or folder")
+    kinds = next(
+        (kinds for kinds in (IMAGE_SUFFIXES, VIDEO_SUFFIXES) if source.suffix.lower() in kinds), None
+    )
+    if kinds is None:
+        raise ConfigError(
+            f"{source}: should be an image ({', '.join(sorted(IMAGE_SUFFIXES))}), "
+            f"a video ({', '.join(sorted(VIDEO_SUFFIXES))}) or a folder"
+        )
+    ending = form if kinds is IMAGE_SUFFIXES else "mp4"
+    given = out.suffix.lower() in kinds and not out.is_dir()
+    target = out if given else out / f"{source.stem}{suffix}.{ending}"
+    if target.resolve() == source.resolve():
+        raise ConfigError(f"{target}: is the input; choose another output")
+    return [Job(source, target)]
+
+
+def _enlarge(trained: Trained, jobs: Sequence[Job], args: argparse.Namespace, console: Console) -> int:
+    problems: list[str] = []
+    losses: Counter[str] = Counter()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        shown = _Shown(bar, jobs)
+        enlarger = Enlarger(
+            trained.net,
+            trained.facts,
+            device=choose_device(args.device),
+            dtype=torch.float16 if args.fp16 else torch.bfloat16 if args.bf16 else torch.float32,
+            tile=args.tile,
+            ensemble=args.ensemble,
+            on_pixels=lambda pixels: shown.advance(pixels / enlarger.passes),
+        )
+        for number, job in enumerate(jobs):
+            shown.begin(number)
+            try:
+                losses.update(_enlarge_one(enlarger, job))
+            except _FAILURES as error:
+                text = str(error)
+                problems.append(text if text.startswith(str(job.source)) else f"{job.source}: {text}")
+        shown.end()
+    made = len(jobs) - len(problems)
+    where = f" in {jobs[0].target.parent if len(jobs) == 1 else args.output}" if made else ""
+    _print(console, f"{made} of {len(jobs)} enlarged by {enlarger.facts.scale}{where}")
+    for loss, count in losses.items():
+        _print(console, f"{count} {loss}")
+    for problem in problems:
+        sys.stderr.write(f"failed: {problem}\n")
+    return 1 if problems else 0
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Shown:
+    """The bar: its unit is the LQ pixel, so that large images count for more.
+
+    Tiles overlap: an image that is done sets the count right.
+    """
+
+    def __init__(self, bar: Progress, jobs: Sequence[Job]) -> None:
+        self._bar, self._jobs = bar, jobs
+        self._before = [0.0]
+        for job in jobs:
+            self._before.append(self._before[-1] + _pixels(job.source))
+        self._task = bar.add_task("", total=self._before[-1])
+        self._next = 0.0
+
+    def begin(self, number: int) -> None:
+        """The images before `number` are done."""
+        self._next = self._before[number + 1]
+        name = f"{number + 1} of {len(self._jobs)}: {escape(self._jobs[number].source.name)}"
+        self._bar.update(self._task, completed=self._before[number], description=name)
+
+    def end(self) -> None:
+        """All are done."""
+        self._bar.update(self._task, completed=self._before[-1], description="done")
+
+    def advance(self, pixels: float) -> None:
+        """More of the image is done."""
+        done = min(self._bar.tasks[0].completed + pixels, self._next)
+        self._bar.update(self._task, completed=done)
+
+
+def _pixels(path: Path) -> float:
+    """How many pixels will be worked on, as far as the header tells."""
+    try:
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            with Reader(path) as video:
+                return video.height * video.width * video.frames
+        height, width = image_size(path)
+    except ImageError:
+        return 0  # said when its turn comes
+    return height * width
+
+
+def _enlarge_one(enlarger: Enlarger, job: Job) -> list[str]:
+    """Make one file; returns what it had to lose."""
+    if job.source.suffix.lower() in VIDEO_SUFFIXES:
+        with Reader(job.source) as video:
+            frames_written(job.target, (enlarger.pixels(frame) for frame in video), video.frames_per_second)
+        add = f"ffmpeg -i {job.target} -i {job.source} -map 0:v -map 1:a -c copy WITH_SOUND.mp4"
+        return [f"without sound, which stays in the input; to put it in: {add}"]
+    image, losses = storable(enlarger.picture(read_picture(job.source)), job.target.suffix.lower())
+    write_image(job.target, image)
+    return losses
+
+
+def storable(image: Pixels, suffix: str) -> tuple[Pixels, list[str]]:
+    """An image as the format of that suffix can hold it, and what had to be left out."""
+    losses: list[str] = []
+    if image.shape[2] == 4 and suffix not in (".png", ".webp"):
+        image = cast("Pixels", np.ascontiguousarray(image[..., :3]))
+        losses.append(f"without transparency, which {suffix[1:]} files cannot hold")
+    if image.dtype == np.uint16 and suffix not in (".png", ".tif", ".tiff"):
+        image = cast("Pixels", (image / 257).round().astype(np.uint8))
+        losses.append(f"rounded from 16 to 8 bits a value, the most that {suffix[1:]} files can hold")
+    return image, losses

@@ -1,0 +1,277 @@
+"""Collections of image pairs: what the stream draws its samples from, and what validation runs over."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from traiNNer.data.cache.memory import Images
+from traiNNer.data.cache.policy import NO_CACHE, CacheSettings, keep_decoded, wants_all_headers
+from traiNNer.data.file_index import Files, Names
+from traiNNer.data.image_io import ImageError, Pixels, read_image
+from traiNNer.data.pair_sizes import PairHeaders, fits, unreadable
+from traiNNer.data.pairing import Pairs, Problems, Progress, find_images, paired_files
+from traiNNer.data.sampler import Draw
+from traiNNer.registry import ConfigError
+
+LOG = logging.getLogger(__name__)
+
+
+class Patch(NamedTuple):
+    """One training sample, cropped and flipped; both parts have the same dtype."""
+
+    lq: Pixels
+    gt: Pixels
+
+
+class Pair(NamedTuple):
+    """A whole image for validation."""
+
+    lq: Pixels
+    gt: Pixels | None
+    """Exactly `scale` times as large as `lq`, of the same dtype; None where there is no ground truth."""
+    name: str
+    """Relative path without suffix, with `/`; unique in its data set."""
+
+
+class Source(Protocol):
+    """A collection of image pairs. Reading must be a pure function of its arguments."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, draw: Draw, lq_size: int) -> Patch:
+        """The sample that a draw describes.
+
+        Raises:
+            ImageError: Names the file that cannot be read.
+        """
+        ...
+
+
+class PairedImageDataset:
+    """Pairs of a GT and an LQ image in two folders (or several pairs of folders), nested or not.
+
+    An image belongs to the one with the same relative path and the same name without suffix. Pairs are checked
+    from the file headers at construction, of large sets a sample (`headers.LARGE`), the others as they are read:
+    GT must be `scale` times as large as LQ; where it is larger by less than `scale` pixels, as in the field's
+    benchmarks, its right and lower edges are cut.
+    """
+
+    def __init__(
+        self,
+        gt_roots: Sequence[str | Path],
+        lq_roots: Sequence[str | Path],
+        scale: int,
+        *,
+        filename_tmpl: str = "{}",
+        use_hflip: bool = True,
+        use_rot: bool = True,
+        skip_bad_images: bool = False,
+        cache: CacheSettings = NO_CACHE,
+        progress: Progress | None = None,
+    ) -> None:
+        """Find and check the files.
+
+        Args:
+            gt_roots: Folders with ground truth.
+            lq_roots: As many folders with LQ images, in the same order.
+            scale: Height and width of GT over those of LQ.
+            filename_tmpl: The name of an LQ file without suffix, `{}` standing for that of its GT: `{}x4`.
+            use_hflip: Mirror samples left to right, as the draw says.
+            use_rot: Mirror samples top to bottom and transpose them, as the draw says.
+            skip_bad_images: Leave out, with a warning, what is unmatched, unreadable or of the wrong size.
+            cache: Whether and where to keep decoded images.
+            progress: Called while the headers are read.
+
+        Raises:
+            ConfigError: Lists the files that do not fit, the first twenty of each kind.
+        """
+        self.scale = scale
+        self._use_hflip = use_hflip
+        self._use_rot = use_rot
+        gt_paths, lq_paths = [Path(root) for root in gt_roots], [Path(root) for root in lq_roots]
+        _check_folders(gt_paths, lq_paths, scale)
+        _check_template(filename_tmpl)
+        problems = Problems(skip=skip_bad_images)
+        pairs = paired_files(gt_paths, lq_paths, filename_tmpl, problems)
+        headers = PairHeaders(pairs, scale, progress)
+        headers.read_some()
+        if wants_all_headers(headers, cache):
+            headers.read_all()
+        good = headers.settle(problems)
+        self._gt, self._lq = pairs.gt.select(good), pairs.lq.select(good)
+        problems.settle(len(self), str(gt_paths[0]))
+        self.decoded_bytes = headers.decoded_bytes()
+        """Of the pixels of all pairs; estimated for large sets."""
+        self._headers = headers.lq
+        self._kept_gt, self._kept_lq, self.kept = keep_decoded(Pairs(self._gt, self._lq), headers, cache)
+
+    def __len__(self) -> int:
+        return len(self._gt)
+
+    @property
+    def names(self) -> list[str]:
+        """Of every pair, as in `Pair.name`."""
+        return [self._gt.name(index) for index in range(len(self))]
+
+    def gt_paths(self) -> list[Path]:
+        """The files of the ground truth, in the order of `names`."""
+        return [self._gt.path(index) for index in range(len(self))]
+
+    @property
+    def lq_sizes(self) -> NDArray[np.int32]:
+        """(m, 2), height and width of LQ images in pixels; of large sets those of a sample."""
+        return self._headers[self._headers[:, 0] > 0, :2]
+
+    def report_small(self, lq_size: int) -> int:
+        """Log and return how many images are smaller than a crop of `lq_size` pixels and will be padded."""
+        height, width, _ = self._headers.T
+        small = np.flatnonzero((height > 0) & ((height < lq_size) | (width < lq_size)))
+        if len(small):
+            text = (
+                "%d of %d images are smaller than the crop (%d LQ pixels) and are padded by reflection, as %s"
+            )
+            LOG.warning(text, len(small), len(self.lq_sizes), lq_size, self._lq.path(int(small[0])))
+        return len(small)
+
+    def read(self, draw: Draw, lq_size: int) -> Patch:
+        """The sample that a draw describes: a square crop of `lq_size` LQ pixels, flipped and transposed.
+
+        An image that is too small is continued by its mirror image, edge pixels included: the only
+        reflection that continues LQ and GT alike.
+        """
+        lq, gt = self._pixels(draw.index)
+        top = int(draw.row * max(1, lq.shape[0] - lq_size + 1))
+        left = int(draw.column * max(1, lq.shape[1] - lq_size + 1))
+        k = self.scale
+        patch = _of_one_type(
+            _crop(lq, top, left, lq_size),
+            _crop(gt, top * k, left * k, lq_size * k),
+        )
+        return Patch(self._orient(patch.lq, draw), self._orient(patch.gt, draw))
+
+    def pair(self, index: int) -> Pair:
+        """A whole image with its ground truth. Raises ImageError, which names the file."""
+        return Pair(*_of_one_type(*self._pixels(index)), self._gt.name(index))
+
+    def _pixels(self, index: int) -> tuple[Pixels, Pixels]:
+        """LQ and the GT that belongs to it; views where they are kept."""
+        lq, gt = self._image(self._lq, self._kept_lq, index), self._image(self._gt, self._kept_gt, index)
+        if not fits(gt.shape, lq.shape, self.scale):
+            raise ImageError(
+                f"{self._gt.path(index)}: its size {gt.shape[:2]} does not fit {lq.shape[:2]} of "
+                f"{self._lq.path(index)} at scale {self.scale}"
+            )
+        return lq, cast("Pixels", gt[: lq.shape[0] * self.scale, : lq.shape[1] * self.scale])
+
+    def _image(self, files: Files, kept: Images | None, index: int) -> Pixels:
+        image = kept.get(index) if kept else None
+        if image is None:
+            image = self._decode(files.path(index))
+            if kept:
+                kept.put(index, image)
+        return image
+
+    def _decode(self, path: Path) -> Pixels:
+        """The one place where files are decoded for samples."""
+        return read_image(path)
+
+    def _orient(self, patch: Pixels, draw: Draw) -> Pixels:
+        """A contiguous copy, which does not keep the whole image alive.
+
+        By OpenCV: 4 us where numpy takes 50 to copy a flipped patch of 96 pixels.
+        """
+        rows, columns = self._use_rot and draw.flip_rows, self._use_hflip and draw.flip_columns
+        # row by row first: straight from the image, whose rows lie far apart, transposing takes twice as long
+        copy = (
+            cv2.flip(patch, -1 if rows and columns else 0 if rows else 1) if rows or columns else patch.copy()
+        )
+        return cast("Pixels", cv2.transpose(copy) if self._use_rot and draw.transpose else copy)
+
+
+class SingleImageDataset:
+    """LQ images without ground truth: for looking at results, not for training."""
+
+    def __init__(
+        self,
+        lq_roots: Sequence[str | Path],
+        *,
+        skip_bad_images: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        """Find the files. Raises ConfigError with the files whose header cannot be read."""
+        roots = [Path(root) for root in lq_roots]
+        if not roots:
+            raise ConfigError("dataroot_lq is missing: a folder of images is needed")
+        problems = Problems(skip=skip_bad_images)
+        files = Files.joined(roots, [Names.of(find_images(root)) for root in roots])
+        bad = unreadable(files, progress)
+        problems.add("unreadable images", [bad[index] for index in sorted(bad)])
+        self._lq = files.select(~np.isin(np.arange(len(files)), list(bad)))
+        problems.settle(len(self), str(roots[0]))
+
+    def __len__(self) -> int:
+        return len(self._lq)
+
+    @property
+    def names(self) -> list[str]:
+        """Of every image, as in `Pair.name`."""
+        return [self._lq.name(index) for index in range(len(self))]
+
+    def pair(self, index: int) -> Pair:
+        """A whole image. Raises ImageError, which names the file."""
+        return Pair(read_image(self._lq.path(index)), None, self._lq.name(index))
+
+
+def _check_folders(gt_roots: Sequence[Path], lq_roots: Sequence[Path], scale: int) -> None:
+    if not gt_roots:
+        raise ConfigError("dataroot_gt is missing: a folder of ground truth is needed")
+    if not lq_roots:
+        folder = gt_roots[0]
+        made = folder.parent / f"LRx{scale}"
+        command = f"python scripts/make_lr.py {folder} {folder.parent} --scale {scale}"
+        raise ConfigError(f"dataroot_lq is missing; make {made} from the ground truth: {command}")
+    if len(gt_roots) != len(lq_roots):
+        raise ConfigError(
+            f"dataroot_gt lists {len(gt_roots)} folders and dataroot_lq {len(lq_roots)}: they go in pairs"
+        )
+    if missing := [f"{root}: is not a folder" for root in (*gt_roots, *lq_roots) if not root.is_dir()]:
+        raise ConfigError(missing)
+
+
+def _check_template(filename_tmpl: str) -> None:
+    try:
+        works = filename_tmpl.format("a") != filename_tmpl.format("b")
+    except (IndexError, KeyError, ValueError):
+        works = False
+    if not works:
+        raise ConfigError(
+            f"filename_tmpl: needs {{}} for the GT name, as in '{{}}x4' (got {filename_tmpl!r})"
+        )
+
+
+def _crop(image: Pixels, top: int, left: int, size: int) -> Pixels:
+    """A square, continued below and on the right by reflection where the image ends."""
+    part = image[top : top + size, left : left + size]
+    below, right = size - part.shape[0], size - part.shape[1]
+    if below or right:
+        return cast("Pixels", np.pad(part, ((0, below), (0, right), (0, 0)), mode="symmetric"))
+    return part
+
+
+def _of_one_type(lq: Pixels, gt: Pixels) -> Patch:
+    """Where 8 and 16 bits meet, both become 16."""
+    return Patch(lq, gt) if lq.dtype == gt.dtype else Patch(_words(lq), _words(gt))
+
+
+def _words(image: Pixels) -> Pixels:
+    """As uint16, full range to full range."""
+    if image.dtype == np.uint16:
+        return image
+    return image.astype(np.uint16) * np.uint16(257)

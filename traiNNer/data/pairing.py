@@ -1,0 +1,158 @@
+"""Which image files belong together: folders to matched pairs, by names alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from traiNNer.data.file_index import Files, Names, stem, suffix
+from traiNNer.data.image_io import IMAGE_SUFFIXES
+from traiNNer.registry import ConfigError
+
+LOG = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with the number of files that were checked so far, and of all."""
+
+_LISTED = 20  # lines of a list that a message shows
+
+
+class Problems:
+    """What is wrong with a data set: collected, then refused or, with `skip`, logged."""
+
+    def __init__(self, *, skip: bool) -> None:
+        self._skip = skip
+        self._found: list[str] = []
+
+    def add(self, what: str, items: Sequence[str]) -> None:
+        """Note bad files, one line each, under what is wrong with them; an empty list is nothing."""
+        if not items:
+            return
+        more = [f"  and {len(items) - _LISTED} more"] if len(items) > _LISTED else []
+        shown = [f"  {item}" for item in items[:_LISTED]]
+        self._found.append("\n".join([f"{what} ({len(items)}):", *shown, *more]))
+
+    def settle(self, remaining: int, where: str) -> None:
+        """Log what is skipped.
+
+        Raises:
+            ConfigError: With everything found, if nothing may be skipped or nothing remains.
+        """
+        if not self._found and remaining:
+            return
+        if not self._skip and self._found:
+            raise ConfigError([*self._found, "skip_bad_images: true goes on without these files"])
+        if not remaining:
+            raise ConfigError([*self._found, f"{where}: no image is left to use"])
+        for problem in self._found:
+            LOG.warning("skipped: %s", problem)
+
+
+def find_images(root: Path) -> list[str]:
+    """Relative paths of all images below a folder, sorted, with `/`; hidden files and folders are left out.
+
+    No file is opened or asked for its state, except links.
+
+    Raises:
+        ConfigError: If the folder is missing, cannot be listed or has no image.
+    """
+    if not root.is_dir():
+        raise ConfigError(f"{root}: is not a folder")
+    try:
+        found = sorted(_images_below(str(root), ""))
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: cannot be listed ({error.strerror})") from error
+    if not found:
+        raise ConfigError(f"{root}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return found
+
+
+def _images_below(folder: str, prefix: str) -> Iterator[str]:
+    inner: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            if entry.is_dir():
+                inner.append(name)
+            elif suffix(name).lower() in IMAGE_SUFFIXES:
+                yield prefix + name
+    for name in inner:
+        yield from _images_below(f"{folder}/{name}", f"{prefix}{name}/")
+
+
+class Pairs(NamedTuple):
+    """Files that belong together by their names; index i of both is one pair."""
+
+    gt: Files
+    lq: Files
+
+
+def paired_files(
+    gt_roots: Sequence[Path], lq_roots: Sequence[Path], filename_tmpl: str, problems: Problems
+) -> Pairs:
+    """Match GT and LQ files by relative path and stem."""
+    gt_names: list[Names] = []
+    lq_names: list[Names] = []
+    for gt_root, lq_root in zip(gt_roots, lq_roots, strict=True):
+        gt, lq = _match(gt_root, lq_root, filename_tmpl, problems)
+        gt_names.append(gt)
+        lq_names.append(lq)
+    return Pairs(Files.joined(gt_roots, gt_names), Files.joined(lq_roots, lq_names))
+
+
+def _match(gt_root: Path, lq_root: Path, filename_tmpl: str, problems: Problems) -> tuple[Names, Names]:
+    """(GT, LQ) relative paths. The LQ stem is the template with the GT stem in it, in the same subfolder."""
+    lq_suffixes = _suffixes(lq_root, problems)
+    gt_files = find_images(gt_root)
+    gt_kept: list[str] = []
+    lq_kept: list[str] = []
+    left: list[str] = []
+    for gt in gt_files:
+        folder, slash, base = stem(gt).rpartition("/")
+        lq = f"{folder}{slash}{filename_tmpl.format(base)}"
+        ending = lq_suffixes.pop(lq, None)
+        if ending is None:
+            left.append(gt)
+        else:
+            gt_kept.append(gt)
+            lq_kept.append(lq + ending)
+    doubled = _later_of_their_stem(gt_files, left)
+    alone = [gt for gt in left if gt not in doubled]
+    hint = "" if gt_kept else f"; no name fits: is filename_tmpl {filename_tmpl!r} right?"
+    problems.add(_DOUBLED.format(gt_root), sorted(doubled))
+    problems.add(f"GT images in {gt_root} without an LQ image in {lq_root}{hint}", alone)
+    problems.add(
+        f"LQ images in {lq_root} without a GT image in {gt_root}",
+        sorted(lq + ending for lq, ending in lq_suffixes.items()),
+    )
+    return Names.of(gt_kept), Names.of(lq_kept)
+
+
+_DOUBLED = "images in {} that differ from another only by their suffix"
+
+
+def _suffixes(root: Path, problems: Problems) -> dict[str, str]:
+    """Suffixes by relative path without suffix; of several with one stem, the first."""
+    found: dict[str, str] = {}
+    doubled: list[str] = []
+    for name in find_images(root):
+        ending = sys.intern(suffix(name))  # one string for all, where a million would take 50 MB
+        if found.setdefault(stem(name), ending) is not ending:
+            doubled.append(name)
+    problems.add(_DOUBLED.format(root), doubled)
+    return found
+
+
+def _later_of_their_stem(files: Sequence[str], suspects: Sequence[str]) -> set[str]:
+    """The suspects that have the stem of an earlier file. A set of all stems would take 100 MB for a million."""
+    first: dict[str, str] = dict.fromkeys(map(stem, suspects), "")
+    for name in files if suspects else ():
+        if first.get(stem(name)) == "":
+            first[stem(name)] = name
+    return {name for name in suspects if first[stem(name)] != name}

@@ -1,0 +1,1 @@
+"""Upscaling images with a trained network, without anything of training."""

@@ -1,0 +1,100 @@
+"""The images of a validation: read while others are computed, and shown to whoever wants to look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from traiNNer.data.image_io import Pixels
+from traiNNer.data.paired_dataset import Pair
+from traiNNer.data.resize import imresize
+
+
+class ImageSet(Protocol):
+    """Whole pairs by index, such as `PairedImageDataset`."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of every image, unique in the set."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def pair(self, index: int) -> Pair:
+        """LQ, GT and the name of one image."""
+        ...
+
+
+class ReadPair(NamedTuple):
+    """One image of a set, ready to go to the device."""
+
+    number: int
+    """Place of the image in its set."""
+    name: str
+    lq: Tensor
+    """(1, h, w, 3), integers."""
+    gt: Tensor
+    """(1, h * scale, w * scale, 3), integers."""
+
+
+@dataclass
+class Shown:
+    """One validated image, for whoever wants to look at it. All pixels (h, w, 3) of the GT's integer type.
+
+    What takes time is made when it is looked at.
+    """
+
+    set_name: str
+    name: str
+    number: int
+    """Place of the image in its set."""
+    lq: Pixels
+    gt: Pixels
+    enlarged: Tensor
+    """What the network made of it, (1, 3, h * scale, w * scale), 0 to 1."""
+    scale: int
+
+    @cached_property
+    def bicubic(self) -> Pixels:
+        """The LQ enlarged by MATLAB's bicubic."""
+        return imresize(self.lq, self.scale)
+
+    @cached_property
+    def output(self) -> Pixels:
+        """What the network made of it, rounded."""
+        return to_pixels(self.enlarged[0], self.gt.dtype)
+
+
+def to_pixels(image: Tensor, dtype: Any) -> Pixels:
+    """(3, h, w), 0 to 1, to (h, w, 3) of an unsigned integer dtype, rounded."""
+    white = 65535.0 if dtype == np.uint16 else 255.0
+    return image.clamp(0, 1).mul(white).round().permute(1, 2, 0).cpu().numpy().astype(dtype)
+
+
+def read_ahead(images: ImageSet, indices: Iterable[int], device: torch.device) -> Iterator[ReadPair]:
+    """The images in their order; a thread reads the next one while this one is used."""
+    with ThreadPoolExecutor(1, "validation") as reader:
+        coming: Future[ReadPair] | None = None
+        for index in indices:
+            following = reader.submit(_read, images, index, device)
+            if coming:
+                yield coming.result()
+            coming = following
+        if coming:
+            yield coming.result()
+
+
+def _read(images: ImageSet, index: int, device: torch.device) -> ReadPair:
+    lq, gt, name = images.pair(index)
+    assert gt is not None, "validation sets have ground truth"
+    planes = [torch.from_numpy(pixels)[None] for pixels in (lq, gt)]
+    if device.type == "cuda":  # or the copy to the device would wait for all that the device has yet to do
+        planes = [plane.pin_memory() for plane in planes]
+    return ReadPair(index, name, *planes)

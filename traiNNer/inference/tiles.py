@@ -1,0 +1,77 @@
+"""Running a network on whole images for as long as memory suffices, and on tiles of them after that."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from traiNNer.archs import NetworkFacts
+from traiNNer.models.out_of_memory import unless_out_of_memory
+from traiNNer.runtime.memory import OutOfMemoryError
+
+_log = logging.getLogger(__name__)
+
+_SMALLEST = 8  # LQ pixels; smaller tiles are mostly overlap
+
+
+class Upscaler(Protocol):
+    """What can be measured, such as `SRModel`."""
+
+    @property
+    def facts(self) -> NetworkFacts:
+        """Of the network."""
+        ...
+
+    @property
+    def released(self) -> nn.Module:
+        """The network that is measured."""
+        ...
+
+    def enhance(self, lq: Tensor, *, tile: int, overlap: int) -> Tensor:
+        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1; see `models.inference.enhance`."""
+        ...
+
+
+class Tiles:
+    """The size of tiles, which is halved when an image does not fit into memory.
+
+    Args:
+        side: Of the tiles in LQ pixels; 0 takes images whole.
+        overlap: LQ pixels of context around a tile.
+    """
+
+    def __init__(self, side: int, overlap: int) -> None:
+        self._side, self._overlap = side, overlap
+
+    def enhance(self, model: Upscaler, lq: Tensor) -> Tensor:
+        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1.
+
+        Raises:
+            OutOfMemoryError: Where even the smallest tiles do not fit.
+        """
+        while True:
+            output = unless_out_of_memory(lambda: model.enhance(lq, tile=self._side, overlap=self._overlap))
+            if output is not None:
+                return output
+            self._halve(model.facts, max(lq.shape[-2:]))
+
+    def _halve(self, facts: NetworkFacts, largest: int) -> None:
+        """Half the side that failed, with the context that matters, but no more than half a tile of it."""
+        failed = min(self._side or largest, largest)
+        unit = facts.multiple_of
+        side = failed // 2 // unit * unit
+        if side < max(_SMALLEST, facts.min_size, unit):
+            raise OutOfMemoryError(f"out of memory with tiles of {failed} pixels")
+        wanted = self._overlap if facts.tile_margin is None else facts.tile_margin
+        self._side, self._overlap = side, min(-(-wanted // unit), side // 2 // unit) * unit
+        exact = facts.tile_margin is not None and facts.tile_margin <= self._overlap
+        _log.warning(
+            "out of memory with %d pixels at a time: images are taken in tiles of %d with an overlap of %d "
+            "LQ pixels (%s)",
+            failed,
+            side,
+            self._overlap,
+            "the result is the same" if exact else "scores differ a little from those of whole images",
+        )

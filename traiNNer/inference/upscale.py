@@ -1,0 +1,121 @@
+"""Enlarging pictures with a trained network: any size, 8 or 16 bits a value, with or without transparency."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from traiNNer.archs import NetworkFacts
+from traiNNer.data.image_io import Picture, Pixels
+from traiNNer.inference.images import to_pixels
+from traiNNer.inference.network import Release
+from traiNNer.inference.tile_size import FittingTiles
+from traiNNer.inference.tiles import Tiles
+from traiNNer.models.precision import Arithmetic
+
+_log = logging.getLogger(__name__)
+
+
+class _InDtype(nn.Module):
+    """A network whose weights and arithmetic are of one dtype, between float32 images.
+
+    What is not finite comes out as NaN: an infinity would pass for white.
+    """
+
+    def __init__(self, net: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.net, self.dtype = net.to(dtype), dtype
+
+    def forward(self, lq: Tensor) -> Tensor:
+        return self.net(lq.to(self.dtype)).float().nan_to_num(torch.nan, torch.nan, torch.nan)
+
+
+class Enlarger:
+    """A network on a device, with the tiles that fit into its memory.
+
+    Args:
+        net: A generator; it is moved to the device and converted.
+        facts: Of that network.
+        device: Where it computes.
+        dtype: In which it computes: float32, float16 or bfloat16. The last two keep 11 and 8 bits of a value.
+        tile: Side of the tiles in LQ pixels; 0: whole images; None: whole images where the free memory allows it,
+            else the largest tiles that fit. Where memory runs out all the same, they are halved.
+        ensemble: Average the results of the eight flipped and turned versions of each image: a little better,
+            eight times the work.
+        on_pixels: Called with the LQ pixels that the network has worked on, one image's together being about its
+            pixels times `passes`.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        facts: NetworkFacts,
+        *,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        tile: int | None = None,
+        ensemble: bool = False,
+        on_pixels: Callable[[int], None] | None = None,
+    ) -> None:
+        inner = _InDtype(net.to(device).eval(), dtype)
+        self._model = Release(inner, facts)
+        self.facts, self._device, self._ensemble = facts, device, ensemble
+        self._tiles = FittingTiles(device, tile)
+        if tile is None:
+            self._tiles.measure(self._model)
+        if on_pixels:
+            inner.register_forward_hook(
+                lambda _, images, __: on_pixels(images[0].shape[-2] * images[0].shape[-1])
+            )
+
+    @property
+    def passes(self) -> int:
+        """How often the network sees an image."""
+        return 8 if self._ensemble else 1
+
+    def picture(self, picture: Picture) -> Pixels:
+        """A picture `scale` times as large: (h * scale, w * scale, 3), or 4 with transparency, of the same type.
+
+        Transparency is enlarged by the network too, as a grey image; the same everywhere, it needs none.
+
+        Raises:
+            OutOfMemoryError: Where even the smallest tiles do not fit.
+            FloatingPointError: Where the output is not finite, which low precision may bring about.
+        """
+        colours = self.pixels(picture.pixels)
+        if picture.alpha is None:
+            return colours
+        alpha = picture.alpha
+        if alpha.min() == alpha.max():
+            enlarged = np.full((*colours.shape[:2], 1), alpha.flat[0], alpha.dtype)
+        else:
+            grey = self._enlarge(cast("Pixels", np.repeat(alpha[..., None], 3, axis=2)))
+            enlarged = to_pixels(grey.mean(0, keepdim=True), alpha.dtype)
+        return cast("Pixels", np.concatenate([colours, enlarged], axis=2))
+
+    def pixels(self, pixels: Pixels) -> Pixels:
+        """(h, w, 3) to (h * scale, w * scale, 3), of the same integer type. Raises as `picture`."""
+        return to_pixels(self._enlarge(pixels), pixels.dtype)
+
+    def _enlarge(self, pixels: Pixels) -> Tensor:
+        """To (3, h * scale, w * scale), 0 to 1."""
+        lq = Arithmetic(self._device).images(torch.from_numpy(pixels)[None])
+        tiles = self._tiles.of(self._model, (lq.shape[2], lq.shape[3]))
+        output = self._averaged(tiles, lq) if self._ensemble else tiles.enhance(self._model, lq)
+        if not bool(torch.isfinite(output).all()):
+            raise FloatingPointError("the output is not finite; compute in float32, or in bfloat16 (--bf16)")
+        return output[0]
+
+    def _averaged(self, tiles: Tiles, lq: Tensor) -> Tensor:
+        total = torch.zeros((), device=lq.device)
+        for turns in range(4):
+            for mirrored in (False, True):
+                turned = torch.rot90(lq.flip(3) if mirrored else lq, turns, (2, 3))
+                back = torch.rot90(tiles.enhance(self._model, turned), -turns, (2, 3))
+                total = total + (back.flip(3) if mirrored else back)
+        return total / 8

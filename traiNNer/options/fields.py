@@ -1,0 +1,332 @@
+"""The typed tree of options: every field says what it does, in which unit, and what its default is.
+
+The JSON schema and `docs/configuration.md` are made from these classes. Parts with a `type` (networks,
+losses, ...) stay open mappings: their parameters are checked by the registries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Required, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
+
+from traiNNer.options.document import DERIVED, Draft, Note
+from traiNNer.options.yaml_source import Mark, Path
+
+# --- kinds of values ---------------------------------------------------------------------------------------
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _or_word(word: str, least: int) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        value = _whole(value)
+        if value == word or (isinstance(value, int) and not isinstance(value, bool) and value >= least):
+            return value
+        text = "should be a whole number of at least {least}, or '{word}'"
+        raise PydanticCustomError("or_word", text, {"least": least, "word": word})
+
+    return BeforeValidator(check)
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
+Count: TypeAlias = Annotated[Whole, Field(ge=1)]
+Size: TypeAlias = Annotated[Whole, Field(ge=0)]
+AutoCount: TypeAlias = Annotated[Count | Literal["auto"], _or_word("auto", 1)]
+AutoSize: TypeAlias = Annotated[Size | Literal["auto"], _or_word("auto", 0)]
+Paths: TypeAlias = Annotated[
+    list[str],
+    BeforeValidator(_listed),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
+]
+
+
+class Spec(TypedDict, total=False):
+    """A part: its `type` and whatever parameters that type takes."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", allow_inf_nan=False)  # type: ignore[reportGeneralTypeIssues] - read by pydantic
+    type: Required[str]
+
+
+class LossSpec(Spec, total=False):
+    """A loss: its type, its weight and its parameters."""
+
+    loss_weight: float
+
+
+class OptimizerSpec(Spec, total=False):
+    """An optimizer: its type, its peak learning rate and its parameters."""
+
+    lr: Annotated[float, Field(gt=0)]
+
+
+OPTIMIZER: OptimizerSpec = {"type": "AdamW", "lr": 2e-4}
+"""The optimizer of a run that names none."""
+
+# --- the tree ----------------------------------------------------------------------------------------------
+
+
+class Section(BaseModel):
+    """One mapping of the configuration with a fixed set of keys."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class DatasetOptions(Section):
+    """A collection of image pairs: `datasets.train`, or any key that begins with `val` or `test`."""
+
+    name: str
+    """What logs call the set; the key by default."""
+    type: str = "PairedImageDataset"
+    """Kind of data set."""
+    dataroot_gt: Paths = []
+    """Folder, or list of folders, of high-resolution images; searched with their subfolders."""
+    dataroot_lq: Paths = []
+    """Folder or list of folders of low-resolution images, in the order of `dataroot_gt`."""
+    filename_tmpl: str = "{}"
+    """Name of a low-resolution image given the stem of its partner, such as `{}x2`."""
+    gt_size: Count | None = None
+    """Side of the square high-resolution patch (pixels): `lq_size` times the scale."""
+    lq_size: Count | None = None
+    """Side of the square low-resolution patch (pixels); from `gt_size` by default, 64 without either."""
+    batch_size_per_gpu: AutoCount = "auto"
+    """Samples per process and forward pass; times `accum_iter` they are the batch. auto: what
+    fits into memory, at most 16 on a CPU and 64 on a GPU."""
+    accum_iter: Count = 1
+    """Forward passes whose gradients are added up before each update."""
+    num_worker_per_gpu: AutoSize = "auto"
+    """Processes that read images; 0: none but this; auto: half of the cores, with a GPU all but one, up to 8."""
+    use_hflip: bool = True
+    """Mirror half of the patches."""
+    use_rot: bool = True
+    """Turn patches by multiples of 90 degrees, together with `use_hflip`."""
+    pin_memory: bool = True
+    """Keep batches in page-locked memory, for faster copies to the GPU."""
+    prefetch_factor: Count = 2
+    """Batches that each reading process keeps ready."""
+    cache: Literal["auto", "ram", "disk", "off"] = "auto"
+    """Keep decoded images: `ram` in memory, `disk` in files of raw pixels; auto: in memory if they take less than
+    half of it, else on the disk if they take less than half of what is free there, else nowhere."""
+    cache_dir: str | None = None
+    """Folder of the files of `cache: disk`; by default beside each folder of images, as `<folder>.pixels`."""
+    skip_bad_images: bool = False
+    """Go on without images that cannot be read or do not fit; otherwise the run refuses to start."""
+
+
+class PathOptions(Section):
+    """Where results go and weights come from; relative to the current directory. Folders may be left out."""
+
+    experiments_root: str = "experiments"
+    """Folder that holds the folder of each run."""
+    models: str | None = None
+    """Folder of weights; in the run's folder by default, like the following ones."""
+    training_states: str | None = None
+    """Folder of training states."""
+    log: str | None = None
+    """Folder of the text log."""
+    visualization: str | None = None
+    """Folder of validation images."""
+    results_root: str = "results"
+    """Folder that holds the results of `test.py`."""
+    pretrain_network_g: str | None = None
+    """Weights to start the generator from (.safetensors or .pth)."""
+    param_key_g: str | None = None
+    """Key that holds the weights inside a .pth file; found by itself by default."""
+    strict_load_g: bool = True
+    """Refuse weights whose names or shapes differ; false: load what fits and list the rest."""
+    pretrain_network_d: str | None = None
+    """Weights to start the discriminator from."""
+    param_key_d: str | None = None
+    """As `param_key_g`."""
+    strict_load_d: bool = True
+    """As `strict_load_g`."""
+    resume_state: str | None = None
+    """Training state to go on from."""
+
+
+class TrainOptions(Section):
+    """How long and by what rules to train."""
+
+    total_iter: Count
+    """Optimizer steps at the configured batch size."""
+    optim_g: OptimizerSpec = OPTIMIZER
+    """Optimizer of the generator: `type`, `lr` (peak learning rate) and the parameters of that type."""
+    optim_d: OptimizerSpec | None = None
+    """Optimizer of the discriminator; by default as `optim_g`. The warm-up is for both."""
+    scheduler_d: Spec | None = None
+    """How its learning rate goes over the run; by default like that of the generator (`scheduler`)."""
+    net_d_start_iter: Size | None = None
+    """First step at which the discriminator trains, and before which no loss asks it; by default it trains while
+    one is on (see `start_iter` of losses)."""
+    net_d_iters: Count = 1
+    """Steps of the discriminator for each update of the generator, which is held still in between."""
+    net_d_init_iters: Size = 0
+    """Steps at the beginning of the run in which only the discriminator moves."""
+    net_d_reg_every: Count = 1
+    """Steps between gradient penalties of the discriminator, which weigh as many times as much."""
+    scheduler: Spec | None = None
+    """How the learning rate goes over the run; constant by default."""
+    warmup_iter: Annotated[Whole, Field(ge=-1)] = -1
+    """Steps over which the learning rate rises from zero; -1: none."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest decay of the running average of the weights (0.999 is common); 0: no average."""
+    ema_update_after_step: Size = 0
+    """Steps before the running average begins."""
+    ema_power: Annotated[float, Field(gt=0)] = 0.75
+    """The decay is 1 - (1 + step) ** -power up to `ema_decay`. traiNNer-redux has 10: constant in effect."""
+    grad_clip: bool = False
+    """Limit the norm of each network's gradient to `grad_clip_max_norm`."""
+    grad_clip_max_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest L2 norm of a network's gradient, 1.0 by default; a ceiling for adaptive clipping where given."""
+    losses: list[LossSpec] = []
+    """Losses: each a `type`, a `loss_weight` (1 by default) and the parameters of that type."""
+    use_moa: bool = False
+    """Mix the samples of each batch by one of `moa_augs`, drawn anew every step."""
+    moa_augs: list[Literal["none", "mixup", "cutmix", "resizemix", "cutblur"]] = [
+        "none", "mixup", "cutmix", "resizemix", "cutblur",
+    ]  # fmt: skip
+    """What a step may do to its batch, with `use_moa`. `mixup` fades samples into each other; `cutmix` and
+    `resizemix` paste a part or the whole of another one; `cutblur` puts the clean image at the size of the LQ
+    into a part of the LQ."""
+    moa_probs: list[Annotated[float, Field(ge=0)]] = [0.4, 0.084, 0.084, 0.084, 0.348]
+    """Probability of each of `moa_augs`; together 1."""
+    training_automations: dict[str, dict[str, Any]] = {}
+    """Automations by class name, each with `enabled` and its options."""
+    dynamic_loss_scheduling: dict[str, Any] | None = None
+    """The automation that holds or sets the share of each loss in the gradient."""
+
+
+class ValOptions(Section):
+    """How to validate."""
+
+    val_enabled: bool = True
+    """Validate during training, where there is a validation set."""
+    val_freq: AutoCount = "auto"
+    """Steps between validations; auto: a twentieth of the run, at least 100 and at most 5000."""
+    save_img: bool = False
+    """Write the validation images as files."""
+    suffix: str | None = None
+    """Added to the names of written images."""
+    tile_size: AutoSize = 0
+    """Side of the tiles (low-resolution pixels) in which images are computed; 0: whole images, in tiles where
+    memory runs out; auto: what fits into memory, found out beforehand."""
+    tile_overlap: Size = 0
+    """Low-resolution pixels of context on each side of a tile; 0: 32."""
+    metrics_enabled: bool = True
+    """Compute metrics; without them validation only writes images, where `save_img` asks for it."""
+    metrics: dict[str, Spec] = {"psnr": {"type": "psnr"}, "ssim": {"type": "ssim"}}
+    """Metrics by label; the `type` is the label where it is not given."""
+
+
+class LogOptions(Section):
+    """What to write, and how often."""
+
+    print_freq: Count = 100
+    """Steps between log lines."""
+    save_checkpoint_freq: AutoCount = "auto"
+    """Steps between checkpoints; auto: a tenth of the run, at least 100 and at most 5000."""
+    use_tb_logger: bool = True
+    """Write TensorBoard records."""
+    save_checkpoint_format: Literal["safetensors", "pth"] = "safetensors"
+    """Format of the weights."""
+    keep_training_states: Count = 3
+    """How many of the newest training states stay."""
+    keep_models: Annotated[Count | Literal["all"], _or_word("all", 1)] = "all"
+    """How many of the newest weights stay, or `all`; the best always stay."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where values come from. Trees of equal values are equal whatever it says."""
+
+    marks: Mapping[Path, Mark] = field(default_factory=dict, compare=False)
+    notes: tuple[Note, ...] = field(default=(), compare=False)
+
+
+class Options(Section):
+    """Everything that a configuration says, checked, with defaults."""
+
+    name: str
+    """Name of the run and of its folder."""
+    scale: Count
+    """How many times the output is larger than the input."""
+    num_gpu: AutoSize = "auto"
+    """GPUs to use; 0: the CPU; auto: what is there. Several are started by torchrun, one process each."""
+    manual_seed: AutoSize = "auto"
+    """Seed of everything random; auto: 0."""
+    deterministic: bool = False
+    """Use only algorithms that give the same bits every time; slower."""
+    use_amp: bool = False
+    """Compute in half precision where that is safe."""
+    amp_bf16: bool = False
+    """bfloat16 instead of float16 with `use_amp`."""
+    use_channels_last: bool = True
+    """Keep images as (n, h, w, c) in memory, the faster order for most networks."""
+    fast_matmul: bool = False
+    """Allow TF32 in float32 products: faster, about three decimal digits."""
+    use_compile: bool = False
+    """Compile the network: faster steps after a slow first one."""
+    compile_mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = (
+        "max-autotune-no-cudagraphs"
+    )
+    """What torch.compile may try; those with `max-autotune` compile longest."""
+    detect_anomaly: bool = False
+    """Find the operation that makes a NaN; very slow."""
+    auto_resume: bool = False
+    """Go on from the newest whole training state of the run."""
+    launcher: Literal["none", "pytorch"] | None = None
+    """`pytorch`: this process was started by torchrun."""
+    dist: bool | None = None
+    """Train in several processes; found out from the launcher by default."""
+    datasets: dict[str, DatasetOptions] = {}
+    """Data sets: `train`, and any number whose keys begin with `val` or `test`."""
+    network_g: Spec | None = None
+    """The generator: `type` and the parameters of that type."""
+    network_d: Spec | None = None
+    """The discriminator: `type` and the parameters of that type. An adversarial loss has to ask it."""
+    path: PathOptions = PathOptions()
+    """Folders and files."""
+    train: TrainOptions | None = None
+    """The training; not needed for testing."""
+    val: ValOptions = ValOptions()
+    """Validation."""
+    logger: LogOptions = LogOptions()
+    """Logs and checkpoints."""
+
+    _provenance: Provenance = PrivateAttr(default_factory=Provenance)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What is worth saying about the configuration, for the log."""
+        return self._provenance.notes
+
+    def origin(self, path: Path) -> str:
+        """Where a value comes from: `default`, `file line 12`, `command line` or `derived`."""
+        mark = self._provenance.marks.get(path)
+        return "default" if mark is None else f"file line {mark.line}" if mark.line else mark.source
+
+    def with_derived(self, values: Mapping[str, Any]) -> Options:
+        """The options with values that the program found, by dotted path such as `datasets.train.lq_size`."""
+        draft = Draft(self.model_dump(), dict(self._provenance.marks))
+        for dotted, value in values.items():
+            path = tuple(dotted.split("."))
+            draft.put(path, value, {(): Mark(DERIVED, path)})
+        return Options.model_validate(draft.tree).with_provenance(Provenance(draft.marks, self.notes))
+
+    def with_provenance(self, provenance: Provenance) -> Options:
+        """The same options, knowing where they come from."""
+        known = self.model_copy()
+        known._provenance = provenance
+        return known

@@ -1,0 +1,219 @@
+"""From trained weights to a folder that can be published.
+
+Weights keep the names of the plain network, which other programs know; folding (`archs.fuse`), after which only
+this program could read them, happens inside the ONNX files alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+
+from traiNNer.data.image_io import Pixels, read_image, write_image
+from traiNNer.data.resize import imresize
+from traiNNer.inference.load import Trained, load_trained
+from traiNNer.inference.upscale import Enlarger
+from traiNNer.registry import ConfigError
+from traiNNer.release.model_card import (
+    About,
+    ReleasedFile,
+    bare_name,
+    check_license,
+    model_card,
+    model_id,
+    open_model_db_entry,
+    still_to_say,
+)
+from traiNNer.release.onnx import compare_onnx, export_onnx, require_onnx
+from traiNNer.release.weights import write_weights
+from traiNNer.runtime.run_dir import written_beside
+
+_SHOWN = 192  # LQ pixels of a comparison, from the middle of each image
+
+
+class Bundle(NamedTuple):
+    """What was made."""
+
+    folder: Path
+    files: list[ReleasedFile]
+    problems: list[str]
+    """Files that could not be published as they are, with the reason; they are not in the folder."""
+    missing: list[str]
+    """What OpenModelDB still wants to know."""
+
+
+def make_bundle(args: argparse.Namespace) -> Bundle:
+    """Write the weights, ONNX files, card and entry into a folder.
+
+    Raises:
+        ConfigError: For what cannot be used of the command line; nothing is written then.
+        ImageError: For an image that cannot be read.
+    """
+    check_license(args.license or "")
+    if args.onnx:
+        require_onnx()
+    trained = load_trained(args.model, args.network_options)
+    about = _about(trained, args)
+    scores = read_scores(args.metrics) if args.metrics else {}
+    images = [read_image(path) for path in args.image]
+    name = model_id(about.name, about.facts.scale)
+    folder = args.output or Path("release") / name
+    made = _Files(folder, trained, _metadata(trained, about))
+    for dtype in (torch.float32, torch.float16) if args.fp16 else (torch.float32,):
+        made.weights(name, dtype)
+        if args.onnx:
+            made.onnx(name, dtype)
+    about = replace(about, files=made.files)
+    if images:
+        write_image(folder / "comparison.png", comparison(trained, images))
+    card = model_card(about, scores, comparison="comparison.png" if images else "")
+    _write(folder / "README.md", card)
+    entry = open_model_db_entry(about)
+    _write(folder / f"{name}.json", json.dumps(entry, indent=4) + "\n")
+    return Bundle(folder, made.files, made.problems, still_to_say(entry))
+
+
+class _Files:
+    """The files of weights as they are made.
+
+    Args:
+        folder: Where.
+        trained: What is published.
+        metadata: What the files say about themselves.
+    """
+
+    def __init__(self, folder: Path, trained: Trained, metadata: Mapping[str, str]) -> None:
+        self._folder, self._trained, self._metadata = folder, trained, metadata
+        self.files: list[ReleasedFile] = []
+        self.problems: list[str] = []
+
+    def weights(self, name: str, dtype: torch.dtype) -> None:
+        """A safetensors file with the names of the plain network."""
+        path = self._folder / f"{name}{_mark(dtype)}.safetensors"
+        tensors = {
+            key: value.to(dtype) if value.is_floating_point() else value
+            for key, value in self._trained.net.state_dict().items()
+        }
+        wrong = [key for key, value in tensors.items() if not bool(torch.isfinite(value).all())]
+        if wrong:
+            self._leave_out(path, [f"{len(wrong)} tensors are not finite, the first: {wrong[0]}"])
+            return
+        write_weights(path, tensors, self._metadata)
+        self.files.append(_described(path, dtype))
+
+    def onnx(self, name: str, dtype: torch.dtype) -> None:
+        """An ONNX file, which is compared with the network."""
+        path = self._folder / f"{name}{_mark(dtype)}.onnx"
+        net, facts = self._trained.net, self._trained.facts
+        export_onnx(net, facts, path, dtype=dtype, metadata=self._metadata)
+        comparisons, problems = compare_onnx(path, net, facts, dtype=dtype)
+        if problems:
+            self._leave_out(path, problems)
+        else:
+            self.files.append(replace(_described(path, dtype), comparisons=comparisons))
+
+    def _leave_out(self, path: Path, problems: Sequence[str]) -> None:
+        path.unlink(missing_ok=True)
+        self.problems += [f"{path}: {problem}; left out" for problem in problems]
+
+
+def read_scores(path: Path) -> dict[str, dict[str, float]]:
+    """The means of each set out of the `metrics.json` of a test.
+
+    Raises:
+        ConfigError: For another file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {name: dict(scores["mean"]) for name, scores in content.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(f"--metrics {path}: should be a metrics.json as test.py writes it") from None
+
+
+def comparison(trained: Trained, images: Sequence[Pixels]) -> Pixels:
+    """The middle of each LQ image, one below the other: bicubic at the left, the network at the right."""
+    enlarger = Enlarger(trained.net, trained.facts, device=torch.device("cpu"))
+    pairs = [
+        np.concatenate(
+            [_eight_bit(enlarge(_middle(image))) for enlarge in (_bicubic(trained), enlarger.pixels)], axis=1
+        )
+        for image in images
+    ]
+    width = max(pair.shape[1] for pair in pairs)
+    padded = [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pairs]
+    return cast("Pixels", np.concatenate(padded))
+
+
+def _bicubic(trained: Trained) -> Callable[[Pixels], Pixels]:
+    return lambda image: imresize(image, trained.facts.scale)
+
+
+def _middle(image: Pixels) -> Pixels:
+    top, left = (max(0, (size - _SHOWN) // 2) for size in image.shape[:2])
+    return cast("Pixels", np.ascontiguousarray(image[top : top + _SHOWN, left : left + _SHOWN]))
+
+
+def _eight_bit(image: Pixels) -> Pixels:
+    return cast("Pixels", (image / 257).round().astype(np.uint8)) if image.dtype == np.uint16 else image
+
+
+def _about(trained: Trained, args: argparse.Namespace) -> About:
+    """What the command line says, else what the file says."""
+    said, scale = trained.metadata, trained.facts.scale
+    iterations = said.get("iteration", "")
+    authors = args.author or ([said["author"]] if said.get("author") else [])
+    return About(
+        name=bare_name(args.name or said.get("name") or args.model.stem, scale),
+        facts=trained.facts,
+        architecture=trained.type,
+        options=trained.options,
+        parameters=sum(p.numel() for p in trained.net.parameters()),
+        authors=authors,
+        license=args.license or said.get("license", ""),
+        dataset=args.dataset or said.get("dataset", ""),
+        description=args.description,
+        tags=[tag for tag in args.tags.split(",") if tag.strip()],
+        pretrained=args.pretrained,
+        iterations=args.iterations or (int(iterations) if iterations.isdecimal() else 0),
+        url=args.url,
+    )
+
+
+def _metadata(trained: Trained, about: About) -> dict[str, str]:
+    """What the files of weights say: enough for `load_network` to build the network, and who made it from what."""
+
+    def known() -> Iterator[tuple[str, str]]:
+        yield "architecture", about.architecture
+        yield "options", json.dumps(about.options)
+        yield "scale", str(about.facts.scale)
+        yield "name", about.name
+        yield "author", ", ".join(about.authors)
+        yield "license", about.license
+        yield "dataset", about.dataset
+        yield "iteration", str(about.iterations or "")
+
+    return {**trained.metadata, **{key: value for key, value in known() if value}}
+
+
+def _mark(dtype: torch.dtype) -> str:
+    return "_fp16" if dtype == torch.float16 else ""
+
+
+def _described(path: Path, dtype: torch.dtype) -> ReleasedFile:
+    data = path.read_bytes()
+    return ReleasedFile(
+        path.name, len(data), hashlib.sha256(data).hexdigest(), str(dtype).removeprefix("torch.")
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    with written_beside(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -1,0 +1,108 @@
+"""A network as one ONNX file for any batch and size, compared with the network itself before it is trusted."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from traiNNer.archs import NetworkFacts
+from traiNNer.archs.fuse import fuse
+from traiNNer.registry import ConfigError
+from traiNNer.runtime.run_dir import written_beside
+
+OPSET = 20
+_SIZES = ((1, 24, 20), (2, 33, 17), (1, 71, 45))
+"""Batch, height and width of the comparison: below, at and above a window of attention, odd and even."""
+_TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.05}
+"""Of values from 0 to 1. A wrong graph is off by far more; float16 has 11 bits for each of many sums."""
+
+
+class Comparison(NamedTuple):
+    """An ONNX file against the network in float32, on noise."""
+
+    shape: tuple[int, ...]
+    """Of the input: (n, 3, h, w)."""
+    difference: float
+    """Largest difference of a value, of 0 to 1."""
+    not_finite: int
+    """Values of the output that are NaN or infinite."""
+
+
+def require_onnx() -> None:
+    """Raise ConfigError if the packages that this takes are not installed."""
+    missing = [
+        name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        raise ConfigError(f'--onnx: needs {", ".join(missing)}: pip install -e ".[onnx]"')
+
+
+def export_onnx(
+    net: nn.Module, facts: NetworkFacts, path: Path, *, dtype: torch.dtype, metadata: Mapping[str, str]
+) -> None:
+    """Write the network, folded to fewer operations, with input `input` and output `output`: RGB, 0 to 1.
+
+    Batch, height and width are free (but for `facts.min_size` and `facts.multiple_of`); the output is not clamped.
+    Input and output have the dtype of the weights.
+    """
+    folded = fuse(net).to(dtype)
+    size = torch.export.Dim.DYNAMIC
+    with torch.no_grad():
+        program = torch.onnx.export(
+            folded,
+            (_noise((2, 3, *_allowed(facts, 36, 40))).to(dtype),),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["input"],
+            output_names=["output"],
+            dynamic_shapes=({0: size, 2: size, 3: size},),
+            verbose=False,
+        )
+    assert program is not None
+    program.model.metadata_props.update(metadata)
+    with written_beside(path) as partial:
+        program.save(partial, external_data=False)
+
+
+def compare_onnx(
+    path: Path, net: nn.Module, facts: NetworkFacts, *, dtype: torch.dtype
+) -> tuple[list[Comparison], list[str]]:
+    """Run the file in onnxruntime at three sizes: what was seen, and what is wrong with it."""
+    import onnxruntime  # takes a second, and may be missing
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    comparisons: list[Comparison] = []
+    for batch, height, width in _SIZES:
+        lq = _noise((batch, 3, *_allowed(facts, height, width)))
+        with torch.inference_mode():
+            expected = net(lq)
+        (made,) = session.run(None, {"input": lq.to(dtype).numpy()})
+        output = torch.from_numpy(made).float()
+        not_finite = int((~torch.isfinite(output)).sum())
+        difference = (output - expected).abs().nan_to_num(torch.inf).max().item()
+        comparisons.append(Comparison(tuple(lq.shape), difference, not_finite))
+    return comparisons, [text for comparison in comparisons if (text := _problem(comparison, dtype))]
+
+
+def _problem(comparison: Comparison, dtype: torch.dtype) -> str | None:
+    if comparison.not_finite:
+        return f"{comparison.not_finite} values are not finite for an input of {comparison.shape}"
+    if comparison.difference > _TOLERANCE[dtype]:
+        return f"differs from the network by {comparison.difference:.2g} for an input of {comparison.shape}"
+    return None
+
+
+def _allowed(facts: NetworkFacts, height: int, width: int) -> tuple[int, int]:
+    """The next larger size that the network takes."""
+    unit = facts.multiple_of
+    rows, columns = (-(-max(size, facts.min_size) // unit) * unit for size in (height, width))
+    return rows, columns
+
+
+def _noise(shape: tuple[int, ...]) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,1 @@
+"""The machine under a run: devices, memory, processes, signals, console, folders and files."""

@@ -1,0 +1,1 @@
+"""What a run tells: log lines, JSON records, TensorBoard, tables and the report."""

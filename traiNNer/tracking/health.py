@@ -1,0 +1,305 @@
+"""What a run says about its health: a JSON object every logging interval and validation, a diagnosis at its end.
+
+All of it is made from the events that the automations see, so it costs the device nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median
+from typing import Any
+
+from traiNNer.automations import Supervisor
+from traiNNer.automations.diagnosis import RunNumbers
+from traiNNer.automations.flow_report import FlowReport
+from traiNNer.automations.loss_scheduling import gradient_shares
+from traiNNer.automations.stabilizer import flow_reports
+from traiNNer.automations.statistics import fit_line
+from traiNNer.control import (
+    Controls,
+    Event,
+    Plain,
+    RunFacts,
+    ValidationEvent,
+    WindowEvent,
+    from_plain,
+    to_plain,
+)
+from traiNNer.models.sr_model import WeightedLoss
+from traiNNer.tracking.tables import first_step_table
+
+_log = logging.getLogger(__name__)
+
+_LATELY = 1000  # steps whose clipping the diagnosis counts
+_TREND_STEPS = 500
+_MOST_RATIOS = 1000
+_EARLY = 1000  # steps in which a network need not be better than bicubic enlargement
+
+
+@dataclass
+class _Interval(Plain):
+    """Steps since the last line."""
+
+    steps: int = 0
+    samples: int = 0
+    """Of one process."""
+    totals: list[float] = field(default_factory=list)
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    norms: dict[str, list[float]] = field(default_factory=dict)
+    clipped: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+    update_ratio: float | None = None
+    seconds: float = 0.0
+    data_wait: float = 0.0
+    """Seconds spent waiting for data."""
+
+
+@dataclass
+class _State(Plain):
+    interval: _Interval = field(default_factory=_Interval)
+    step: int = 0
+    progress: float = 0.0
+    clipped: list[bool] = field(default_factory=list)
+    """Whether the gradient of the generator was clipped or skipped, for the latest steps."""
+    levels: list[float] = field(default_factory=list)
+    """Mean log-norm of each window since the last look at the trend."""
+    level_steps: int = 0
+    steps: int = 0
+    skipped: int = 0
+    """Of these steps of the generator."""
+    doubling: float | None = None
+    """Largest growth of the norm over 500 steps."""
+    shares: dict[str, float] = field(default_factory=dict)
+    update_ratios: list[float] = field(default_factory=list)
+    """Of the whole run so far; earlier ones are thinned where there are many."""
+    seconds: float = 0.0
+    data_wait: float = 0.0
+    best: dict[str, float] = field(default_factory=dict)
+    """Per `set/metric`."""
+    metric: str = ""
+    score: float | None = None
+    bicubic: float | None = None
+    ratios: dict[str, float] = field(default_factory=dict)
+    """Of the first set at the last validation."""
+
+
+class Health:
+    """Follows the events of a run.
+
+    Args:
+        facts: Of the run.
+        losses: By label, for their weights.
+        supervisor: The automations, for the report of the stabilizer.
+        print_freq: Steps between lines.
+    """
+
+    def __init__(
+        self, facts: RunFacts, losses: Mapping[str, WeightedLoss], supervisor: Supervisor, *, print_freq: int
+    ) -> None:
+        self.facts, self._losses = facts, losses
+        self._supervisor, self._print_freq = supervisor, print_freq
+        self.state = _State()
+
+    def records(self, event: Event, controls: Controls) -> list[dict[str, Any]]:
+        """The lines that an event completes; `controls` as they were when it happened."""
+        match event:
+            case WindowEvent():
+                return self._window(event, controls)
+            case ValidationEvent():
+                return [self._validation(event)]
+            case _:
+                return []
+
+    def numbers(self) -> RunNumbers:
+        """What the diagnosis at the end is made of."""
+        s = self.state
+        return RunNumbers(
+            progress=s.progress,
+            grad_clip_ratio=fmean(s.clipped) if s.clipped else None,
+            skipped_share=s.skipped / s.steps if s.steps else None,
+            norm_doubling=s.doubling,
+            update_ratio=median(s.update_ratios) if s.update_ratios else None,
+            main_loss=self.facts.anchor_loss,
+            loss_shares=dict(s.shares),
+            residual_ratio=s.ratios.get("residual_ratio"),
+            edge_ratio=s.ratios.get("edge_ratio"),
+            metric=s.metric,
+            score=s.score,
+            bicubic=s.bicubic,
+            higher_is_better=self.facts.higher_is_better.get(s.metric.rpartition("/")[2], True),
+            data_wait_share=s.data_wait / s.seconds if s.seconds else None,
+            warm=s.step > max(_EARLY, self.facts.warmup_iter),
+        )
+
+    def flow(self) -> dict[str, FlowReport]:
+        """What the stabilizer has to say of each network."""
+        return flow_reports(self._supervisor)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was gathered since the last line, and for the diagnosis."""
+        return to_plain(self.state)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        self.state = from_plain(_State, state)
+
+    # --- windows -------------------------------------------------------------------------------------------
+
+    def _window(self, event: WindowEvent, controls: Controls) -> list[dict[str, Any]]:
+        s, count = self.state, len(event.total)
+        s.step, s.progress = event.step, event.progress
+        s.steps += count
+        s.skipped += count - sum(event.applied["g"])
+        s.seconds += event.seconds
+        s.data_wait += event.seconds * event.data_wait
+        if event.update_ratio is not None:
+            s.interval.update_ratio = event.update_ratio
+            s.update_ratios.append(event.update_ratio)
+            if len(s.update_ratios) > _MOST_RATIOS:
+                del s.update_ratios[::2]
+        self._take_shares(event, controls)
+        self._follow_trend(event)
+        lines: list[dict[str, Any]] = []
+        for row in range(count):
+            self._add(event, row, controls)
+            if (event.step - count + row + 1) % self._print_freq == 0:
+                lines.append(self._line(event, count - row - 1, controls))
+                s.interval = _Interval()
+        return lines
+
+    def _take_shares(self, event: WindowEvent, controls: Controls) -> None:
+        """Shares of the losses in the gradient at the output, where the window measured them."""
+        if not event.gradient_at_output:
+            return
+        first = event.step == len(event.total)
+        at = 0 if first else event.step - 1
+        weights = {label: self._losses[label].weight_at(at) for label in event.gradient_at_output}
+        norms = {label: norm for label, norm in event.gradient_at_output.items() if weights[label]}
+        shares = gradient_shares(norms, weights, controls.loss_factor)
+        self.state.shares = self.state.interval.shares = shares
+        if first:
+            for line in first_step_table(event, weights, controls.loss_factor, shares):
+                _log.info("%s", line)
+
+    def _follow_trend(self, event: WindowEvent) -> None:
+        s = self.state
+        logs = [math.log(norm) for norm in event.grad_norm["g"] if math.isfinite(norm) and norm > 0]
+        if logs:
+            s.levels.append(fmean(logs))
+        s.level_steps += len(event.total)
+        if s.level_steps < _TREND_STEPS or len(s.levels) < 3:
+            return
+        line = fit_line(s.levels)
+        growth = math.exp(line.slope * len(s.levels) * _TREND_STEPS / s.level_steps)
+        growth = growth if line.slope > 3 * line.se else 1.0  # otherwise noise
+        s.doubling = max(growth, s.doubling or 1.0)
+        s.levels, s.level_steps = [], 0
+
+    def _add(self, event: WindowEvent, row: int, controls: Controls) -> None:
+        interval, share = self.state.interval, 1 / len(event.total)
+        interval.steps += 1
+        interval.samples += event.batch
+        interval.seconds += event.seconds * share
+        interval.data_wait += event.seconds * event.data_wait * share
+        interval.totals.append(event.total[row])
+        for label, values in event.losses.items():
+            interval.losses.setdefault(label, []).append(values[row])
+        for net, norms in event.grad_norm.items():
+            interval.norms.setdefault(net, []).append(norms[row])
+            interval.skipped[net] = interval.skipped.get(net, 0) + (not event.applied[net][row])
+        for net, clip in controls.clip.items():
+            if net not in event.grad_norm:  # the discriminator does not train yet
+                continue
+            clipped = not event.grad_norm[net][row] <= clip.threshold
+            interval.clipped[net] = interval.clipped.get(net, 0) + clipped
+            if net == "g":
+                self.state.clipped = [*self.state.clipped, clipped][-_LATELY:]
+
+    def _line(self, event: WindowEvent, behind: int, controls: Controls) -> dict[str, Any]:
+        """One logging interval that ended `behind` steps before the end of the window."""
+        interval = self.state.interval
+        samples = event.position - behind * event.batch * self.facts.world_size
+        rate = interval.steps / interval.seconds if interval.seconds else 0.0
+        line: dict[str, Any] = {
+            "iter": event.step - behind,
+            "kind": "train",
+            "epoch": samples // self.facts.images,
+            "samples": samples,
+            "loss": _mean(interval.totals),
+            "loss_components": {label: _mean(values) for label, values in interval.losses.items()},
+            "loss_factor": {label: controls.loss_factor.get(label, 1.0) for label in interval.losses},
+            "lr": event.lr,
+            "lr_factor": controls.lr_factor,
+            "grad_norm": {net: _spread(norms) for net, norms in interval.norms.items()},
+            "grad_clip_ratio": {net: count / interval.steps for net, count in interval.clipped.items()},
+            "clip_threshold": {net: clip.threshold for net, clip in controls.clip.items()},
+            "skipped_steps": interval.skipped,
+            "amp_scale": event.amp_scale,
+            "batch": event.batch,
+            "micro_batch": event.micro_batch,
+            "lq_size": event.lq_size,
+            "memory_peak": event.memory_peak,
+            "memory_free": max(0.0, 1.0 - event.memory_peak),
+            "it_per_s": rate,
+            "samples_per_s": interval.samples / interval.seconds if interval.seconds else 0.0,
+            "data_wait_share": interval.data_wait / interval.seconds if interval.seconds else 0.0,
+        }
+        if interval.shares:
+            line["loss_gradient_share"] = interval.shares
+        if interval.update_ratio is not None:
+            line["update_ratio"] = interval.update_ratio
+        report = self.flow().get("g")
+        if report:
+            line |= {
+                "explosions": report.explosions,
+                "stability_score": report.stability_score,
+                "status": report.status,
+            }
+        return line
+
+    # --- validations ---------------------------------------------------------------------------------------
+
+    def _validation(self, event: ValidationEvent) -> dict[str, Any]:
+        s = self.state
+        sets: dict[str, Any] = {}
+        for name, scores in event.sets.items():
+            rows: dict[str, Any] = {}
+            for metric, values in scores.metrics.items():
+                value, bicubic = fmean(values), fmean(scores.baseline[metric])
+                best = self._best(name, metric, value)
+                rows[metric] = {"value": value, "best": best, "bicubic": bicubic}
+            sets[name] = rows | {ratio: _mean(values) for ratio, values in scores.ratios.items()}
+        first = next(iter(event.sets))
+        metric = next(iter(event.sets[first].metrics))
+        row = sets[first][metric]
+        s.metric, s.score, s.bicubic = f"{first}/{metric}", row["value"], row["bicubic"]
+        s.ratios = {ratio: sets[first][ratio] for ratio in event.sets[first].ratios}
+        epoch = event.position // self.facts.images
+        return {"iter": event.step, "kind": "val", "epoch": epoch, "samples": event.position, "sets": sets}
+
+    def _best(self, name: str, metric: str, value: float) -> float:
+        best, key = self.state.best, f"{name}/{metric}"
+        better = max if self.facts.higher_is_better.get(metric, True) else min
+        if not math.isnan(value):
+            best[key] = better(best.get(key, value), value)
+        return best.get(key, value)
+
+
+def _finite(values: Sequence[float]) -> list[float]:
+    return [value for value in values if math.isfinite(value)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Of the finite ones; NaN where there is none."""
+    return fmean(_finite(values) or [math.nan])
+
+
+def _spread(norms: Sequence[float]) -> dict[str, float]:
+    """Of the finite ones."""
+    ordered = sorted(_finite(norms)) or [math.nan]
+    at = min(len(ordered) - 1, int(0.95 * len(ordered)))
+    return {"median": median(ordered), "p95": ordered[at], "max": ordered[-1]}

@@ -1,0 +1,270 @@
+"""`report.html`: what a run did and what came out, on one page that needs nothing else.
+
+Made from the records in the run's folder alone, so it can be written at the end of a run or any time later.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from traiNNer.runtime.run_dir import written_beside
+from traiNNer.tracking.report.charts import Mark, Points, line_chart
+from traiNNer.tracking.report.pictures import Picture
+
+_log = logging.getLogger(__name__)
+_SHOWN_DECISIONS = 200
+
+Record = Mapping[str, Any]
+
+
+class Records(NamedTuple):
+    """What a run has written down."""
+
+    name: str
+    metrics: list[Record]
+    health: list[Record]
+    decisions: list[Record]
+    summary: Record
+    """Empty while the run goes on."""
+    options: str
+    """The resolved configuration, as YAML."""
+
+
+def read_records(folder: Path) -> Records:
+    """The records of a run's folder; what is missing is empty, and half a last line is left out."""
+    summary, options = folder / "summary.json", folder / "resolved.yml"
+    return Records(
+        folder.resolve().name,
+        _lines(folder / "metrics.jsonl"),
+        _lines(folder / "health.jsonl"),
+        _lines(folder / "decisions.jsonl"),
+        json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {},
+        options.read_text(encoding="utf-8") if options.is_file() else "",
+    )
+
+
+def write_report(folder: Path, pictures: Sequence[Picture]) -> Path:
+    """Write `report.html` into a run's folder; returns its path."""
+    target = folder / "report.html"
+    with written_beside(target) as partial:
+        partial.write_text(page(read_records(folder), pictures), encoding="utf-8")
+    return target
+
+
+def page(records: Records, pictures: Sequence[Picture]) -> str:
+    """The page as HTML."""
+    parts = [
+        f"<h1>{escape(records.name)}</h1>",
+        _headline(records),
+        "<h2>Curves</h2>",
+        "<p>Vertical lines are decisions of the automations; the pointer shows which.</p>",
+        f'<div class="charts">{"".join(_charts(records))}</div>',
+        _pictures(pictures),
+        _diagnosis(records.summary.get("diagnosis", [])),
+        _decisions(records.decisions),
+        _details("Configuration", records.options),
+        _details(
+            "Environment", "\n".join(f"{k}: {v}" for k, v in records.summary.get("environment", {}).items())
+        ),
+    ]
+    body = "\n".join(part for part in parts if part)
+    head = f'<meta charset="utf-8"><title>{escape(records.name)}</title><style>{_STYLE}</style>'
+    end = f"<script>{_SCRIPT}</script>"
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{body}\n{end}</body></html>\n'
+
+
+def _lines(path: Path) -> list[Record]:
+    if not path.is_file():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            break  # the last line of a run that was killed, or is being written
+    return found
+
+
+# --- the parts ---------------------------------------------------------------------------------------------
+
+
+def _headline(records: Records) -> str:
+    summary = records.summary
+    if not summary:
+        return "<p>The run has not ended yet.</p>"
+    best = summary["best"]
+    value = _number(best.get("value"))
+    score = (
+        f"best {escape(str(best['metric']))} {value:.4f} at {best['iteration']:,}"
+        if value is not None
+        else ""
+    )
+    hours = summary["seconds"] / 3600
+    facts = (
+        f"{summary['status']}: {escape(str(summary['reason']))}",
+        f"{summary['iterations']:,} iterations, {summary['samples']:,} samples, {hours:.2f} hours",
+        score,
+    )
+    return "<p>" + "<br>".join(fact for fact in facts if fact) + "</p>"
+
+
+def _charts(records: Records) -> Iterable[str]:
+    train = [record for record in records.metrics if record.get("kind") == "train"]
+    marks = [
+        Mark(
+            d["iter"],
+            f"{d['iter']:,} {d['automation']}: {d['parameter']} {d['old']} -> {d['new']}, {d['reason']}",
+        )
+        for d in records.decisions
+    ]
+    yield line_chart("loss", _by_key(train, "loss"), marks=marks, log=True)
+    yield from _metric_charts(records.metrics, marks)
+    yield line_chart("learning rate", _by_key(train, "lr"), marks=marks)
+    norms: dict[str, Points] = {}
+    for network in _networks(records.health):
+        of = f" {network}" if network != "g" else ""
+        for key in ("median", "p95"):
+            norms[f"gradient norm{of}, {key}"] = _series(records.health, "grad_norm", network, key)
+        norms[f"clip threshold{of}"] = _series(records.health, "clip_threshold", network)
+    yield line_chart("gradient norm", norms, marks=marks, log=True)
+    sizes = {key: _series(records.health, key) for key in ("batch", "micro_batch", "lq_size")}
+    yield line_chart("samples in a step, pixels of a patch", sizes, marks=marks)
+    yield line_chart("iterations per second", {"it/s": _series(train, "speed", "it_per_s")}, marks=marks)
+    yield line_chart("factors of the losses", _by_key(records.health, "loss_factor"), marks=marks, log=True)
+
+
+def _metric_charts(metrics: Sequence[Record], marks: Sequence[Mark]) -> Iterable[str]:
+    found: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for record in metrics:
+        if record.get("kind") != "val":
+            continue
+        for label, value in record["metrics"].items():
+            chart = found[record["set"], label]
+            chart["trained"].append((record["iter"], _or_nan(value)))
+            chart["bicubic"].append((record["iter"], _or_nan(record["bicubic"].get(label))))
+    for (name, label), series in found.items():
+        yield line_chart(f"{name}: {label}", series, marks=marks)
+
+
+def _pictures(pictures: Sequence[Picture]) -> str:
+    if not pictures:
+        return ""
+    figures = [
+        f'<figure class="pair"><figcaption>{escape(p.title)}</figcaption>'
+        f'<div class="slider"><img src="{p.after}" alt="trained">'
+        f'<img src="{p.before}" alt="bicubic" class="before">'
+        '<input type="range" min="0" max="100" value="50" aria-label="bicubic left, trained right">'
+        "</div></figure>"
+        for p in pictures
+    ]
+    text = "Left of the line bicubic enlargement, right of it the trained network."
+    return f'<h2>Pictures</h2><p>{text}</p><div class="charts">{"".join(figures)}</div>'
+
+
+def _diagnosis(found: Sequence[Record]) -> str:
+    if not found:
+        return ""
+    rows = [
+        f'<tr class="{escape(str(d["verdict"]))}"><td>{escape(str(d["quantity"]))}<td>{_shown(d["value"])}'
+        f"<td>{escape(str(d['healthy']))}<td>{escape(str(d['verdict']))}<td>{escape(str(d['advice']))}"
+        for d in found
+    ]
+    return "<h2>Diagnosis</h2>" + _table(("quantity", "value", "healthy", "verdict", "advice"), rows)
+
+
+def _decisions(decisions: Sequence[Record]) -> str:
+    if not decisions:
+        return ""
+    rows = [
+        f"<tr><td>{d['iter']:,}<td>{escape(d['automation'])}<td>{escape(d['parameter'])}"
+        f"<td>{_shown(d['old'])}<td>{_shown(d['new'])}<td>{escape(d['reason'])}"
+        f"{'' if d.get('applied', True) else ' (only monitoring)'}"
+        for d in decisions[-_SHOWN_DECISIONS:]
+    ]
+    more = len(decisions) - len(rows)
+    left = f"<p>{more:,} earlier ones are in decisions.jsonl.</p>" if more else ""
+    titles = ("iteration", "automation", "parameter", "old", "new", "reason")
+    return f"<h2>Decisions</h2>{left}" + _table(titles, rows)
+
+
+def _table(titles: Iterable[str], rows: Iterable[str]) -> str:
+    head = "<tr>" + "".join(f"<th>{title}" for title in titles)
+    return f"<table>{head}{''.join(rows)}</table>"
+
+
+def _details(title: str, text: str) -> str:
+    return f"<details><summary>{title}</summary><pre>{escape(text)}</pre></details>" if text.strip() else ""
+
+
+# --- values out of records ---------------------------------------------------------------------------------
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, str) and value in ("nan", "inf", "-inf"):
+        return float(value)
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _or_nan(value: Any) -> float:
+    number = _number(value)
+    return float("nan") if number is None else number
+
+
+def _series(records: Iterable[Record], *keys: str) -> list[tuple[float, float]]:
+    points = []
+    for record in records:
+        value: Any = record
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if (number := _number(value)) is not None:
+            points.append((record["iter"], number))
+    return points
+
+
+def _by_key(records: Sequence[Record], key: str) -> dict[str, list[tuple[float, float]]]:
+    names = dict.fromkeys(name for record in records for name in record.get(key) or {})
+    return {name: _series(records, key, name) for name in names}
+
+
+def _networks(health: Iterable[Record]) -> list[str]:
+    return list(dict.fromkeys(name for record in health for name in record.get("grad_norm") or {}))
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8886; --soft: #8882; }
+body { font: 15px/1.45 system-ui, "DejaVu Sans", sans-serif; max-width: 1340px; margin: 2em auto; padding: 0 1em; }
+.charts { display: flex; flex-wrap: wrap; gap: 1em; }
+figure { margin: 0; flex: 1 1 560px; max-width: 660px; }
+figcaption { font-weight: 600; } .key { font-weight: 400; font-size: 13px; margin-left: 1em; white-space: nowrap; }
+.key i { display: inline-block; width: 12px; height: 3px; margin-right: 5px; vertical-align: middle; }
+svg { width: 100%; } svg text { font-size: 12px; fill: currentColor; }
+.grid { stroke: var(--line); stroke-width: .5; }
+.mark { stroke: #c23b3b; stroke-width: 1.5; stroke-dasharray: 4 3; }
+table { border-collapse: collapse; }
+td, th { text-align: left; padding: .25em .7em; border-bottom: 1px solid var(--line); }
+tr.warning, tr.bad { background: #d9822b33; } pre { background: var(--soft); padding: 1em; overflow: auto; }
+.slider { position: relative; display: inline-block; --at: 50%; }
+.slider img { display: block; max-width: 100%; }
+.slider .before { position: absolute; inset: 0; clip-path: inset(0 calc(100% - var(--at)) 0 0); }
+.slider::after { content: ""; position: absolute; top: 0; bottom: 0; left: var(--at); width: 2px; }
+.slider::after { background: #fffc; pointer-events: none; }
+.slider input { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; }
+.slider input { opacity: 0; cursor: ew-resize; }
+"""
+
+_SCRIPT = """
+for (const input of document.querySelectorAll(".slider input"))
+  input.addEventListener("input", () => input.parentElement.style.setProperty("--at", input.value + "%"));
+"""

@@ -1,0 +1,88 @@
+"""The best and the worst validation image of a run, before and after, for its report."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from traiNNer.control import SetScores, ValidationEvent, from_plain
+from traiNNer.data.image_io import Pixels
+from traiNNer.data.paired_dataset import PairedImageDataset
+from traiNNer.data.resize import imresize
+from traiNNer.models.inference import enhance
+
+_SIDE = 192
+"""Of the central part that is shown, in LQ pixels at most."""
+
+
+class Picture(NamedTuple):
+    """One image enlarged in two ways, as data addresses for a page."""
+
+    title: str
+    before: str
+    """By bicubic enlargement."""
+    after: str
+    """By the trained network."""
+
+
+def pictures_of(
+    images: PairedImageDataset, net: nn.Module, *, set_name: str, scores: SetScores, scale: int
+) -> list[Picture]:
+    """The images of a validation set where a network gains most and least over bicubic."""
+    metric, gains = _gains(scores)
+    index = {image: k for k, image in enumerate(images.names)}
+    chosen = sorted((image for image in gains if image in index), key=lambda image: gains[image])
+    pictures = []
+    for word, image in (("largest", chosen[-1:]), ("smallest", chosen[:-1][:1])):
+        for one in image:
+            title = f"{set_name}/{one}: {word} gain over bicubic, {gains[one]:+.2f} {metric}"
+            pictures.append(_picture(title, images.pair(index[one]).lq, net, scale))
+    return pictures
+
+
+def last_scores(path: Path) -> tuple[str, SetScores] | None:
+    """Name and scores of the first set at the last validation."""
+    if not path.is_file():
+        return None
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if '"ValidationEvent"' in line]
+    if not lines:
+        return None
+    fields = {key: value for key, value in json.loads(lines[-1]).items() if key not in ("iter", "kind")}
+    event = from_plain(ValidationEvent, fields)
+    return next(iter(event.sets.items()), None)
+
+
+def _gains(scores: SetScores) -> tuple[str, dict[str, float]]:
+    """What each image gains over bicubic by the first metric."""
+    metric = next(iter(scores.metrics))
+    pairs = zip(scores.metrics[metric], scores.baseline[metric], strict=True)
+    return metric, dict(zip(scores.images, (value - base for value, base in pairs), strict=True))
+
+
+@torch.no_grad()
+def _picture(title: str, lq: Pixels, net: nn.Module, scale: int) -> Picture:
+    height, width = lq.shape[:2]
+    side = min(_SIDE, height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    part = _bytes(lq[top : top + side, left : left + side])
+    image = torch.from_numpy(part.copy()).permute(2, 0, 1)[None].float() / 255
+    out = enhance(net, net.facts, image)[0].permute(1, 2, 0)  # type: ignore[arg-type] - every network has facts
+    trained = (out * 255).round().to(torch.uint8).numpy()
+    return Picture(title, _address(imresize(part, scale)), _address(trained))
+
+
+def _bytes(image: Pixels) -> NDArray[np.uint8]:
+    return (image if image.dtype == np.uint8 else image // 257).astype(np.uint8)
+
+
+def _address(image: NDArray[np.uint8]) -> str:
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode()

@@ -1,0 +1,1 @@
+"""The training loop: steps, windows, decisions that become effects, validation, checkpoints."""

@@ -1,0 +1,179 @@
+"""Saving everything a run needs to go on, and the weights that others load.
+
+A training state is torch's zip format holding tensors and plain values only; reading it executes nothing. The
+CRC of every record is checked before anything is restored.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import time
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from traiNNer.registry import ConfigError
+from traiNNer.release.weights import write_weights
+from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.run_dir import RunFolder, written_beside
+
+FORMAT = 1
+_log = logging.getLogger(__name__)
+
+
+class DamagedState(ValueError):
+    """A training state is not whole, or not one of ours."""
+
+
+class Checkpointer:
+    """Writes training states and weights of one run, and removes the oldest.
+
+    Args:
+        folder: Of the run.
+        keep_states: Newest training states that stay.
+        keep_models: Newest weights that stay, or "all"; the best and the last always do.
+        suffix: `safetensors` or `pth`, for weights.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        keep_states: int = 3,
+        keep_models: int | Literal["all"] = "all",
+        suffix: Literal["safetensors", "pth"] = "safetensors",
+    ) -> None:
+        self._folder = folder
+        self._keep_states, self._keep_models, self._suffix = keep_states, keep_models, suffix
+
+    def save_state(self, step: int, parts: Mapping[str, Any]) -> Path:
+        """Write `training_states/<step>.state`; older ones beyond the number to keep go afterwards."""
+        path = self._folder.training_states / f"{step}.state"
+        write_state(path, parts)
+        for old in self.states()[self._keep_states :]:
+            old.unlink()
+        return path
+
+    def save_weights(self, name: str, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Path:
+        """Write `models/<name>.safetensors` (or `.pth`)."""
+        path = self._folder.models / f"{name}.{self._suffix}"
+        write_weights(path, weights, metadata)
+        return path
+
+    def drop_old_weights(self, prefixes: tuple[str, ...]) -> None:
+        """Remove numbered weights of each prefix beyond the number to keep."""
+        keep = self._keep_models
+        if not isinstance(keep, int):
+            return
+        for prefix in prefixes:
+            numbered = [
+                (int(number), path)
+                for path in self._folder.models.glob(f"{prefix}_*.{self._suffix}")
+                if (number := path.stem.removeprefix(f"{prefix}_")).isdigit()
+            ]
+            for _, path in sorted(numbered, reverse=True)[keep:]:
+                path.unlink()
+
+    def set_aside_after(self, step: int) -> None:
+        """Move numbered states and weights of later steps to a folder of their own.
+
+        They belong to a course of the run that is given up; left in place they would pass for its newest.
+        """
+        later = [path for path in self.states() if int(path.stem) > step]
+        for path in self._folder.models.glob("net_*_*.*"):
+            number = path.stem.rpartition("_")[2]
+            if number.isdigit() and int(number) > step:
+                later.append(path)
+        stamp = time.strftime("abandoned_%Y%m%d_%H%M%S")
+        for path in later:
+            (path.parent / stamp).mkdir(exist_ok=True)
+            path.rename(path.parent / stamp / path.name)
+        if later:
+            _log.warning("%d files of steps after %d were moved to folders named %s", len(later), step, stamp)
+
+    def states(self) -> list[Path]:
+        """The training states of the run, newest first."""
+        found = (p for p in self._folder.training_states.glob("*.state") if p.stem.isdigit())
+        return sorted(found, key=lambda path: int(path.stem), reverse=True)
+
+    def newest_whole_state(self) -> tuple[Path, dict[str, Any]] | None:
+        """The newest state that passes its checks; those passed over are named in the log."""
+        for path in self.states():
+            try:
+                return path, read_state(path)
+            except DamagedState as error:
+                _log.warning("passing over a damaged training state: %s", error)
+        return None
+
+
+class Start(NamedTuple):
+    """A training state to go on from."""
+
+    path: Path
+    parts: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Updates done in it."""
+        return int(self.parts["progress"]["step"])
+
+
+def starting_state(
+    folder: RunFolder, processes: Processes, *, auto_resume: bool, resume_state: str | None
+) -> Start | None:
+    """The state to go on from: the run's newest whole one with `auto_resume`, else `path.resume_state`, else None.
+
+    Raises:
+        ConfigError: If the named state is missing or damaged, or the processes would start at different steps.
+    """
+    start: Start | None = None
+    if auto_resume and (found := Checkpointer(folder).newest_whole_state()):
+        start = Start(*found)
+    elif resume_state:
+        path = Path(resume_state)
+        try:
+            start = Start(path, read_state(path))
+        except DamagedState as error:
+            raise ConfigError(f"path.resume_state: {error}") from error
+    elif auto_resume:
+        _log.info("No training state in %s yet; starting at the beginning", folder.training_states)
+    step = start.step if start else -1
+    if processes.maximum([step]) != [-value for value in processes.maximum([-step])]:
+        raise ConfigError("the processes see different training states; they need one experiments folder")
+    return start
+
+
+def write_state(path: Path, parts: Mapping[str, Any]) -> None:
+    """Write named parts (tensors and plain values) to one file, all or nothing."""
+    buffer = io.BytesIO()  # torch's own writer says nothing useful of a full disk
+    torch.save({"format": FORMAT, "parts": dict(parts)}, buffer)
+    with written_beside(path) as partial:
+        partial.write_bytes(buffer.getbuffer())
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The named parts of a training state, tensors on the CPU.
+
+    Raises:
+        DamagedState: If the file is cut short, altered, of another kind, or holds more than plain values.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise DamagedState(f"{path}: checksum of {damaged!r} is wrong")
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except DamagedState:
+        raise
+    except Exception as error:
+        raise DamagedState(f"{path}: {type(error).__name__}: {error}".split("\n")[0]) from error
+    if not isinstance(saved, dict) or "parts" not in saved:
+        raise DamagedState(f"{path}: not a training state of this program")
+    if saved["format"] != FORMAT:
+        raise ConfigError(f"{path}: training state of format {saved['format']}, this program reads {FORMAT}")
+    return saved["parts"]

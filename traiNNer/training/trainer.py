@@ -1,0 +1,448 @@
+"""The training loop.
+
+Two clocks run: `step` counts optimizer updates (validation, saving, logging), `position` counts samples of the
+stream (data). `time` is the position in steps of the configured batch; learning rates and the end of the run
+follow it, so a larger batch finishes the same samples in fewer steps.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from traiNNer.archs.loading import read_weights
+from traiNNer.automations import Proposal, Supervisor
+from traiNNer.automations.learning_rate import wants_snapshot
+from traiNNer.control import (
+    ChangeEvent,
+    Controls,
+    Event,
+    OutOfMemoryEvent,
+    Request,
+    RequestEvent,
+    RollBack,
+    RunFacts,
+    SetBatch,
+    SetClip,
+    SetLearningRateFactor,
+    SetLossFactors,
+    SetLossScale,
+    Stop,
+    ValidationEvent,
+    WindowEvent,
+    from_plain,
+    to_plain,
+)
+from traiNNer.data.loader import Batch, TrainLoader
+from traiNNer.models.sr_model import BatchTooLarge, SRModel
+from traiNNer.optim.schedules import ReduceLROnPlateau, Schedule
+from traiNNer.registry import ConfigError
+from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.memory import MemorySource, OutOfMemoryError
+from traiNNer.runtime.signals import StopSignal
+from traiNNer.tracking.recorder import Recorder
+from traiNNer.training.apply import turn
+from traiNNer.training.checkpoint import Checkpointer
+from traiNNer.training.learned_patterns import store_pattern
+from traiNNer.training.state import Outcome, Plan, Progress, StepClock
+from traiNNer.training.validation import Validator
+
+_log = logging.getLogger(__name__)
+
+_PATTERN_EVERY = 1000  # steps between writings of what was learned of the gradients
+_LOSS_JUMP = math.log(
+    4
+)  # of a loss factor, after which the moments of the optimizer belong to other gradients
+_REPLACED_LIMIT = 0.01  # share of unreadable samples that ends a run
+_REPLACED_AFTER = 1000  # samples before which that share says nothing
+
+
+class Trainer:
+    """Runs the steps and everything that happens between them.
+
+    Args:
+        model: Networks, losses and the step.
+        loader: Batches by position.
+        controls: As configured; the only place where anything changes them is `_apply`.
+        plan: Total steps and periods.
+        schedule: The base schedule, for what automations are told; the model multiplies it in.
+        plateau: That schedule again where it follows the validations.
+        supervisor: The automations.
+        processes: This process and its peers.
+        memory: Where the share of memory in use comes from.
+        validator: None without validation.
+        recorder: Only on the main process.
+        checkpointer: Only on the main process.
+        facts: What the automations know; the key of learned patterns.
+        best_weights: Where the best weights are kept.
+        metadata: What released weights say about themselves, per network.
+    """
+
+    def __init__(
+        self,
+        model: SRModel,
+        loader: TrainLoader,
+        controls: Controls,
+        plan: Plan,
+        *,
+        schedule: Schedule,
+        plateau: ReduceLROnPlateau | None,
+        supervisor: Supervisor,
+        processes: Processes,
+        memory: MemorySource,
+        validator: Validator | None,
+        recorder: Recorder | None,
+        checkpointer: Checkpointer | None,
+        facts: RunFacts,
+        best_weights: Path,
+        metadata: Mapping[str, Mapping[str, str]],
+    ) -> None:
+        self.model, self.loader, self.controls, self.plan = model, loader, controls, plan
+        self._configured = deepcopy(controls)
+        self._schedule, self._plateau = schedule, plateau
+        self._supervisor, self._processes = supervisor, processes
+        self._memory, self._validator = memory, validator
+        self._recorder, self._checkpointer, self._metadata = recorder, checkpointer, metadata
+        self._facts, self._best_weights = facts, best_weights
+        self.progress = Progress()
+        self.last_validation: ValidationEvent | None = None
+        self._batches: Iterator[Batch] = iter(())
+        self._saved_at = -1
+        self._clock = StepClock()
+
+    # --- the loop ------------------------------------------------------------------------------------------
+
+    def fit(self, stop: StopSignal) -> Outcome:
+        """Train to the end, or to the step at which `stop` was received; then everything is saved."""
+        progress, plan = self.progress, self.plan
+        self.begin()
+        while progress.time < plan.total_iter and not self._ended():
+            self.advance()
+            self._validate_and_save_when_due()
+            if self._processes.any(stop.received is not None):
+                self.save()
+                return Outcome("interrupted", f"{stop.received or 'a signal'} at step {progress.step}")
+        self._end_window()
+        if self._validator and progress.validated != progress.step:
+            self._validate()
+        self.save()
+        if progress.stop_rule:
+            return Outcome("stopped_early", progress.stop_reason)
+        return Outcome("completed", f"{progress.step} iterations")
+
+    def begin(self) -> None:
+        """Ask for the data from where the run stands."""
+        self._restart_batches()
+        if not self.model.has_snapshot and wants_snapshot(self._supervisor):
+            self.model.take_snapshot()
+
+    def advance(self) -> None:
+        """One step, and what the end of a window of steps brings."""
+        self._step()
+        if self.progress.step % self.plan.window == 0:
+            self._end_window()
+
+    def rehearse(self) -> None:
+        """One step and one validation image, as a check; the trainer is of no use for training afterwards."""
+        self._restart_batches()
+        self._step()
+        if self._validator:
+            self._validator.rehearse(self.model)
+
+    @property
+    def headline_name(self) -> str | None:
+        """The metric that decides which weights are best."""
+        return self._validator.headline_name if self._validator else None
+
+    def standing(self) -> dict[str, str]:
+        """One word on each automation."""
+        return self._supervisor.standing()
+
+    def _validate_and_save_when_due(self) -> None:
+        step, plan = self.progress.step, self.plan
+        if plan.validate_every and step % plan.validate_every == 0:
+            self._validate()
+        if step % plan.save_every == 0:
+            self.save()
+
+    def _ended(self) -> bool:
+        cooldown = self.controls.cooldown
+        return bool(self.progress.stop_rule) and (
+            cooldown is None or cooldown.done(self.progress.position) >= 1
+        )
+
+    def _step(self) -> None:
+        """One optimizer step, however many attempts the memory needs."""
+        progress, controls = self.progress, self.controls
+        shape = (controls.batch, controls.lq_size)
+        self._clock.start()
+        batch = next(self._batches)
+        self._clock.data_arrived()
+        self.model.set_learning_rates(progress.time, controls.learning_rate_factor(progress.position))
+        while True:
+            try:
+                self.model.optimize_parameters(batch, progress.step, controls)
+                break
+            except BatchTooLarge:
+                self._shrink_micro_batch()
+        samples = shape[0] * self._processes.world_size
+        progress.step += 1
+        progress.position += samples
+        progress.time += samples / self.plan.samples_per_step
+        if shape != (controls.batch, controls.lq_size):  # an automation that failed fell back during the step
+            self._restart_batches()
+        if batch.replaced:
+            self._note_replaced(batch.replaced)
+        self._clock.stop()
+
+    def _end_window(self) -> None:
+        """Bring the numbers of the last steps to the host, once, and show them to everyone."""
+        self._clock.start()
+        numbers = self.model.read_numbers()
+        self._clock.stop()
+        if not numbers.total:
+            return
+        progress, controls = self.progress, self.controls
+        seconds, wait = self._clock.read()
+        progress.seconds += seconds
+        seconds, wait, memory = self._processes.maximum([seconds, wait, self._memory.peak()])
+        self._react(
+            WindowEvent(
+                step=progress.step,
+                position=progress.position,
+                progress=min(1.0, progress.time / self.plan.total_iter),
+                batch=controls.batch,
+                micro_batch=controls.micro_batch,
+                lq_size=controls.lq_size,
+                lr=self.model.learning_rates,
+                schedule=self._schedule(progress.time),
+                warming_up=progress.time < self.plan.warmup_iter,
+                losses=numbers.losses,
+                total=numbers.total,
+                grad_norm=numbers.grad_norm,
+                applied=numbers.applied,
+                gradient_at_output=numbers.gradient_at_output,
+                update_ratio=numbers.update_ratio,
+                memory_peak=memory,
+                seconds=seconds,
+                data_wait=wait / seconds if seconds else 0.0,
+                amp_scale=numbers.amp_scale,
+                discriminator=numbers.discriminator,
+            )
+        )
+
+        self._notice_losses(progress.step - len(numbers.total))
+        if self._recorder and progress.step % _PATTERN_EVERY == 0:
+            store_pattern(self._supervisor, self._facts)
+
+    def _notice_losses(self, since: int) -> None:
+        """Tell the automations when the schedule of a loss has switched it on or off in a window of steps."""
+        progress = self.progress
+        before, now = (
+            {label for label, loss in self.model.losses.items() if loss.weight_at(step)}
+            for step in (since, progress.step)
+        )
+        if before != now:
+            self._react(ChangeEvent(progress.step, progress.position, "losses", "schedule"))
+
+    def _validate(self) -> None:
+        if self._validator is None:
+            return
+        progress = self.progress
+        began = time.monotonic()
+        event = self._validator.run(
+            self.model,
+            step=progress.step,
+            position=progress.position,
+            lr_exhausted=self._schedule(progress.time) < 0.01,
+            show=self._recorder.image(progress.step) if self._recorder else None,
+        )
+        progress.validated = progress.step
+        progress.seconds += time.monotonic() - began
+        self.last_validation = event
+        self._memory.restart()  # whole images may take more than a step, which is what is watched
+        self._keep_best(event)
+        if self._plateau:
+            score, higher = self._validator.headline(event, self._plateau.monitor)
+            self._plateau.observe(score, higher_is_better=higher)
+        if self._recorder:
+            best = "none" if progress.best is None else f"{progress.best:.3f} at {progress.best_step:,}"
+            self._recorder.validation(event, best)
+        self._react(event)
+        if wants_snapshot(self._supervisor):
+            self.model.take_snapshot()
+
+    def _keep_best(self, event: ValidationEvent) -> None:
+        assert self._validator is not None
+        score, higher = self._validator.headline(event)
+        progress = self.progress
+        if math.isnan(score):
+            return  # nothing compares with it, so it would stay the best for ever
+        measured = self._validator.headline_identity(event)
+        if progress.best_of != measured:  # another metric, set, border or image than before
+            progress.best, progress.best_of = None, measured
+        if progress.best is None or (score > progress.best if higher else score < progress.best):
+            progress.best, progress.best_step = score, progress.step
+            self._save_weights("net_g_best")
+
+    # --- events and decisions ------------------------------------------------------------------------------
+
+    def _react(self, event: Event) -> None:
+        """Show an event to the automations, apply what they decide, and show them what that changed."""
+        events = deque([event])
+        while events:
+            event = events.popleft()
+            if self._recorder:
+                self._recorder.event(event, self.controls, self.progress.step)
+            for proposal in self._supervisor.react(event, self.controls):
+                if self._recorder:
+                    self._recorder.decision(self.progress.step, proposal)
+                if proposal.applied:
+                    events += self._apply(proposal)
+
+    def _apply(self, proposal: Proposal) -> list[Event]:  # noqa: C901 - one case for each kind of decision
+        """The one place where a decision becomes an effect. Returns what others should know of it."""
+        progress = self.progress
+        shape, factors = (self.controls.batch, self.controls.lq_size), dict(self.controls.loss_factor)
+        turn(self.controls, proposal.decision)
+        match proposal.decision:
+            case SetLearningRateFactor():
+                changed = "lr_factor"
+            case RollBack():
+                self.model.roll_back()
+                changed = "lr_factor"
+            case SetBatch() as new:
+                self._memory.restart()
+                if shape == (new.batch, new.lq_size):
+                    return []  # the micro-batch changes no number
+                self._restart_batches()
+                changed = "batch"
+            case SetLossFactors() as new:
+                jumps = (math.log(value / factors.get(loss, 1.0)) for loss, value in new.factors.items())
+                if any(abs(jump) > _LOSS_JUMP for jump in jumps):
+                    self.model.generator.forget_moments()
+                changed = "loss_factor"
+            case SetClip() | SetLossScale():
+                return []
+            case Request(control=control, factor=factor, reason=reason):
+                return [RequestEvent(progress.step, control, factor, proposal.automation, reason)]
+            case Stop() as stop:
+                progress.stop_rule, progress.stop_reason = stop.rule, stop.reason
+                if stop.restore_best:
+                    self._restore_best()
+                changed = "cooldown"
+            case other:
+                raise AssertionError(f"no rule for {other}")
+        return [ChangeEvent(progress.step, progress.position, changed, proposal.automation)]
+
+    def _restore_best(self) -> None:
+        """End with the weights that validated best, where a validation has kept any."""
+        if self._best_weights.is_file():
+            self.model.adopt(read_weights(self._best_weights)[0])
+
+    def _shrink_micro_batch(self) -> None:
+        """After a step that did not fit: let the owner of the batch size decide, or halve."""
+        failed = min(self.controls.micro_batch, self.controls.batch)
+        if failed == 1:
+            raise OutOfMemoryError(
+                "out of memory with one sample at a time; lower datasets.train.lq_size, the network's size "
+                "(network_g) or use_amp: true with amp_bf16: true"
+            )
+        retry = -(-failed // 2)
+        self._react(OutOfMemoryEvent(self.progress.step, failed, retry))
+        if self.controls.micro_batch >= failed:
+            self.controls.micro_batch = retry
+            _log.warning(
+                "out of memory at step %d with %d samples at a time: repeating the step with %d (the result "
+                "is the same)",
+                self.progress.step,
+                failed,
+                retry,
+            )
+        self._memory.restart()
+
+    def _note_replaced(self, replaced: tuple[str, ...]) -> None:
+        progress = self.progress
+        progress.replaced += len(replaced)
+        for line in replaced:
+            _log.warning("%s; the next sample stands in for it (%d so far)", line, progress.replaced)
+        mine = progress.position / self._processes.world_size
+        if mine >= _REPLACED_AFTER and progress.replaced > _REPLACED_LIMIT * mine:
+            raise DataError(
+                f"{progress.replaced} of {mine:.0f} samples could not be read, more than "
+                f"{_REPLACED_LIMIT:.0%}; the last: {replaced[-1]}"
+            )
+
+    def _restart_batches(self) -> None:
+        self._batches = self.loader.batches(
+            self.progress.position, self.controls.batch, self.controls.lq_size
+        )
+
+    # --- saving --------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write weights and training state of this step, unless they are written already."""
+        step = self.progress.step
+        if self._checkpointer is None or self._saved_at == step:
+            return
+        self._saved_at = step
+        self._save_weights(f"net_g_{step}", averaged=False)
+        if self.model.ema:
+            self._save_weights(f"net_g_ema_{step}")
+        if self.model.adversary:
+            net = self.model.adversary.learner.net
+            about = {**self._metadata["d"], "iteration": str(step)}
+            self._checkpointer.save_weights(f"net_d_{step}", net.state_dict(), about)
+        self._checkpointer.save_state(step, self.state_dict())
+        self._checkpointer.drop_old_weights(("net_g", "net_g_ema", "net_d"))
+        _log.info("Saved iteration %s", f"{step:,}", extra={"routine": True})
+
+    def _save_weights(self, name: str, *, averaged: bool = True) -> None:
+        if self._checkpointer is None:
+            return
+        net = self.model.released if averaged else self.model.generator.net
+        about = {**self._metadata["g"], "iteration": str(self.progress.step)}
+        if self.progress.validated == self.progress.step and self.progress.best is not None:
+            about["best_score"] = repr(self.progress.best)
+        self._checkpointer.save_weights(name, net.state_dict(), about)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a run needs to go on."""
+        return {
+            "model": self.model.state_dict(),
+            "progress": to_plain(self.progress),
+            "controls": to_plain(self.controls),
+            "configured": to_plain(self._configured),
+            "automations": self._supervisor.state_dict(),
+            "plateau": to_plain(self._plateau.state) if self._plateau else None,
+            "validator": self._validator.state_dict() if self._validator else {},
+            "recorder": self._recorder.state_dict() if self._recorder else None,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state. Controls whose configured value has changed since take the new one."""
+        self.model.load_state_dict(state["model"])
+        self.progress = from_plain(Progress, state["progress"])
+        saved, then = from_plain(Controls, state["controls"]), from_plain(Controls, state["configured"])
+        for item in fields(Controls):
+            if getattr(then, item.name) == getattr(self._configured, item.name):
+                setattr(self.controls, item.name, getattr(saved, item.name))
+        self._supervisor.load_state_dict(state["automations"])
+        if self._plateau and state["plateau"]:
+            self._plateau.state = from_plain(ReduceLROnPlateau.State, state["plateau"])
+        if self._validator:
+            self._validator.load_state_dict(state["validator"])
+        if self._recorder and state["recorder"]:
+            self._recorder.load_state_dict(state["recorder"])
+        self._saved_at = self.progress.step
+
+
+class DataError(ConfigError):
+    """The training data cannot be used."""
