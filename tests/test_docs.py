@@ -34,7 +34,7 @@ from traiNNer.automations import AUTOMATIONS, Automation
 from traiNNer.control import Controls, Decision, Event, Plain, RunFacts
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.paired_dataset import Patch
-from traiNNer.data.sampler import Draw
+from traiNNer.data.sampler import SampleSpec
 from traiNNer.losses import LOSSES, LossInputs
 from traiNNer.metrics import METRICS
 from traiNNer.metrics.protocol import compared

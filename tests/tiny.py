@@ -14,15 +14,15 @@ from traiNNer.automations import Supervisor
 from traiNNer.control import Clip, Controls, RunFacts
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.paired_dataset import Pair, Patch
-from traiNNer.data.sampler import Draw
+from traiNNer.data.sampler import SampleSpec
 from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS
-from traiNNer.models.precision import Arithmetic
+from traiNNer.models.precision import Precision
 from traiNNer.models.sr_model import SRModel, WeightedLoss
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
 from traiNNer.optim.schedules import SCHEDULES, warmup
-from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.memory import HostMemory
 from traiNNer.runtime.run_dir import RunFolder
 from traiNNer.tracking.health import Health
@@ -60,7 +60,7 @@ FACTS_OF_RUN = RunFacts(
     deterministic=False,
     fingerprint={},
 )
-CPU = Arithmetic(torch.device("cpu"), dtype=torch.float64)
+CPU = Precision(torch.device("cpu"), dtype=torch.float64)
 
 
 class Waves:
@@ -76,7 +76,7 @@ class Waves:
         planes = [np.sin(6 * rows * (k + 1) + index) * np.cos(5 * columns * (index + 1)) for k in range(3)]
         return (127.5 + 127 * np.stack(planes, axis=-1)).astype(np.uint8)
 
-    def read(self, draw: Draw, lq_size: int) -> Patch:
+    def read(self, draw: SampleSpec, lq_size: int) -> Patch:
         gt = self._image(draw.index, 64)
         size = 2 * lq_size
         top, left = (2 * int(share * ((64 - size) // 2 + 1)) for share in (draw.row, draw.column))
@@ -129,8 +129,8 @@ def make_model(
         losses,
         ema=Ema(net, 0.9) if ema else None,
         augment=augment,
-        arithmetic=CPU,
-        peers=Processes(),
+        precision=CPU,
+        collectives=DistributedContext(),
         seed=7,
         window=window,
         compile_mode=compile_mode,
@@ -182,8 +182,8 @@ def make_trainer(
         [ValidationSet("waves", Waves())],
         {"psnr": METRICS.build({"type": "psnr", "crop_border": 2})},
         scale=2,
-        arithmetic=CPU,
-        processes=Processes(),
+        precision=CPU,
+        processes=DistributedContext(),
     )
     return Trainer(
         model,
@@ -193,7 +193,7 @@ def make_trainer(
         schedule=SCHEDULES.build({"type": "constant"}, base_lr=1e-2, total_iter=20),
         plateau=None,
         supervisor=supervisor,
-        processes=Processes(),
+        processes=DistributedContext(),
         memory=HostMemory(),
         validator=validator,
         recorder=recorder,

@@ -40,7 +40,7 @@ from traiNNer.data.synthetic import make_demo_data
 from traiNNer.losses import LossInputs
 from traiNNer.options import Options, load_options
 from traiNNer.runtime.device import choose_device, configure_torch
-from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.memory import memory_source
 from traiNNer.tracking.health import Health
 from traiNNer.tracking.recorder import Recorder
@@ -134,8 +134,8 @@ def build(file: Path) -> tuple[Options, Parts, PairedImageDataset]:
     device = choose_device(options.num_gpu, 0)
     options = options.with_derived(derive(options, device, 1))
     configure_torch(device, deterministic=False, fast_matmul=options.fast_matmul, detect_anomaly=False)
-    train_set, val_sets = open_sets(options, Processes())
-    return options, build_parts(options, Processes(), device, train_set, val_sets), train_set
+    train_set, val_sets = open_sets(options, DistributedContext())
+    return options, build_parts(options, DistributedContext(), device, train_set, val_sets), train_set
 
 
 def bare(parts: Parts, batch: Batch, *, compiled: bool = False) -> Callable[[], None]:
@@ -153,12 +153,12 @@ def bare(parts: Parts, batch: Batch, *, compiled: bool = False) -> Callable[[], 
 
 def forward_and_backward(parts: Parts, batch: Batch, *, compiled: bool = False) -> Callable[[], None]:
     """The same without the update, on images that are on the device already."""
-    model, numbers = parts.model, parts.model.arithmetic
+    model, numbers = parts.model, parts.model.precision
     lq, gt = numbers.images(batch.lq), numbers.images(batch.gt)
     network = torch.compile(model.generator.net) if compiled else model.generator.net
 
     def work() -> None:
-        with numbers.casting():
+        with numbers.autocast():
             output = network(lq)
         inputs = LossInputs(output.to(numbers.dtype), gt, lq)
         total = torch.stack([loss.module(inputs) for loss in model.losses.values()]).sum()
@@ -184,7 +184,7 @@ def real(options: Options, parts: Parts) -> Trainer:
     trainer = make_trainer(
         parts,
         folder,
-        processes=Processes(),
+        processes=DistributedContext(),
         recorder=recorder,
         checkpointer=None,
     )
@@ -310,7 +310,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     plain = configuration(arguments, folder, "plain")
     runs = {"real": build(plain), "all": build(configuration(arguments, folder, "all", **ALL))}
     _, parts, images = build(plain)
-    device = parts.model.arithmetic.device
+    device = parts.model.precision.device
     batch = next(TrainLoader(images, 0).batches(0, arguments.batch, arguments.lq_size))
     trainers = {name: real(options, parts) for name, (options, parts, _) in runs.items()}
     loops = [
@@ -347,10 +347,10 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def _peak_memory(parts: Parts, batch: Batch) -> int:
     """Bytes: on a GPU what a step takes, elsewhere the resident set of this process with its three networks."""
-    device = parts.model.arithmetic.device
+    device = parts.model.precision.device
     memory_source(device).restart()
     parts.model.optimize_parameters(batch, 1, parts.controls)
-    parts.model.read_numbers()
+    parts.model.read_metrics()
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -336,9 +336,9 @@ def test_bounds_that_exclude_the_present_rate_are_refused():
         scheduler(min_lr_factor=1.5)
 
 
-@pytest.mark.parametrize("judged", [["gan"], []])
-def test_a_generator_s_loss_that_rises_as_the_discriminator_learns_is_no_blow_up(judged):
-    told = facts(loss_weights={"l1": 1.0, "gan": 0.1}, judged_losses=judged)
+@pytest.mark.parametrize("adversarial", [["gan"], []])
+def test_a_generator_s_loss_that_rises_as_the_discriminator_learns_is_no_blow_up(adversarial):
+    told = facts(loss_weights={"l1": 1.0, "gan": 0.1}, judged_losses=adversarial)
     automation, in_force = IntelligentLearningRateScheduler(facts=told), controls()
     rng, found = random.Random(0), []
     for step in range(10, 4001, 10):
@@ -347,7 +347,7 @@ def test_a_generator_s_loss_that_rises_as_the_discriminator_learns_is_no_blow_up
         event = window(step, losses=l1, total=total)
         event.losses["gan"] = gan
         found += flat(drive(automation, [event], in_force))
-    assert any(isinstance(d, RollBack) for d in found) == (not judged)
+    assert any(isinstance(d, RollBack) for d in found) == (not adversarial)
 
 
 def test_scores_before_a_loss_was_switched_on_are_no_measure_of_those_after_it():

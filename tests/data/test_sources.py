@@ -17,10 +17,10 @@ from traiNNer.data.image_io import ImageError, write_image
 from traiNNer.data.paired_dataset import PairedImageDataset, SingleImageDataset
 from traiNNer.data.pairing import Problems, paired_files
 from traiNNer.data.resize import imresize
-from traiNNer.data.sampler import Draw, Stream
+from traiNNer.data.sampler import Sampler, SampleSpec
 from traiNNer.registry import ConfigError
 
-STRAIGHT = Draw(index=0, row=0.0, column=0.0, flip_rows=False, flip_columns=False, transpose=False)
+STRAIGHT = SampleSpec(index=0, row=0.0, column=0.0, flip_rows=False, flip_columns=False, transpose=False)
 
 
 def _photo(seed, height, width, dtype=np.uint8):
@@ -155,7 +155,7 @@ def test_a_crop_is_the_same_place_in_lq_and_gt_for_every_draw(folders):
     whole = [data.pair(index).lq for index in range(2)]
     corners = set()
     for position in range(1200):
-        draw = Stream(2, seed=5)[position]
+        draw = Sampler(2, seed=5)[position]
         patch = data.read(draw, 8)
         assert patch.lq.shape == (8, 8, 3)
         assert patch.lq.flags.c_contiguous and patch.gt.flags.c_contiguous
@@ -171,7 +171,7 @@ def test_a_crop_is_the_same_place_in_lq_and_gt_for_every_draw(folders):
 
 def test_flips_can_be_switched_off(folders):
     gt, lq = folders({"a": (8, 8)})
-    turned = Draw(index=0, row=0.0, column=0.0, flip_rows=True, flip_columns=True, transpose=True)
+    turned = SampleSpec(index=0, row=0.0, column=0.0, flip_rows=True, flip_columns=True, transpose=True)
     image = PairedImageDataset([gt], [lq], 2).pair(0).lq
     expected = {
         (False, False): image,
@@ -223,7 +223,7 @@ def test_a_file_that_breaks_during_the_run_is_named(folders):
 
 
 def _read(data, position):
-    return data.read(Stream(len(data), seed=1)[position], 6)
+    return data.read(Sampler(len(data), seed=1)[position], 6)
 
 
 def test_a_worker_process_reads_the_same_samples(folders):

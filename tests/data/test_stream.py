@@ -7,28 +7,28 @@ from tiny import Waves
 
 from traiNNer.data.image_io import ImageError
 from traiNNer.data.loader import TrainLoader
-from traiNNer.data.sampler import Stream
+from traiNNer.data.sampler import Sampler
 
 
 def test_every_epoch_visits_every_image_once_in_another_order():
-    stream = Stream(length=101, seed=5)
+    stream = Sampler(length=101, seed=5)
     epochs = [[stream[e * 101 + i].index for i in range(101)] for e in range(3)]
     assert all(sorted(epoch) == list(range(101)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
 
 
 def test_a_position_means_the_same_in_any_order():
-    stream = Stream(length=11, seed=5)
+    stream = Sampler(length=11, seed=5)
     forward = [stream[p] for p in range(50)]
     assert [stream[p] for p in reversed(range(50))] == forward[::-1]
 
 
 def test_seeds_give_different_streams():
-    assert [Stream(100, 1)[p] for p in range(10)] != [Stream(100, 2)[p] for p in range(10)]
+    assert [Sampler(100, 1)[p] for p in range(10)] != [Sampler(100, 2)[p] for p in range(10)]
 
 
 def test_crops_are_uniform_and_flips_fair():
-    draws = [Stream(10, 0)[p] for p in range(4000)]
+    draws = [Sampler(10, 0)[p] for p in range(4000)]
     for values in ([d.row for d in draws], [d.column for d in draws]):
         assert min(values) >= 0
         assert max(values) < 1
@@ -39,7 +39,7 @@ def test_crops_are_uniform_and_flips_fair():
 
 def test_recorded_draws():
     """Written once; a change here means that old runs can no longer be continued."""
-    stream = Stream(length=1000, seed=1234)
+    stream = Sampler(length=1000, seed=1234)
     assert [stream[p].index for p in (0, 1, 999, 1000)] == [172, 25, 98, 802]
     draw = stream[5]
     assert (draw.row, draw.column) == pytest.approx((0.8432877355083619, 0.6117952321924913))
@@ -92,7 +92,7 @@ class Torn(Waves):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_unreadable_file_is_replaced_by_the_next_position_and_named(workers):
-    stream = Stream(11, 3)
+    stream = Sampler(11, 3)
     bad = {stream[2].index}
     batches = TrainLoader(Torn(bad), seed=3, num_workers=workers).batches(0, 4, 8)
     batch = next(batches)

@@ -17,7 +17,7 @@ from traiNNer.cli.upscale import main
 from traiNNer.data.image_io import Picture, read_image, read_picture, write_image
 from traiNNer.inference import tile_size
 from traiNNer.inference.tile_size import bytes_per_pixel, fitting_tile
-from traiNNer.inference.upscale import Enlarger
+from traiNNer.inference.upscale import ImageUpscaler
 from traiNNer.inference.video import Reader
 from traiNNer.metrics import psnr
 from traiNNer.runtime import memory
@@ -34,9 +34,9 @@ def compact():
     return net.eval()
 
 
-def enlarger(**changes):
+def upscaler(**changes):
     net = compact()
-    return Enlarger(net, net.facts, device=CPU, **changes)
+    return ImageUpscaler(net, net.facts, device=CPU, **changes)
 
 
 def waves(height, width, white=255):
@@ -115,18 +115,18 @@ def test_files_that_differ_by_their_suffix_alone_do_not_replace_each_other(model
 def test_tiles_give_the_picture_of_the_whole_and_an_ensemble_too(model):
     image = waves(37, 50)
     for ensemble in (False, True):
-        whole = enlarger(tile=0, ensemble=ensemble).pixels(image).astype(int)
-        tiled = enlarger(tile=11, ensemble=ensemble).pixels(image)
+        whole = upscaler(tile=0, ensemble=ensemble).pixels(image).astype(int)
+        tiled = upscaler(tile=11, ensemble=ensemble).pixels(image)
         assert np.abs(whole - tiled).max() <= 1  # rounding
 
 
 def test_images_that_do_not_fit_into_memory_are_taken_in_tiles(monkeypatch, caplog):
     image = waves(300, 200)
-    whole = enlarger().pixels(image)
+    whole = upscaler().pixels(image)
     assert not caplog.records
     monkeypatch.setattr(tile_size, "free_memory", lambda device: 20_000_000)
     with caplog.at_level("INFO"):
-        tiled = enlarger().pixels(image)
+        tiled = upscaler().pixels(image)
     assert "200 x 300 pixels are computed in tiles of" in caplog.text
     assert np.abs(whole.astype(int) - tiled).max() <= 1
 
@@ -160,16 +160,16 @@ def test_networks_that_look_at_the_whole_image_say_what_tiles_do(caplog):
     net = compact()
     with caplog.at_level("INFO"):
         facts = NetworkFacts("generator", scale=2, tile_margin=None)
-        Enlarger(net, facts, device=CPU, tile=16).pixels(waves(40, 40))
+        ImageUpscaler(net, facts, device=CPU, tile=16).pixels(waves(40, 40))
     assert "depends on the whole image" in caplog.text
 
 
 def test_an_ensemble_turns_with_the_picture():
-    eight = enlarger(ensemble=True)
+    eight = upscaler(ensemble=True)
     image = waves(24, 24)
     turned = np.ascontiguousarray(np.rot90(image))
     assert np.abs(np.rot90(eight.pixels(image)).astype(int) - eight.pixels(turned)).max() <= 1
-    single = enlarger()
+    single = upscaler()
     assert np.abs(np.rot90(single.pixels(image)).astype(int) - single.pixels(turned)).max() > 1
 
 
@@ -178,18 +178,18 @@ def test_sixteen_bits_stay_sixteen(model, tmp_path):
     assert run(model, tmp_path / "deep.png", tmp_path / "out") == 0
     fine = read_image(tmp_path / "out/deep.png")
     assert fine.dtype == np.uint16
-    coarse = enlarger().pixels((waves(16, 16, white=65535) / 257).round().astype(np.uint8))
+    coarse = upscaler().pixels((waves(16, 16, white=65535) / 257).round().astype(np.uint8))
     assert np.abs(fine / 257 - coarse).max() < 1.5
     assert np.unique(fine % 257).size > 100
 
 
 def test_transparency_is_enlarged_as_a_grey_image_is():
     alpha = waves(20, 20)[..., 0]
-    made = enlarger().picture(Picture(waves(20, 20), alpha))
-    grey = enlarger().pixels(np.repeat(alpha[..., None], 3, axis=2))
+    made = upscaler().picture(Picture(waves(20, 20), alpha))
+    grey = upscaler().pixels(np.repeat(alpha[..., None], 3, axis=2))
     assert np.abs(made[..., 3] - grey.mean(axis=2)).max() <= 1
-    assert np.array_equal(made[..., :3], enlarger().pixels(waves(20, 20)))
-    flat = enlarger().picture(Picture(waves(5, 5), np.full((5, 5), 77, np.uint8)))
+    assert np.array_equal(made[..., :3], upscaler().pixels(waves(20, 20)))
+    flat = upscaler().picture(Picture(waves(5, 5), np.full((5, 5), 77, np.uint8)))
     assert (flat[..., 3] == 77).all()
 
 
@@ -201,7 +201,7 @@ def test_transparent_files_stay_transparent_where_the_format_allows_it(model, tm
     assert run(model, tmp_path / "in.png", tmp_path / "out", "--format", form) == 0
     assert np.array_equal(
         read_picture(tmp_path / f"out/in.{form}").alpha,
-        enlarger().picture(Picture(image[..., :3], image[..., 3]))[..., 3],
+        upscaler().picture(Picture(image[..., :3], image[..., 3]))[..., 3],
     )
 
 
@@ -227,8 +227,8 @@ def test_photographs_are_turned_as_their_orientation_says(tmp_path):
 def test_low_precision_is_close_and_an_overflow_is_a_failure(model, tmp_path, capsys):
     image = waves(20, 20)
     for dtype, most in ((torch.float16, 1), (torch.bfloat16, 4)):
-        low = enlarger(dtype=dtype).pixels(image).astype(int)
-        assert 0 < np.abs(low - enlarger().pixels(image)).max() <= most
+        low = upscaler(dtype=dtype).pixels(image).astype(int)
+        assert 0 < np.abs(low - upscaler().pixels(image)).max() <= most
     net = compact()
     nn.init.constant_(net.body[-1].bias, 1e5)  # beyond the largest number of float16
     about = {"architecture": "compact", "options": json.dumps(net.options)}
@@ -255,7 +255,7 @@ def test_every_frame_of_a_video_is_enlarged_at_its_rate(model, tmp_path, capsys)
         with Reader(made) as video:
             assert (video.height, video.width, video.frames, video.frames_per_second) == (48, 64, 4, 12.5)
             pairs = list(zip(frames, video, strict=True))
-        assert form == "mp4" or all(np.array_equal(enlarger().pixels(lq), sr) for lq, sr in pairs)
+        assert form == "mp4" or all(np.array_equal(upscaler().pixels(lq), sr) for lq, sr in pairs)
     assert "without sound" in capsys.readouterr().out
 
 

@@ -5,7 +5,7 @@ import torch
 
 from traiNNer.archs import build_network
 from traiNNer.losses import LOSSES, LossInputs
-from traiNNer.losses.adversarial import judgement_of
+from traiNNer.losses.adversarial import discriminator_output
 from traiNNer.registry import ConfigError
 
 DISCRIMINATORS = [
@@ -21,7 +21,9 @@ def given(spec):
     torch.manual_seed(0)
     net = build_network(spec).eval()
     output, gt = torch.rand(2, 3, 32, 32).requires_grad_(), torch.rand(2, 3, 32, 32)
-    return net, LossInputs(output=output, gt=gt, lq=gt, judge=lambda image: judgement_of(net, image))
+    return net, LossInputs(
+        output=output, gt=gt, lq=gt, discriminator=lambda image: discriminator_output(net, image)
+    )
 
 
 def matching(**options):

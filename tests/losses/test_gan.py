@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from traiNNer.archs import build_network
-from traiNNer.losses import LOSSES, Judgement, LossInputs
-from traiNNer.losses.adversarial import judgement_of
+from traiNNer.losses import LOSSES, DiscriminatorOutput, LossInputs
+from traiNNer.losses.adversarial import discriminator_output
 from traiNNer.registry import ConfigError
 
 TYPES = ["vanilla", "lsgan", "hinge", "wgan", "wgan_softplus", "ragan", "r3gan"]
@@ -25,8 +25,8 @@ def logits(seed=0, scales=((2, 1, 5, 4), (2, 1, 3, 2)), shift=0.0):
 def generator_loss(loss, output, gt):
     """What the generator minimises at fixed logits: the discriminator here gives them whatever the images are."""
     images = torch.zeros(2, 3, 1, 1), torch.ones(2, 3, 1, 1)
-    judged = {0.0: Judgement(tuple(output), {}), 1.0: Judgement(tuple(gt), {})}
-    return loss(LossInputs(*images, lq=images[0], judge=lambda image: judged[image.mean().item()]))
+    outputs = {0.0: DiscriminatorOutput(tuple(output), {}), 1.0: DiscriminatorOutput(tuple(gt), {})}
+    return loss(LossInputs(*images, lq=images[0], discriminator=lambda image: outputs[image.mean().item()]))
 
 
 def softplus(x):
@@ -112,9 +112,13 @@ def test_both_players_are_reached_through_a_discriminator_and_pull_the_output_ap
         torch.nn.init.constant_(constant, 0.5)  # logits between the labels of lsgan
     output, gt = torch.rand(2, 3, 17, 20).requires_grad_(), torch.rand(2, 3, 17, 20)
     loss = gan(gan_type)
-    inputs = LossInputs(output=output, gt=gt, lq=gt, judge=lambda image: judgement_of(net, image))
+    inputs = LossInputs(
+        output=output, gt=gt, lq=gt, discriminator=lambda image: discriminator_output(net, image)
+    )
     (by_generator,) = torch.autograd.grad(loss(inputs), output)
-    loss.critic_loss(judgement_of(net, gt).logits, judgement_of(net, output).logits).backward()
+    loss.critic_loss(
+        discriminator_output(net, gt).logits, discriminator_output(net, output).logits
+    ).backward()
     assert (by_generator.abs().amax((2, 3)) > 0).all()
     assert torch.cosine_similarity(by_generator.flatten(), output.grad.flatten(), dim=0) < -0.5
     for constant in constants:  # many types weigh differences of logits, which do not see them
@@ -130,7 +134,7 @@ def test_the_generator_gets_no_gradient_through_the_ground_truth(gan_type):
         output=torch.full((1, 3, 2, 2), 0.2),
         gt=(gt := torch.full((1, 3, 2, 2), 0.6)).requires_grad_(),
         lq=gt,
-        judge=lambda image: Judgement((image.mean((1, 2, 3), keepdim=True),), {}),
+        discriminator=lambda image: DiscriminatorOutput((image.mean((1, 2, 3), keepdim=True),), {}),
     )
     given.output.requires_grad_()
     gan(gan_type)(given).backward()

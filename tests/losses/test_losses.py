@@ -9,7 +9,7 @@ from traiNNer.archs import build_network
 from traiNNer.archs.vgg_features import shared_network
 from traiNNer.data.resize import imresize
 from traiNNer.losses import LOSSES, LossInputs
-from traiNNer.losses.adversarial import judgement_of
+from traiNNer.losses.adversarial import discriminator_output
 from traiNNer.losses.precision import at_least_float32
 from traiNNer.metrics import ssim
 
@@ -61,7 +61,7 @@ def inputs(output, gt):
     scale = 1 if any(side % 2 for side in gt.shape[2:]) else 2
     pixels = gt.detach().to(torch.promote_types(gt.dtype, torch.float32)).movedim(1, 3).numpy()
     lq = torch.stack([torch.from_numpy(imresize(image, 1 / scale)) for image in pixels]).movedim(3, 1)
-    return LossInputs(output=output, gt=gt, lq=lq, judge=judge, average=gt.detach)
+    return LossInputs(output=output, gt=gt, lq=lq, discriminator=discriminate, average=gt.detach)
 
 
 @functools.cache
@@ -70,11 +70,11 @@ def discriminator(dtype):
     return build_network({"type": "unetdiscriminatorsn", "num_feat": 4}).eval().to(dtype)
 
 
-def judge(image):
+def discriminate(image):
     """What a small discriminator makes of it; how it computes is not the matter here."""
     image = at_least_float32(image)
     with torch.autocast("cpu", enabled=False):
-        return judgement_of(discriminator(image.dtype), image)
+        return discriminator_output(discriminator(image.dtype), image)
 
 
 def at_least(spec, *size):

@@ -18,7 +18,7 @@ from traiNNer.models.adversary import Adversary
 from traiNNer.models.sr_model import BatchTooLarge, SRModel, WeightedLoss
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner, _Scaler
-from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.distributed import DistributedContext
 
 
 class Critic(nn.Module):
@@ -62,7 +62,7 @@ def make_model(
         Learner(critic, torch.optim.AdamW(critic.parameters(), lr=1e-3, fused=True), lambda time: 1.0),
         game,
         plays_at=plays_at,
-        arithmetic=CPU,
+        precision=CPU,
         alone=alone,
         turns=turns,
         penalty_every=reg_every,
@@ -73,8 +73,8 @@ def make_model(
         losses,
         adversary=adversary,
         ema=Ema(net, 0.9),
-        arithmetic=CPU,
-        peers=Processes(),
+        precision=CPU,
+        collectives=DistributedContext(),
         seed=7,
         window=window,
     )
@@ -150,7 +150,7 @@ def test_the_discriminator_s_numbers_are_its_loss_and_mean_logits(batch):
     critic = copy.deepcopy(model.adversary.learner.net).train()
     net = copy.deepcopy(model.generator.net)
     lq, gt = ((x.permute(0, 3, 1, 2).double() / 255) for x in (batch.lq, batch.gt))
-    numbers = train(model, batch, 4).read_numbers()
+    numbers = train(model, batch, 4).read_metrics()
     critic.forward_features(net(lq))  # the generator's turn, which moves the estimate of the norm
     real, fake = critic.forward_features(gt)["logits"], critic.forward_features(net(lq))["logits"]
     assert numbers.discriminator["out_d_real"][0] == pytest.approx(real.mean().item())
@@ -175,7 +175,7 @@ def test_any_split_into_micro_batches_moves_both_alike(batch, micro_batch):
             weights(whole.learners[name].net), weights(split.learners[name].net), strict=True
         ):
             torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-11)
-    one, other = whole.read_numbers().discriminator, split.read_numbers().discriminator
+    one, other = whole.read_metrics().discriminator, split.read_metrics().discriminator
     for name, values in one.items():
         assert values == pytest.approx(other[name], rel=1e-8)
 
@@ -209,7 +209,7 @@ def test_a_number_that_is_not_finite_in_either_leaves_both_unchanged(batch, call
     model.optimize_parameters(batch, 1, controls())
     assert_same(before, everything(model))
     model.optimize_parameters(batch, 2, controls())
-    numbers = model.read_numbers()
+    numbers = model.read_metrics()
     assert numbers.applied == {"g": [True, False, True], "d": [True, False, True]}
     learned = model.adversary.learner.net.state_dict()["out.weight"]
     assert not torch.equal(learned, before["discriminator"]["net"]["out.weight"])
@@ -246,13 +246,13 @@ def test_an_optimizer_without_memory_for_its_state_leaves_both_unchanged(batch, 
     learner.optimizer = Stingy(learner.net.parameters(), lr=1e-3, fused=True)
     for step in range(since):
         model.optimize_parameters(batch, step, controls())
-    model.read_numbers()
+    model.read_metrics()
     before = everything(model)
     with pytest.raises(BatchTooLarge):
         model.optimize_parameters(batch, since, controls())
     assert_same(before, everything(model))
     model.optimize_parameters(batch, since, controls())
-    assert model.read_numbers().applied == {"g": [True], "d": [True]}
+    assert model.read_metrics().applied == {"g": [True], "d": [True]}
 
 
 def test_each_player_gets_its_own_gradient_alone(batch):
@@ -298,7 +298,7 @@ def test_a_generator_that_is_held_still_is_measured_all_the_same(batch, game, ex
         for name, learner in model.learners.items():
             pairs = zip(before[name], weights(learner.net), strict=True)
             moved[name].append(any(not torch.equal(a, b) for a, b in pairs))
-    numbers = model.read_numbers()
+    numbers = model.read_metrics()
     assert moved == {"g": [bool(turn) for turn in expected], "d": [True] * 5}
     assert all(norm > 0 for norm in numbers.grad_norm["g"]) and numbers.applied["g"] == [True] * 5
 
@@ -307,14 +307,14 @@ def test_before_it_plays_a_discriminator_costs_and_changes_nothing(batch):
     model = make_model(plays_at=lambda step: step >= 3, window=3)
     before = everything(model)["discriminator"]
     train(model, batch, 3)
-    numbers = model.read_numbers()
+    numbers = model.read_metrics()
     assert_same(before, everything(model)["discriminator"])
     assert model.adversary.learner.net.seen == 0
     assert (
         numbers.discriminator == {} and numbers.applied == {"g": [True] * 3} and "gan" not in numbers.losses
     )
     model.optimize_parameters(batch, 3, controls())
-    assert set(model.read_numbers().applied) == {"g", "d"}
+    assert set(model.read_metrics().applied) == {"g", "d"}
 
 
 def test_a_return_to_the_snapshot_takes_both_back(batch):
@@ -360,7 +360,7 @@ def test_a_generator_that_is_held_still_lowers_its_loss_scale_all_the_same(batch
     model.optimize_parameters(batch, 0, controls())
     model.optimize_parameters(batch, 1, controls())
     assert model.generator.scaler.scale.item() == 32768
-    assert model.read_numbers().applied == {"g": [False, True], "d": [False, True]}
+    assert model.read_metrics().applied == {"g": [False, True], "d": [False, True]}
 
 
 def test_a_step_given_up_after_a_return_to_the_snapshot_leaves_what_was_returned_to(batch):
@@ -376,7 +376,7 @@ def test_a_step_given_up_after_a_return_to_the_snapshot_leaves_what_was_returned
 
 def test_the_maps_of_the_generator_s_turn_are_gone_in_that_of_the_discriminator(batch):
     model, maps, alive = make_model(), [], []
-    judge, accumulate = model.adversary.judge, model.adversary.accumulate
+    judge, accumulate = model.adversary.discriminate, model.adversary.accumulate
 
     def noting(images):
         judgement = judge(images)
@@ -387,20 +387,20 @@ def test_the_maps_of_the_generator_s_turn_are_gone_in_that_of_the_discriminator(
         alive.append(sum(each() is not None for each in maps))
         return accumulate(*args, **options)
 
-    model.adversary.judge, model.adversary.accumulate = noting, counting
+    model.adversary.discriminate, model.adversary.accumulate = noting, counting
     model.optimize_parameters(batch, 0, controls(4))
     assert len(maps) == 2 and alive == [0, 0]
 
 
 def test_processes_average_the_buffers_that_a_step_has_moved_and_no_constants(batch):
-    class Peers(Processes):
+    class Collectives(DistributedContext):
         def average(self, tensors):
             averaged.extend(tensors)
 
     averaged, critic = [], Critic()
     critic.register_buffer("constant", torch.ones(3, dtype=torch.float64))
     model = make_model(critic=critic, alone=5)
-    model._peers = Peers()
+    model._collectives = Collectives()
     for step in range(3):
         averaged.clear()
         model.optimize_parameters(batch, step, controls())
@@ -425,7 +425,7 @@ def test_gradients_at_the_output_are_measured_through_a_discriminator_in_fp16(ba
         model = make_model(critic=Faint(dtype))
         model.generator.scaler = scaler
         model.optimize_parameters(batch, 0, controls())
-        norms.append(model.read_numbers().gradient_at_output)
+        norms.append(model.read_metrics().gradient_at_output)
     unscaled, scaled, exact = norms
     assert scaled["gan"] == pytest.approx(exact["gan"], rel=1e-2)
     assert unscaled["gan"] != pytest.approx(exact["gan"], rel=1e-2)

@@ -49,7 +49,7 @@ def test_fifty_steps_read_the_device_once_per_window(batch, monkeypatch, augment
         model.set_learning_rates(step, 1.0)
         model.optimize_parameters(batch, step, controls)
         if step % 10 == 9:
-            model.read_numbers()
+            model.read_metrics()
     assert reads == ["tolist"] * 5
 
 
@@ -63,7 +63,7 @@ def test_any_split_into_micro_batches_gives_the_same_update(batch, micro_batch, 
             model.optimize_parameters(batch, step, Controls(batch=8, micro_batch=size, lq_size=8))
     for one, other in zip(whole.generator.net.parameters(), split.generator.net.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
-    one, other = whole.read_numbers(), split.read_numbers()
+    one, other = whole.read_metrics(), split.read_metrics()
     assert one.losses["l1"] == pytest.approx(other.losses["l1"], rel=1e-12)
     assert one.grad_norm["g"] == pytest.approx(other.grad_norm["g"], rel=1e-9)
 
@@ -145,8 +145,8 @@ def test_a_gradient_that_is_not_finite_changes_nothing(batch, name):
         return model
 
     clean, poisoned = run([], 4), run([0, 2], 6)
-    assert poisoned.read_numbers().applied["g"] == [False, True, False, True, True, True]
-    clean.read_numbers()
+    assert poisoned.read_metrics().applied["g"] == [False, True, False, True, True, True]
+    clean.read_metrics()
     assert_same(clean.state_dict(), poisoned.state_dict())
 
 
@@ -164,7 +164,7 @@ def test_gradients_are_left_scaled_or_skipped_by_the_three_limits(batch, name):
         change = torch.cat(
             [(p.detach() - b).flatten() for p, b in zip(net.parameters(), before, strict=True)]
         )
-        return change, model.read_numbers()
+        return change, model.read_metrics()
 
     free, numbers = update(None)
     norm = numbers.grad_norm["g"][0]
@@ -215,7 +215,7 @@ def test_half_precision_halves_its_scale_at_overflow_and_doubles_it_after_good_s
         model.set_learning_rates(0, 1.0)
         model.optimize_parameters(batch, 0, CONTROLS)
     assert learner.scaler.scale.item() == 32768
-    assert model.read_numbers().applied["g"] == [True, False, True]
+    assert model.read_metrics().applied["g"] == [True, False, True]
     learner.scaler._good.fill_(1999)
     model.optimize_parameters(batch, 0, CONTROLS)
     assert learner.scaler.scale.item() == 65536

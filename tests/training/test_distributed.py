@@ -77,8 +77,8 @@ def test_two_processes_resume_as_if_nothing_had_happened(folder, two):
 _FLAGS = """
 import sys
 from pathlib import Path
-from traiNNer.runtime.distributed import Processes
-processes = Processes.start("pytorch", cpu=True)
+from traiNNer.runtime.distributed import DistributedContext
+processes = DistributedContext.start("pytorch", cpu=True)
 seen = f"{processes.any(processes.rank == 1)} {processes.maximum([processes.rank, 5.0])}"
 Path(sys.argv[1], str(processes.rank)).write_text(seen)
 processes.end()

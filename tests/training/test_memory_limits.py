@@ -219,29 +219,29 @@ def upscaler():
 
 def test_images_that_do_not_fit_are_taken_in_halved_tiles_with_the_same_result(upscaler, caplog):
     lq = torch.rand(1, 3, 61, 45)
-    whole = Tiles(0, 32).enhance(upscaler(61 * 45), lq)
+    whole = Tiles(0, 32).upscale(upscaler(61 * 45), lq)
     assert not caplog.records
     tiles = Tiles(0, 32)
-    torch.testing.assert_close(tiles.enhance(upscaler(40 * 40), lq), whole, rtol=0, atol=1e-6)
+    torch.testing.assert_close(tiles.upscale(upscaler(40 * 40), lq), whole, rtol=0, atol=1e-6)
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "tiles of 30 with an overlap of 3 LQ pixels (the result is the same)" in record.getMessage()
-    tiles.enhance(upscaler(40 * 40), lq)  # what did not fit once is not tried again
+    tiles.upscale(upscaler(40 * 40), lq)  # what did not fit once is not tried again
     assert len(caplog.records) == 1
-    tiles.enhance(upscaler(25 * 25), lq)
+    tiles.upscale(upscaler(25 * 25), lq)
     assert "tiles of 15 with" in caplog.records[1].getMessage()
 
 
 def test_an_unknown_reach_is_said_and_the_overlap_of_the_options_is_used(upscaler, caplog):
     model = upscaler(40 * 40)
     model = Release(model.released, NetworkFacts("generator", scale=2, tile_margin=None, multiple_of=4))
-    Tiles(0, 3).enhance(model, torch.rand(1, 3, 61, 45))
+    Tiles(0, 3).upscale(model, torch.rand(1, 3, 61, 45))
     assert "tiles of 28 with an overlap of 4 LQ pixels (scores differ" in caplog.records[0].getMessage()
 
 
 def test_when_no_tile_fits_the_error_says_so(upscaler):
     with pytest.raises(OutOfMemoryError, match="out of memory with tiles of"):
-        Tiles(0, 32).enhance(upscaler(9), torch.rand(1, 3, 61, 45))
+        Tiles(0, 32).upscale(upscaler(9), torch.rand(1, 3, 61, 45))
 
 
 def test_a_run_goes_on_when_its_validation_does_not_fit(tmp_path, caplog):

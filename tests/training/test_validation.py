@@ -9,7 +9,7 @@ from tiny import CPU, Waves, make_model
 from traiNNer.data.image_io import ImageError
 from traiNNer.inference import images as validation_images
 from traiNNer.metrics import METRICS
-from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.training.validation import ValidationSet, Validator
 
 LONG = 20  # seconds; a test that fails waits for so long
@@ -29,7 +29,7 @@ class Counted(Waves):
 def validator(*sets):
     metrics = {name: METRICS.build({"type": name, "crop_border": 2}) for name in ("psnr", "ssim")}
     named = [ValidationSet(f"set{number}", images) for number, images in enumerate(sets)]
-    return Validator(named, metrics, scale=2, arithmetic=CPU, processes=Processes())
+    return Validator(named, metrics, scale=2, precision=CPU, processes=DistributedContext())
 
 
 def run(validator, model=None, **options):
@@ -52,14 +52,14 @@ def test_the_next_image_is_read_while_one_is_computed():
             reached[index].set()
             return super().pair(index)
 
-    enhance, computed = model.enhance, iter(range(11))
+    upscale, computed = model.upscale, iter(range(11))
 
     def enhance_once_the_next_is_read(lq, **options):
         index = next(computed)
         assert index == 10 or reached[index + 1].wait(LONG)
-        return enhance(lq, **options)
+        return upscale(lq, **options)
 
-    model.enhance = enhance_once_the_next_is_read
+    model.upscale = enhance_once_the_next_is_read
     run(validator(Announced()), model)
 
 

@@ -25,7 +25,7 @@ SLOPE = 0.2
 LAST = 4
 """Height and width of the last map, in pixels."""
 HIDDEN = 100
-"""Numbers between the last map and the logit."""
+"""StepMetrics between the last map and the logit."""
 
 
 @NETWORKS.register("vggstylediscriminator", "VGGStyleDiscriminator", "VGGStyleDiscriminator128")

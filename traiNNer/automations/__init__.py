@@ -86,7 +86,7 @@ class Limits:
 
 
 @dataclass
-class _Standing:
+class _Status:
     """Where one automation stands with the supervisor."""
 
     adjustments: int = 0
@@ -112,7 +112,7 @@ class Supervisor:
     ) -> None:
         self.automations = dict(automations)
         self._limits = {name: (limits or {}).get(name, Limits()) for name in automations}
-        self._standing = {name: _Standing() for name in automations}
+        self._status = {name: _Status() for name in automations}
         self._guard = guard
 
     def react(self, event: Event, controls: Controls) -> list[Proposal]:
@@ -121,7 +121,7 @@ class Supervisor:
         if self._guard:
             event = self._guard.check(event)
         for name, automation in self.automations.items():
-            standing = self._standing[name]
+            standing = self._status[name]
             if standing.crashed:
                 continue
             try:
@@ -137,14 +137,14 @@ class Supervisor:
         """Whether an automation may only say what it would do."""
         return self._limits[name].monitor_only
 
-    def standing(self) -> dict[str, str]:
+    def status(self) -> dict[str, str]:
         """One word on each automation for the closing report: active, frozen, monitoring, or its exception."""
         return {name: self._word(name) for name in self.automations}
 
     def state_dict(self) -> dict[str, Any]:
         """The state of all automations and their standing, as plain values."""
         state: dict[str, Any] = {
-            name: {"state": automation.state_dict(), "standing": to_plain(self._standing[name])}
+            name: {"state": automation.state_dict(), "standing": to_plain(self._status[name])}
             for name, automation in self.automations.items()
         }
         return state | ({GUARD: self._guard.state_dict()} if self._guard else {})
@@ -153,14 +153,14 @@ class Supervisor:
         """Restore what is there; an automation that the configuration added since begins afresh."""
         for name in self.automations.keys() & state.keys():
             self.automations[name].load_state_dict(state[name]["state"])
-            self._standing[name] = from_plain(_Standing, state[name]["standing"])
+            self._status[name] = from_plain(_Status, state[name]["standing"])
             limit = self._limits[name].max_adjustments
-            self._standing[name].frozen = limit is not None and self._standing[name].adjustments >= limit
+            self._status[name].frozen = limit is not None and self._status[name].adjustments >= limit
         if self._guard and GUARD in state:
             self._guard.load_state_dict(state[GUARD])
 
     def _admit(self, name: str, decision: Decision) -> Proposal | None:
-        limits, standing = self._limits[name], self._standing[name]
+        limits, standing = self._limits[name], self._status[name]
         if limits.monitor_only:
             return Proposal(name, decision, applied=False)
         if not decision.counts:
@@ -179,7 +179,7 @@ class Supervisor:
 
     def _switch_off(self, name: str, error: Exception, controls: Controls) -> list[Proposal]:
         _log.error("Automation %s failed and is switched off for this run", name, exc_info=error)
-        self._standing[name].crashed = f"{type(error).__name__}: {error}"
+        self._status[name].crashed = f"{type(error).__name__}: {error}"
         try:
             decisions = self.automations[name].fallback(controls)
         except Exception:  # noqa: BLE001 - see above
@@ -189,7 +189,7 @@ class Supervisor:
         return [Proposal(name, decision, applied=not monitoring) for decision in decisions]
 
     def _word(self, name: str) -> str:
-        standing = self._standing[name]
+        standing = self._status[name]
         if standing.crashed:
             return f"off ({standing.crashed})"
         if self._limits[name].monitor_only:

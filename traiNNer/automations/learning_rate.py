@@ -198,7 +198,7 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         fresh, s.fresh = s.fresh, ""
         if s.stopped or not (fresh or request):
             return ()
-        why = s.trend.blown_up() or (s.trouble if s.record.troubles >= 2 else "")
+        why = s.trend.divergence() or (s.trouble if s.record.troubles >= 2 else "")
         if why:
             return [self._return_to_health(controls, why)]
         if not self.min_factor <= controls.lr_factor <= self._max:

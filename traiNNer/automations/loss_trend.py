@@ -103,7 +103,7 @@ class LossTrend(Plain):
             -_BAD_STEPS:
         ]
 
-    def blown_up(self) -> str:
+    def divergence(self) -> str:
         """Why the network counts as blown up, or nothing."""
         if sum(self.bad) >= _BAD_LIMIT:
             return f"{sum(self.bad)} of the last {len(self.bad)} steps were not finite"

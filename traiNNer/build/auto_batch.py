@@ -24,7 +24,7 @@ from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.models.sr_model import BatchTooLarge
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.memory import memory_source
 
 BATCH = "datasets.train.batch_size_per_gpu"
@@ -42,7 +42,7 @@ class Choice(NamedTuple):
 def choose_batch(
     options: Options,
     device: torch.device,
-    processes: Processes,
+    processes: DistributedContext,
     train_set: PairedImageDataset,
     val_sets: Mapping[str, PairedImageDataset],
 ) -> tuple[int, str]:
@@ -127,7 +127,7 @@ class _Trial:
     ) -> None:
         # compiling for every size would take minutes, and compiled networks need less memory, not more
         eager = options.with_derived({BATCH: 1, "use_compile": False})
-        parts = build_parts(eager, Processes(), device, train_set, val_sets)
+        parts = build_parts(eager, DistributedContext(), device, train_set, val_sets)
         self._model, self._lq_size, self._scale = parts.model, parts.controls.lq_size, options.scale
         adversary, every = parts.model.adversary, training(options).net_d_reg_every
         # a step that computes every loss and moves both networks, which makes the optimizers' states
@@ -152,7 +152,7 @@ class _Trial:
             self._model.optimize_parameters(Batch(lq, gt), self._step, Controls(size, size, side))
         except BatchTooLarge:
             return None
-        self._model.read_numbers()
+        self._model.read_metrics()
         return self._memory.peak()
 
     def end(self) -> None:

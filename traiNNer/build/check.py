@@ -13,7 +13,7 @@ from typing import Any
 from traiNNer.archs import NETWORKS
 from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.build.automations import LOSS_SCHEDULING, check_automation
-from traiNNer.losses import LOSSES, asks_discriminator
+from traiNNer.losses import LOSSES, uses_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.metrics import METRICS
 from traiNNer.optim.optimizers import check_optimizer
@@ -97,7 +97,7 @@ def _check_adversary(raw: Mapping[str, Any], train: Mapping[str, Any]) -> Iterat
     losses = train.get("losses")
     specs = losses if isinstance(losses, list) else []
     parts = [_loss(_mapping(spec)) for spec in specs]
-    asking = [index for index, part in enumerate(parts) if asks_discriminator(part)]
+    asking = [index for index, part in enumerate(parts) if uses_discriminator(part)]
     playing = [i for i in asking if isinstance(part := parts[i], type) and issubclass(part, AdversarialLoss)]
     for index in playing[1:]:
         yield Problem(
@@ -153,7 +153,7 @@ def loss_schedule(spec: Mapping[str, Any], game_from: int | None) -> LossSchedul
         ValueError: If the steps are in the wrong order.
     """
     own = {key: spec[key] for key in SCHEDULE_KEYS if key in spec}
-    if game_from and asks_discriminator(_loss(spec)):
+    if game_from and uses_discriminator(_loss(spec)):
         own["start_iter"] = max(own.get("start_iter", 0), game_from)
     return LossSchedule(**own)
 

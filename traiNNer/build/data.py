@@ -13,7 +13,7 @@ from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.synthetic import ensure_demo_data
 from traiNNer.options import DatasetOptions, Options
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.memory import host_memory_limit
 
 _log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ DEMO = Path("datasets/demo")
 
 
 def open_sets(
-    options: Options, processes: Processes, *, may_write: bool = True
+    options: Options, processes: DistributedContext, *, may_write: bool = True
 ) -> tuple[PairedImageDataset, dict[str, PairedImageDataset]]:
     """The training set and the validation sets by name, checked.
 
@@ -41,7 +41,7 @@ def open_sets(
     return train, _by_name(options, opened)
 
 
-def open_test_sets(options: Options, processes: Processes) -> dict[str, PairedImageDataset]:
+def open_test_sets(options: Options, processes: DistributedContext) -> dict[str, PairedImageDataset]:
     """All sets but that of the training, by name, checked; each image is read once, so none is written decoded.
 
     Raises:
@@ -54,7 +54,7 @@ def open_test_sets(options: Options, processes: Processes) -> dict[str, PairedIm
 
 
 def _open_all(
-    options: Options, keys: Sequence[str], processes: Processes, *, may_write: bool
+    options: Options, keys: Sequence[str], processes: DistributedContext, *, may_write: bool
 ) -> dict[str, PairedImageDataset]:
     """The sets by key, after the demonstration data is made if one of them is part of it."""
     data = {key: options.datasets[key] for key in keys}

@@ -20,10 +20,10 @@ from traiNNer.automations.lr_decisions import ScheduleFallback
 from traiNNer.build.automations import LEARNING_RATE, LOSS_SCHEDULING, chosen
 from traiNNer.build.check import loss_schedule, loss_spec
 from traiNNer.data.mixing import BatchAugmentation
-from traiNNer.losses import LOSSES, LossInputs, asks_discriminator
+from traiNNer.losses import LOSSES, LossInputs, uses_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.models.adversary import Adversary
-from traiNNer.models.precision import Arithmetic
+from traiNNer.models.precision import Precision
 from traiNNer.models.sr_model import SRModel, WeightedLoss
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
@@ -31,7 +31,7 @@ from traiNNer.optim.optimizers import build_optimizer
 from traiNNer.optim.schedules import SCHEDULES, ReduceLROnPlateau, Schedule, warmup
 from traiNNer.options import Options, TrainOptions
 from traiNNer.registry import ConfigError, normalise
-from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.distributed import DistributedContext
 
 _log = logging.getLogger(__name__)
 
@@ -64,16 +64,16 @@ def training(options: Options) -> TrainOptions:
     return options.train
 
 
-def arithmetic(options: Options, device: torch.device) -> Arithmetic:
+def build_precision(options: Options, device: torch.device) -> Precision:
     """Device and precision of a run."""
     low = torch.bfloat16 if options.amp_bf16 or device.type == "cpu" else torch.float16
-    return Arithmetic(
-        device, autocast=low if options.use_amp else None, channels_last=options.use_channels_last
+    return Precision(
+        device, autocast_dtype=low if options.use_amp else None, channels_last=options.use_channels_last
     )
 
 
 def build_adversary(
-    options: Options, losses: Mapping[str, BuiltLoss], schedule: Schedule, numbers: Arithmetic
+    options: Options, losses: Mapping[str, BuiltLoss], schedule: Schedule, precision: Precision
 ) -> Adversary | None:
     """The discriminator in training, with the loss that it plays for; None without `network_d`."""
     train = training(options)
@@ -81,29 +81,33 @@ def build_adversary(
     if options.network_d is None or game is None:
         return None
     patch = (options.datasets["train"].lq_size or 0) * options.scale
-    net = build_discriminator(options, patch, numbers)
+    net = build_discriminator(options, patch, precision)
     optimizer = train.optim_d or train.optim_g or {}
     adversary = Adversary(
-        build_learner(net, optimizer, train, _schedule_of_discriminator(train, optimizer, schedule), numbers),
+        build_learner(
+            net, optimizer, train, _schedule_of_discriminator(train, optimizer, schedule), precision
+        ),
         game,
         plays_at=_playing_time(losses, train.net_d_start_iter),
-        arithmetic=numbers,
+        precision=precision,
         alone=train.net_d_init_iters,
         turns=train.net_d_iters,
         penalty_every=train.net_d_reg_every,
     )
-    _rehearse(adversary, losses, patch, numbers)
+    _rehearse(adversary, losses, patch, precision)
     return adversary
 
 
 @torch.no_grad()
-def _rehearse(adversary: Adversary, losses: Mapping[str, BuiltLoss], patch: int, numbers: Arithmetic) -> None:
+def _rehearse(
+    adversary: Adversary, losses: Mapping[str, BuiltLoss], patch: int, precision: Precision
+) -> None:
     """Ask the discriminator for what the losses want of it, which may be thousands of steps away."""
-    image = torch.zeros(1, 3, patch, patch, dtype=numbers.dtype, device=numbers.device)
-    inputs = LossInputs(image, image, image, judge=adversary.judge)
+    image = torch.zeros(1, 3, patch, patch, dtype=precision.dtype, device=precision.device)
+    inputs = LossInputs(image, image, image, discriminator=adversary.discriminate)
     adversary.learner.net.eval()  # nothing of it moves
     for loss in losses.values():
-        if asks_discriminator(loss.module):
+        if uses_discriminator(loss.module):
             loss.module(inputs)
     adversary.learner.net.train()
 
@@ -126,7 +130,7 @@ def _playing_time(losses: Mapping[str, BuiltLoss], start: int | None) -> Callabl
 
     In whole windows, so that a window has its numbers for all steps or for none.
     """
-    asking = [loss for loss in losses.values() if asks_discriminator(loss.module)]
+    asking = [loss for loss in losses.values() if uses_discriminator(loss.module)]
 
     def plays(step: int) -> bool:
         first = step - step % WINDOW
@@ -137,27 +141,29 @@ def _playing_time(losses: Mapping[str, BuiltLoss], start: int | None) -> Callabl
     return plays
 
 
-def build_model(options: Options, processes: Processes, device: torch.device, schedule: Schedule) -> Model:
+def build_model(
+    options: Options, processes: DistributedContext, device: torch.device, schedule: Schedule
+) -> Model:
     """Networks, losses and the step over them."""
     train = training(options)
     seed = int(options.manual_seed)
-    numbers = arithmetic(options, device)
+    precision = build_precision(options, device)
     torch.manual_seed(seed)
-    net = build_generator(options, numbers)
+    net = build_generator(options, precision)
     ema = None
     if train.ema_decay > 0:
         ema = Ema(net, train.ema_decay, train.ema_power, train.ema_update_after_step)
     losses = build_losses(options, device)
     facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
     model = SRModel(
-        build_learner(net, train.optim_g or {}, train, schedule, numbers),
+        build_learner(net, train.optim_g or {}, train, schedule, precision),
         facts,
         {label: loss.weighted() for label, loss in losses.items()},
-        adversary=build_adversary(options, losses, schedule, numbers),
+        adversary=build_adversary(options, losses, schedule, precision),
         ema=ema,
         augment=build_augmentation(train, seed, processes.rank),
-        arithmetic=numbers,
-        peers=processes,
+        precision=precision,
+        collectives=processes,
         seed=seed,
         rank=processes.rank,
         window=WINDOW,
@@ -174,18 +180,18 @@ def build_augmentation(train: TrainOptions, seed: int, rank: int) -> BatchAugmen
     return BatchAugmentation(dict(zip(train.moa_augs, train.moa_probs, strict=True)), seed=seed, rank=rank)
 
 
-def build_generator(options: Options, numbers: Arithmetic) -> nn.Module:
+def build_generator(options: Options, precision: Precision) -> nn.Module:
     """The network to train, with pretrained weights where the options name a file."""
     path = options.path
     weights = path.pretrain_network_g, path.param_key_g, path.strict_load_g
-    return _build_network({"scale": options.scale, **(options.network_g or {})}, weights, numbers)
+    return _build_network({"scale": options.scale, **(options.network_g or {})}, weights, precision)
 
 
-def build_discriminator(options: Options, patch: int, numbers: Arithmetic) -> nn.Module:
+def build_discriminator(options: Options, patch: int, precision: Precision) -> nn.Module:
     """Its opponent, likewise, for patches of `patch` pixels each way."""
     path = options.path
     weights = path.pretrain_network_d, path.param_key_d, path.strict_load_d
-    net = _build_network(options.network_d or {}, weights, numbers)
+    net = _build_network(options.network_d or {}, weights, precision)
     facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
     if 0 < patch < facts.min_size:
         raise ConfigError(
@@ -196,21 +202,25 @@ def build_discriminator(options: Options, patch: int, numbers: Arithmetic) -> nn
 
 
 def _build_network(
-    spec: Mapping[str, Any], weights: tuple[str | None, str | None, bool], numbers: Arithmetic
+    spec: Mapping[str, Any], weights: tuple[str | None, str | None, bool], precision: Precision
 ) -> nn.Module:
     net = build_network(spec)
     path, key, strict = weights
     if path:
         for line in load_weights(net, read_weights(path, key)[0], strict=strict):
             _log.warning("%s: %s", path, line)
-    net = net.to(numbers.device)
-    if numbers.channels_last:
+    net = net.to(precision.device)
+    if precision.channels_last:
         net = net.to(memory_format=torch.channels_last)
     return net
 
 
 def build_learner(
-    net: nn.Module, optimizer: Mapping[str, Any], train: TrainOptions, schedule: Schedule, numbers: Arithmetic
+    net: nn.Module,
+    optimizer: Mapping[str, Any],
+    train: TrainOptions,
+    schedule: Schedule,
+    precision: Precision,
 ) -> Learner:
     """A network with its optimizer."""
     trained = [p for p in net.parameters() if p.requires_grad]
@@ -218,7 +228,7 @@ def build_learner(
         net,
         build_optimizer(optimizer, trained),
         lambda time: schedule(time) * warmup(time, train.warmup_iter),
-        fp16=numbers.autocast == torch.float16,
+        fp16=precision.autocast_dtype == torch.float16,
     )
 
 

@@ -26,14 +26,14 @@ from traiNNer.build.model import (
 from traiNNer.control import Controls, RunFacts
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.paired_dataset import PairedImageDataset
-from traiNNer.losses import asks_discriminator
+from traiNNer.losses import uses_discriminator
 from traiNNer.metrics import METRICS
-from traiNNer.models.precision import Arithmetic
+from traiNNer.models.precision import Precision
 from traiNNer.models.sr_model import SRModel
 from traiNNer.optim.schedules import ReduceLROnPlateau, Schedule
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.training.state import Plan
 from traiNNer.training.validation import ValidationSet, Validator
 
@@ -58,7 +58,10 @@ class Parts:
 
 
 def build_validator(
-    options: Options, sets: Mapping[str, PairedImageDataset], numbers: Arithmetic, processes: Processes
+    options: Options,
+    sets: Mapping[str, PairedImageDataset],
+    precision: Precision,
+    processes: DistributedContext,
 ) -> Validator | None:
     """The validation that the options ask for, or None."""
     val = options.val
@@ -71,7 +74,7 @@ def build_validator(
         [ValidationSet(name, images) for name, images in sets.items()],
         metrics,
         scale=options.scale,
-        arithmetic=numbers,
+        precision=precision,
         processes=processes,
         tile=val.tile_size,
         overlap=val.tile_overlap or 32,
@@ -80,7 +83,7 @@ def build_validator(
 
 def build_parts(
     options: Options,
-    processes: Processes,
+    processes: DistributedContext,
     device: torch.device,
     train_set: PairedImageDataset,
     val_sets: Mapping[str, PairedImageDataset],
@@ -89,7 +92,7 @@ def build_parts(
     train, data = training(options), options.datasets["train"]
     schedule = build_schedule(options)
     model, losses = build_model(options, processes, device, schedule)
-    numbers = model.arithmetic
+    precision = model.precision
     controls = configured_controls(options)
     loader = TrainLoader(
         train_set,
@@ -108,7 +111,7 @@ def build_parts(
         samples_per_step=controls.batch * processes.world_size,
         warmup_iter=train.warmup_iter,
     )
-    validator = build_validator(options, val_sets, numbers, processes)
+    validator = build_validator(options, val_sets, precision, processes)
     known = run_facts(options, model, losses, validator, plan, processes, len(train_set))
     settled_from = max(loss.schedule.settled_from for loss in losses.values())
     supervisor = build_supervisor(options, known, settled_from=settled_from)
@@ -157,7 +160,7 @@ def run_facts(
     losses: Mapping[str, BuiltLoss],
     validator: Validator | None,
     plan: Plan,
-    processes: Processes,
+    processes: DistributedContext,
     images: int,
 ) -> RunFacts:
     """What automations may know about the run."""
@@ -173,7 +176,7 @@ def run_facts(
             name: learner.optimizer.param_groups[0]["lr"] for name, learner in model.learners.items()
         },
         optimizer=type(model.generator.optimizer).__name__,
-        precision=model.arithmetic.precision,
+        precision=model.precision.name,
         ema_decay=train.ema_decay,
         loss_weights=weights,
         anchor_loss=(pixel or list(losses))[0],
@@ -188,6 +191,6 @@ def run_facts(
             "losses": json.dumps(weights),
             "lq_size": str(options.datasets["train"].lq_size),
         },
-        judged_losses=[label for label, loss in losses.items() if asks_discriminator(loss.module)],
+        judged_losses=[label for label, loss in losses.items() if uses_discriminator(loss.module)],
         smallest_patch=smallest_patch(model),
     )

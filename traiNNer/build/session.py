@@ -27,9 +27,9 @@ from traiNNer.options import Options, dump_resolved, load_options
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import end_logging, log_to_file, start_logging
 from traiNNer.runtime.device import choose_device, configure_torch, environment
-from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.memory import memory_source
-from traiNNer.runtime.run_dir import RunFolder, written_beside
+from traiNNer.runtime.run_dir import RunFolder, atomic_write
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.tracking.health import Health
 from traiNNer.tracking.jsonl import finite
@@ -59,7 +59,7 @@ class Session:
 
     Args:
         options: Nothing is `auto` any more but the batch, which takes the data to find.
-        processes: This process and its peers.
+        processes: This process and its collectives.
         device: Of this process.
         sets: Training set and validation sets by name.
         console: The terminal, or None for a pipe.
@@ -68,7 +68,7 @@ class Session:
     def __init__(
         self,
         options: Options,
-        processes: Processes,
+        processes: DistributedContext,
         device: torch.device,
         sets: tuple[PairedImageDataset, dict[str, PairedImageDataset]],
         console: Console | None,
@@ -88,7 +88,7 @@ class Session:
         """
         options = load_options(path, overrides, check=check_parts)
         console = Console() if Console().is_terminal and not check else None
-        processes = Processes.start(
+        processes = DistributedContext.start(
             options.launcher, cpu=options.num_gpu == 0 or not torch.cuda.is_available()
         )
         start_logging(console if processes.is_main else None, quiet=not processes.is_main)
@@ -277,7 +277,7 @@ class Session:
             self._checkpointer().set_aside_after(state.step if state else -1)
         self.folder.remove_partial_files()
         log_to_file(self.folder.log_file)
-        with written_beside(self.folder.file("resolved.yml")) as partial:
+        with atomic_write(self.folder.file("resolved.yml")) as partial:
             partial.write_text(dump_resolved(self.options), encoding="utf-8")
         _log.info("traiNNer %s: %s on %s", __version__, self.options.name, self.device)
 
@@ -298,12 +298,12 @@ class Session:
                 "iteration": progress.best_step,
             },
             "seconds": round(progress.seconds, 1),
-            "automations": trainer.standing(),
+            "automations": trainer.status(),
             "gradient_flow": recorder.gradient_flow() if recorder else {},
             "diagnosis": [finite(to_plain(found)) for found in diagnosis],
             "environment": environment(self.device),
         }
-        with written_beside(self.folder.file("summary.json")) as partial:
+        with atomic_write(self.folder.file("summary.json")) as partial:
             partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         _log.info("Run %s: %s (%s)", status, reason, self.folder.root)
         if status in ("completed", "stopped_early") and trainer.last_validation:
@@ -317,7 +317,7 @@ def make_trainer(
     parts: Parts,
     folder: RunFolder,
     *,
-    processes: Processes,
+    processes: DistributedContext,
     recorder: Recorder | None,
     checkpointer: Checkpointer | None,
     suffix: str = "safetensors",
@@ -332,7 +332,7 @@ def make_trainer(
         plateau=parts.plateau,
         supervisor=parts.supervisor,
         processes=processes,
-        memory=memory_source(parts.model.arithmetic.device),
+        memory=memory_source(parts.model.precision.device),
         validator=parts.validator,
         recorder=recorder,
         checkpointer=checkpointer,

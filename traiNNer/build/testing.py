@@ -18,19 +18,19 @@ from rich.progress import Progress
 from traiNNer.archs import NetworkFacts, load_network
 from traiNNer.build.check import check_test_parts
 from traiNNer.build.data import open_test_sets
-from traiNNer.build.model import arithmetic, build_generator
+from traiNNer.build.model import build_generator, build_precision
 from traiNNer.build.run import build_validator
 from traiNNer.control import ValidationEvent
 from traiNNer.data.image_io import write_image
 from traiNNer.inference.images import Shown
 from traiNNer.inference.network import Release
-from traiNNer.models.precision import Arithmetic
+from traiNNer.models.precision import Precision
 from traiNNer.options import Options, load_options
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import start_logging
 from traiNNer.runtime.device import choose_device, configure_torch
-from traiNNer.runtime.distributed import Processes
-from traiNNer.runtime.run_dir import written_beside
+from traiNNer.runtime.distributed import DistributedContext
+from traiNNer.runtime.run_dir import atomic_write
 from traiNNer.tracking.jsonl import finite
 from traiNNer.tracking.tables import score_table
 
@@ -56,16 +56,16 @@ def run_test(options: Options) -> ValidationEvent:
     start_logging(None, quiet=False)
     for note in options.notes:
         _log.log(note.level, "%s", note.text)
-    processes, device = Processes(), choose_device(options.num_gpu, 0)
+    processes, device = DistributedContext(), choose_device(options.num_gpu, 0)
     configure_torch(
         device,
         deterministic=options.deterministic,
         fast_matmul=options.fast_matmul,
         detect_anomaly=options.detect_anomaly,
     )
-    numbers = arithmetic(options, device)
-    network = build_release(options, numbers)
-    validator = build_validator(options, open_test_sets(options, processes), numbers, processes)
+    precision = build_precision(options, device)
+    network = build_release(options, precision)
+    validator = build_validator(options, open_test_sets(options, processes), precision, processes)
     assert validator is not None
     folder = Path(options.path.results_root) / options.name
     console = Console()
@@ -79,14 +79,14 @@ def run_test(options: Options) -> ValidationEvent:
             show=_writer(options, folder / "visualization") if _wants_images(options) else None,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    with written_beside(folder / "metrics.json") as partial:
+    with atomic_write(folder / "metrics.json") as partial:
         partial.write_text(json.dumps(finite(scores_by_image(event)), indent=2) + "\n", encoding="utf-8")
     _log.info("Scores and images are in %s", folder)
     console.print(score_table(event))
     return event
 
 
-def build_release(options: Options, numbers: Arithmetic) -> Release:
+def build_release(options: Options, precision: Precision) -> Release:
     """The network of `network_g`, or the one that the file of weights belongs to.
 
     Raises:
@@ -98,15 +98,15 @@ def build_release(options: Options, numbers: Arithmetic) -> Release:
             "path.pretrain_network_g: is required: the weights to measure (.safetensors or .pth)"
         )
     try:
-        net = build_generator(options, numbers) if options.network_g else load_network(path)
+        net = build_generator(options, precision) if options.network_g else load_network(path)
     except ConfigError as error:
         raise ConfigError([f"path.pretrain_network_g: {line}" for line in error.problems]) from None
     facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
     if facts.scale != options.scale:
         raise ConfigError(f"scale: should be {facts.scale}, the scale of {path} (got {options.scale})")
-    if numbers.channels_last:
+    if precision.channels_last:
         net = net.to(memory_format=torch.channels_last)
-    return Release(net.to(numbers.device).eval(), facts)
+    return Release(net.to(precision.device).eval(), facts)
 
 
 def scores_by_image(event: ValidationEvent) -> dict[str, Any]:

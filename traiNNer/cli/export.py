@@ -11,7 +11,7 @@ from traiNNer.cli.overrides import network_overrides
 from traiNNer.data.image_io import ImageError
 from traiNNer.registry import ConfigError
 from traiNNer.release.bundle import make_bundle
-from traiNNer.runtime.console import say_mistakes
+from traiNNer.runtime.console import report_config_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args.network_options = network_overrides(args.overrides)
         bundle = make_bundle(args)
     except (ConfigError, ImageError) as error:
-        return say_mistakes(error if isinstance(error, ConfigError) else ConfigError(str(error)))
+        return report_config_errors(error if isinstance(error, ConfigError) else ConfigError(str(error)))
     out = sys.stdout.write
     out(f"{bundle.folder}:\n")
     for file in bundle.files:

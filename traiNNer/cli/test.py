@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from traiNNer.build.testing import read_and_run_test
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.console import end_logging, say_mistakes
+from traiNNer.runtime.console import end_logging, report_config_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         read_and_run_test(args.opt, args.overrides)
     except ConfigError as error:
-        return say_mistakes(error)
+        return report_config_errors(error)
     finally:
         end_logging()
     return 0

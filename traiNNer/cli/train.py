@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.console import say_mistakes
+from traiNNer.runtime.console import report_config_errors
 
 
 def train(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def train(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(Path(args.opt), overrides, check=args.check)
     except ConfigError as error:
-        return say_mistakes(error)
+        return report_config_errors(error)
 
 
 def _run(path: Path, overrides: Sequence[str], *, check: bool) -> int:

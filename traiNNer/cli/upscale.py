@@ -20,10 +20,10 @@ from traiNNer.cli.overrides import network_overrides
 from traiNNer.data.image_io import IMAGE_SUFFIXES, ImageError, Pixels, image_size, read_picture, write_image
 from traiNNer.data.pairing import find_images
 from traiNNer.inference.load import Trained, load_trained
-from traiNNer.inference.upscale import Enlarger
+from traiNNer.inference.upscale import ImageUpscaler
 from traiNNer.inference.video import VIDEO_SUFFIXES, Reader, frames_written
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.console import end_logging, say_mistakes, start_logging
+from traiNNer.runtime.console import end_logging, report_config_errors, start_logging
 from traiNNer.runtime.memory import OutOfMemoryError
 
 _log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
         return _enlarge(trained, jobs, args, console) if jobs else 0
     except ConfigError as error:
-        return say_mistakes(error)
+        return report_config_errors(error)
     except KeyboardInterrupt:
         sys.stderr.write("stopped; what is finished stays, and the same command goes on with the rest\n")
         return 130
@@ -156,26 +156,26 @@ def _enlarge(trained: Trained, jobs: Sequence[Job], args: argparse.Namespace, co
         disable=not console.is_terminal,
     ) as bar:
         shown = _Shown(bar, jobs)
-        enlarger = Enlarger(
+        upscaler = ImageUpscaler(
             trained.net,
             trained.facts,
             device=choose_device(args.device),
             dtype=torch.float16 if args.fp16 else torch.bfloat16 if args.bf16 else torch.float32,
             tile=args.tile,
             ensemble=args.ensemble,
-            on_pixels=lambda pixels: shown.advance(pixels / enlarger.passes),
+            on_pixels=lambda pixels: shown.advance(pixels / upscaler.passes),
         )
         for number, job in enumerate(jobs):
             shown.begin(number)
             try:
-                losses.update(_enlarge_one(enlarger, job))
+                losses.update(_enlarge_one(upscaler, job))
             except _FAILURES as error:
                 text = str(error)
                 problems.append(text if text.startswith(str(job.source)) else f"{job.source}: {text}")
         shown.end()
     made = len(jobs) - len(problems)
     where = f" in {jobs[0].target.parent if len(jobs) == 1 else args.output}" if made else ""
-    _print(console, f"{made} of {len(jobs)} enlarged by {enlarger.facts.scale}{where}")
+    _print(console, f"{made} of {len(jobs)} enlarged by {upscaler.facts.scale}{where}")
     for loss, count in losses.items():
         _print(console, f"{count} {loss}")
     for problem in problems:
@@ -229,14 +229,14 @@ def _pixels(path: Path) -> float:
     return height * width
 
 
-def _enlarge_one(enlarger: Enlarger, job: Job) -> list[str]:
+def _enlarge_one(upscaler: ImageUpscaler, job: Job) -> list[str]:
     """Make one file; returns what it had to lose."""
     if job.source.suffix.lower() in VIDEO_SUFFIXES:
         with Reader(job.source) as video:
-            frames_written(job.target, (enlarger.pixels(frame) for frame in video), video.frames_per_second)
+            frames_written(job.target, (upscaler.pixels(frame) for frame in video), video.frames_per_second)
         add = f"ffmpeg -i {job.target} -i {job.source} -map 0:v -map 1:a -c copy WITH_SOUND.mp4"
         return [f"without sound, which stays in the input; to put it in: {add}"]
-    image, losses = storable(enlarger.picture(read_picture(job.source)), job.target.suffix.lower())
+    image, losses = storable(upscaler.picture(read_picture(job.source)), job.target.suffix.lower())
     write_image(job.target, image)
     return losses
 

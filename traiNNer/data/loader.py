@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from traiNNer.data.image_io import ImageError
 from traiNNer.data.paired_dataset import Patch, Pixels, Source
-from traiNNer.data.sampler import Stream
+from traiNNer.data.sampler import Sampler
 
 _MAX_REPLACEMENTS = 100  # unreadable files in a row, after which the data set is broken rather than a file
 
@@ -65,7 +65,7 @@ class TrainLoader:
     ) -> None:
         self._requests = _Requests(rank, world_size)
         self._loader: DataLoader[Batch] = DataLoader(
-            _Samples(source, Stream(len(source), seed)),
+            _Samples(source, Sampler(len(source), seed)),
             batch_sampler=self._requests,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
@@ -89,7 +89,7 @@ class TrainLoader:
 class _Samples(Dataset[Batch]):
     """What a worker runs: requests in, one finished batch out."""
 
-    def __init__(self, source: Source, stream: Stream) -> None:
+    def __init__(self, source: Source, stream: Sampler) -> None:
         self._source, self._stream = source, stream
 
     def __getitems__(self, requests: Sequence[_Request]) -> Batch:

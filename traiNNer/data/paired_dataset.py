@@ -17,7 +17,7 @@ from traiNNer.data.file_index import Files, Names
 from traiNNer.data.image_io import ImageError, Pixels, read_image
 from traiNNer.data.pair_sizes import PairHeaders, fits, unreadable
 from traiNNer.data.pairing import Pairs, Problems, Progress, find_images, paired_files
-from traiNNer.data.sampler import Draw
+from traiNNer.data.sampler import SampleSpec
 from traiNNer.registry import ConfigError
 
 LOG = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, draw: Draw, lq_size: int) -> Patch:
+    def read(self, draw: SampleSpec, lq_size: int) -> Patch:
         """The sample that a draw describes.
 
         Raises:
@@ -140,7 +140,7 @@ class PairedImageDataset:
             LOG.warning(text, len(small), len(self.lq_sizes), lq_size, self._lq.path(int(small[0])))
         return len(small)
 
-    def read(self, draw: Draw, lq_size: int) -> Patch:
+    def read(self, draw: SampleSpec, lq_size: int) -> Patch:
         """The sample that a draw describes: a square crop of `lq_size` LQ pixels, flipped and transposed.
 
         An image that is too small is continued by its mirror image, edge pixels included: the only
@@ -182,7 +182,7 @@ class PairedImageDataset:
         """The one place where files are decoded for samples."""
         return read_image(path)
 
-    def _orient(self, patch: Pixels, draw: Draw) -> Pixels:
+    def _orient(self, patch: Pixels, draw: SampleSpec) -> Pixels:
         """A contiguous copy, which does not keep the whole image alive.
 
         By OpenCV: 4 us where numpy takes 50 to copy a flipped patch of 96 pixels.

@@ -19,7 +19,7 @@ _SHUFFLE, _DRAW = 0, 1  # purposes: separate random sequences under one seed
 
 
 @dataclass(frozen=True)
-class Draw:
+class SampleSpec:
     """What one position of the stream holds."""
 
     index: int
@@ -34,17 +34,17 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Stream:
+class Sampler:
     """Draws by position: `stream[p]` for any p >= 0, a pure function of `length` and `seed`."""
 
     length: int
     """Images in the data set."""
     seed: int
 
-    def __getitem__(self, position: int) -> Draw:
+    def __getitem__(self, position: int) -> SampleSpec:
         epoch, offset = divmod(position, self.length)
         row, column, coins = _bits(self.seed, get_ident()).at(position)
-        return Draw(
+        return SampleSpec(
             index=int(_order(self.length, self.seed, epoch)[offset]),
             row=(row >> 11) / 2**53,
             column=(column >> 11) / 2**53,

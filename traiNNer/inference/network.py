@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from traiNNer.archs import NetworkFacts
-from traiNNer.models.inference import enhance
+from traiNNer.models.inference import upscale
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,6 @@ class Release:
     facts: NetworkFacts
 
     @torch.inference_mode()
-    def enhance(self, lq: Tensor, *, tile: int, overlap: int) -> Tensor:
-        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1; see `models.inference.enhance`."""
-        return enhance(self.released, self.facts, lq, tile=tile, overlap=overlap)
+    def upscale(self, lq: Tensor, *, tile: int, overlap: int) -> Tensor:
+        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1; see `models.inference.upscale`."""
+        return upscale(self.released, self.facts, lq, tile=tile, overlap=overlap)

@@ -57,7 +57,7 @@ def bytes_per_pixel(model: Upscaler, device: torch.device) -> float:
     side = -(-max(_PROBE, model.facts.min_size) // model.facts.multiple_of) * model.facts.multiple_of
     lq = torch.full((1, 3, side, side), 0.5, device=device)
     with _LiveBytes() as watched:
-        model.enhance(lq, tile=0, overlap=0)
+        model.upscale(lq, tile=0, overlap=0)
     return watched.peak / side**2
 
 
@@ -102,9 +102,9 @@ class FittingTiles:
         self._per_pixel = 0.0
         self._tiles: dict[tuple[int, int], Tiles] = {}
 
-    def enhance(self, model: Upscaler, lq: Tensor) -> Tensor:
-        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1; raises as `Tiles.enhance`."""
-        return self.of(model, (lq.shape[2], lq.shape[3])).enhance(model, lq)
+    def upscale(self, model: Upscaler, lq: Tensor) -> Tensor:
+        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1; raises as `Tiles.upscale`."""
+        return self.of(model, (lq.shape[2], lq.shape[3])).upscale(model, lq)
 
     def measure(self, model: Upscaler) -> None:
         """Find out what a pixel takes, by a small image; done by itself where it was not before."""

@@ -29,8 +29,8 @@ class Upscaler(Protocol):
         """The network that is measured."""
         ...
 
-    def enhance(self, lq: Tensor, *, tile: int, overlap: int) -> Tensor:
-        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1; see `models.inference.enhance`."""
+    def upscale(self, lq: Tensor, *, tile: int, overlap: int) -> Tensor:
+        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1; see `models.inference.upscale`."""
         ...
 
 
@@ -45,14 +45,14 @@ class Tiles:
     def __init__(self, side: int, overlap: int) -> None:
         self._side, self._overlap = side, overlap
 
-    def enhance(self, model: Upscaler, lq: Tensor) -> Tensor:
+    def upscale(self, model: Upscaler, lq: Tensor) -> Tensor:
         """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1.
 
         Raises:
             OutOfMemoryError: Where even the smallest tiles do not fit.
         """
         while True:
-            output = unless_out_of_memory(lambda: model.enhance(lq, tile=self._side, overlap=self._overlap))
+            output = unless_out_of_memory(lambda: model.upscale(lq, tile=self._side, overlap=self._overlap))
             if output is not None:
                 return output
             self._halve(model.facts, max(lq.shape[-2:]))

@@ -16,7 +16,7 @@ from traiNNer.inference.images import to_pixels
 from traiNNer.inference.network import Release
 from traiNNer.inference.tile_size import FittingTiles
 from traiNNer.inference.tiles import Tiles
-from traiNNer.models.precision import Arithmetic
+from traiNNer.models.precision import Precision
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class _InDtype(nn.Module):
         return self.net(lq.to(self.dtype)).float().nan_to_num(torch.nan, torch.nan, torch.nan)
 
 
-class Enlarger:
+class ImageUpscaler:
     """A network on a device, with the tiles that fit into its memory.
 
     Args:
@@ -104,9 +104,9 @@ class Enlarger:
 
     def _enlarge(self, pixels: Pixels) -> Tensor:
         """To (3, h * scale, w * scale), 0 to 1."""
-        lq = Arithmetic(self._device).images(torch.from_numpy(pixels)[None])
+        lq = Precision(self._device).images(torch.from_numpy(pixels)[None])
         tiles = self._tiles.of(self._model, (lq.shape[2], lq.shape[3]))
-        output = self._averaged(tiles, lq) if self._ensemble else tiles.enhance(self._model, lq)
+        output = self._averaged(tiles, lq) if self._ensemble else tiles.upscale(self._model, lq)
         if not bool(torch.isfinite(output).all()):
             raise FloatingPointError("the output is not finite; compute in float32, or in bfloat16 (--bf16)")
         return output[0]
@@ -116,6 +116,6 @@ class Enlarger:
         for turns in range(4):
             for mirrored in (False, True):
                 turned = torch.rot90(lq.flip(3) if mirrored else lq, turns, (2, 3))
-                back = torch.rot90(tiles.enhance(self._model, turned), -turns, (2, 3))
+                back = torch.rot90(tiles.upscale(self._model, turned), -turns, (2, 3))
                 total = total + (back.flip(3) if mirrored else back)
         return total / 8

@@ -3,7 +3,7 @@
 A loss is an `nn.Module` whose `forward(inputs: LossInputs)` returns a scalar: a mean over the samples, so
 that `loss(batch repeated) == loss(batch)` and micro-batches can be weighted by their size. Its attribute
 `pixel` (of the class) says whether it compares all values at their places, and so can anchor other losses,
-`judged` whether it asks the discriminator, `averaged` whether it compares with the running average (all False
+`adversarial` whether it asks the discriminator, `averaged` whether it compares with the running average (all False
 where they are missing).
 """
 
@@ -24,7 +24,7 @@ from traiNNer.registry import ConfigError, Registry
 LOSSES: Registry[nn.Module] = Registry("loss", package=__name__)
 
 
-class Judgement(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What a discriminator makes of images."""
 
     logits: tuple[Tensor, ...]
@@ -33,7 +33,7 @@ class Judgement(NamedTuple):
     """Its maps by name in order of depth, (n, channels, h', w') each, the logits left out."""
 
 
-Judge: TypeAlias = Callable[[Tensor], Judgement]
+DiscriminatorCall: TypeAlias = Callable[[Tensor], DiscriminatorOutput]
 """(n, 3, h, w), 0 to 1, to what a discriminator makes of it."""
 
 
@@ -55,7 +55,7 @@ class LossInputs:
     """(n, 3, h * scale, w * scale), what it should have made."""
     lq: Tensor
     """(n, 3, h, w), what it was given."""
-    judge: Judge | None = None
+    discriminator: DiscriminatorCall | None = None
     """The discriminator, whose parameters get no gradient through it; None where the run has none."""
     average: Callable[[], Tensor] | None = None
     """Makes what the generator's running average makes of `lq`, without gradient; None where there is none."""
@@ -64,12 +64,12 @@ class LossInputs:
     )
 
     @cached_property
-    def judged_output(self) -> Judgement:
+    def discriminator_on_output(self) -> DiscriminatorOutput:
         """What the discriminator makes of `output`; computed once for all losses that ask."""
         return self._discriminator(self.output)
 
     @cached_property
-    def judged_gt(self) -> Judgement:
+    def discriminator_on_gt(self) -> DiscriminatorOutput:
         """What it makes of `gt`, without gradient."""
         with torch.no_grad():
             return self._discriminator(self.gt)
@@ -84,10 +84,10 @@ class LossInputs:
         return self.average()
 
     @property
-    def _discriminator(self) -> Judge:
-        if self.judge is None:
+    def _discriminator(self) -> DiscriminatorCall:
+        if self.discriminator is None:
             raise ConfigError("this loss needs a discriminator: set network_d, such as {type: munet}")
-        return self.judge
+        return self.discriminator
 
     def features(self, network: FeatureNetwork, taps: Iterable[str]) -> Features:
         """What a `shared_network` makes of output and target; computed once for all losses that ask.
@@ -104,6 +104,6 @@ class LossInputs:
         return Features(output.at(names), gt.at(names))
 
 
-def asks_discriminator(loss: object) -> bool:
+def uses_discriminator(loss: object) -> bool:
     """Whether a loss, or the class of one, reads what the discriminator makes of images."""
-    return getattr(loss, "judged", False)
+    return getattr(loss, "adversarial", False)

@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
-from traiNNer.losses import Judgement
+from traiNNer.losses import DiscriminatorOutput
 from traiNNer.losses.precision import at_least_float32
 
 
@@ -19,27 +19,27 @@ class Discriminator(Protocol):
         ...
 
 
-def judgement_of(net: Discriminator, images: Tensor) -> Judgement:
+def discriminator_output(net: Discriminator, images: Tensor) -> DiscriminatorOutput:
     """What a discriminator makes of (n, 3, h, w) in 0..1; its logits in float32 at least."""
     maps = net.forward_features(images)
     logits = [name for name in maps if name.startswith("logits")]
-    return Judgement(
+    return DiscriminatorOutput(
         logits=tuple(at_least_float32(maps[name]) for name in logits),
         taps={name: tap for name, tap in maps.items() if name not in logits},
     )
 
 
 class AdversarialLoss(nn.Module):
-    """A game between generator and discriminator.
+    """Adversarial training of generator and discriminator.
 
-    `forward(inputs)` is what the generator minimises, as of every loss: it reads `inputs.judged_output` (and
-    `inputs.judged_gt`, where it is relative to the target). `critic_loss` is what the discriminator minimises.
-    Both are means over samples, places and scales. Penalties on the gradient of the discriminator are asked for by
-    their weights and computed by the engine.
+    `forward(inputs)` is what the generator minimises, as of every loss: it reads
+    `inputs.discriminator_on_output` (and `inputs.discriminator_on_gt`, where it is relative to the target).
+    `critic_loss` is what the discriminator minimises. Both are means over samples, places and scales. Penalties
+    on the gradient of the discriminator are asked for by their weights and computed by `models.adversary`.
     """
 
     pixel: ClassVar[bool] = False
-    judged: ClassVar[bool] = True
+    adversarial: ClassVar[bool] = True
     gt_penalty: float = 0.0
     """Weight of half the squared gradient of the logits with respect to the ground truth (R1)."""
     output_penalty: float = 0.0
@@ -49,7 +49,7 @@ class AdversarialLoss(nn.Module):
         """Scalar that the discriminator minimises.
 
         Args:
-            gt: Its logits of the ground truth, one tensor for each scale, see `Judgement`.
+            gt: Its logits of the ground truth, one tensor for each scale, see `DiscriminatorOutput`.
             output: Those of the generator's output.
         """
         raise NotImplementedError

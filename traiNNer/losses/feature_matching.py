@@ -26,7 +26,7 @@ class FeatureMatchingLoss(nn.Module):
     """
 
     pixel: ClassVar[bool] = False
-    judged: ClassVar[bool] = True
+    adversarial: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class FeatureMatchingLoss(nn.Module):
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Scalar, 0 at equality."""
-        output, gt = inputs.judged_output.taps, inputs.judged_gt.taps
+        output, gt = inputs.discriminator_on_output.taps, inputs.discriminator_on_gt.taps
         weights = dict.fromkeys(output, 1.0) if self.weights is None else self.weights
         for name in weights:
             if name not in output:

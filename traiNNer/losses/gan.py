@@ -79,10 +79,10 @@ class GANLoss(AdversarialLoss):
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Scalar that falls as the discriminator takes the output for real; not zero at equality."""
-        fake = inputs.judged_output.logits
+        fake = inputs.discriminator_on_output.logits
         if self.gan_type in _RELATIVISTIC:
             pair = _PAIRS[self.gan_type]
-            real = inputs.judged_gt.logits
+            real = inputs.discriminator_on_gt.logits
             return _mean_over_scales([pair(f, r) for f, r in zip(fake, real, strict=True)])
         return _mean_over_scales([_GENERATOR[self.gan_type](f, self.labels) for f in fake])
 

@@ -9,9 +9,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from traiNNer.losses import Judgement
-from traiNNer.losses.adversarial import AdversarialLoss, Discriminator, judgement_of
-from traiNNer.models.precision import Arithmetic
+from traiNNer.losses import DiscriminatorOutput
+from traiNNer.losses.adversarial import AdversarialLoss, Discriminator, discriminator_output
+from traiNNer.models.precision import Precision
 from traiNNer.optim.learner import Learner
 
 
@@ -22,7 +22,7 @@ class Adversary:
         learner: The discriminator with its optimizer.
         loss: The adversarial loss of the run.
         plays_at: Whether the discriminator trains at a step. True for whole windows of numbers, or not at all.
-        arithmetic: Device and precision.
+        precision: Device and precision.
         alone: Steps at the beginning of the run in which the generator is measured and held still.
         turns: Steps for each update of the generator, which is held so in those between.
         penalty_every: Steps between penalties on the gradient, which are weighted by this number
@@ -39,25 +39,25 @@ class Adversary:
         loss: AdversarialLoss,
         *,
         plays_at: Callable[[int], bool],
-        arithmetic: Arithmetic,
+        precision: Precision,
         alone: int = 0,
         turns: int = 1,
         penalty_every: int = 1,
     ) -> None:
         self.learner, self.loss, self.plays_at = learner, loss, plays_at
         self._net = cast(Discriminator, learner.net)
-        self._arithmetic = arithmetic
+        self._precision = precision
         self._alone, self._turns, self._penalty_every = alone, turns, penalty_every
-        self._unmeasured = torch.full((), float("nan"), dtype=arithmetic.dtype, device=arithmetic.device)
+        self._unmeasured = torch.full((), float("nan"), dtype=precision.dtype, device=precision.device)
 
     def generator_moves(self, step: int) -> bool:
         """Whether it is the generator's turn too."""
         return not self.plays_at(step) or (step >= self._alone and (step + 1) % self._turns == 0)
 
-    def judge(self, images: Tensor) -> Judgement:
+    def discriminate(self, images: Tensor) -> DiscriminatorOutput:
         """What the discriminator makes of images, for the generator: its parameters get no gradient."""
-        with self._frozen(), self._arithmetic.casting():
-            return judgement_of(self._net, images)
+        with self._frozen(), self._precision.autocast():
+            return discriminator_output(self._net, images)
 
     def accumulate(self, gt: Tensor, output: Tensor, *, share: float, step: int) -> Tensor:
         """Forward and backward for the discriminator on one micro-batch.
@@ -71,9 +71,9 @@ class Adversary:
         Returns:
             `NUMBERS`, times `share`.
         """
-        with self._arithmetic.casting():
-            real = judgement_of(self._net, gt).logits
-            fake = judgement_of(self._net, output).logits
+        with self._precision.autocast():
+            real = discriminator_output(self._net, gt).logits
+            fake = discriminator_output(self._net, output).logits
         loss = self.loss.critic_loss(real, fake)
         penalty = self._penalty(gt, output) if step % self._penalty_every == 0 else None
         total = loss if penalty is None else loss + penalty * self._penalty_every
@@ -95,7 +95,7 @@ class Adversary:
         """
         images = images.detach().requires_grad_()
         with torch.autocast(images.device.type, enabled=False):
-            logits = judgement_of(self._net, images).logits
+            logits = discriminator_output(self._net, images).logits
             score = torch.stack([scale.sum() / (scale.numel() / len(scale)) ** 0.5 for scale in logits]).sum()
             (slope,) = torch.autograd.grad(score, images, create_graph=True)
         return slope.square().flatten(1).sum(dim=1).mean()

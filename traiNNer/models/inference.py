@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from traiNNer.archs import NetworkFacts
 
 
-def enhance(net: nn.Module, facts: NetworkFacts, lq: Tensor, *, tile: int = 0, overlap: int = 32) -> Tensor:
+def upscale(net: nn.Module, facts: NetworkFacts, lq: Tensor, *, tile: int = 0, overlap: int = 32) -> Tensor:
     """The network's output for images of any size, clamped to 0..1.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from traiNNer.control import Controls
-from traiNNer.optim.learner import NO_LIMIT, Fitness, Learner, Update
+from traiNNer.optim.learner import NO_LIMIT, GradientCheck, Learner, Update
 
 
 def move_together(
@@ -23,18 +23,16 @@ def move_together(
     """
     limits = {name: controls.clip.get(name, NO_LIMIT) for name in players}
     scales = {name: controls.loss_scale if name == "g" else 1.0 for name in players}
-    fitness = {name: learner.fitness(limits[name], scales[name]) for name, learner in players.items()}
-    fit = (
-        fitness["g"].fit if len(fitness) == 1 else torch.stack([each.fit for each in fitness.values()]).all()
-    )
+    checks = {name: learner.check_gradient(limits[name], scales[name]) for name, learner in players.items()}
+    ok = checks["g"].ok if len(checks) == 1 else torch.stack([check.ok for check in checks.values()]).all()
     updates: dict[str, Update] = {}
     # those without a state go first: nothing has to be undone if memory does not suffice for it
     for name, learner in sorted(players.items(), key=lambda item: item[1].has_stepped):
-        both = Fitness(fitness[name].norm, fit)
+        both = GradientCheck(checks[name].norm, ok)
         if name == "g" and held:
-            updates[name] = learner.hold(both)
+            updates[name] = learner.skip_update(both)
         else:
             updates[name] = learner.step(
-                limits[name], scales[name], fitness=both, measured=measured and name == "g"
+                limits[name], scales[name], check=both, measured=measured and name == "g"
             )
     return updates

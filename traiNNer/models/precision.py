@@ -11,26 +11,26 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class Precision:
     """In which numbers a step is computed."""
 
     device: torch.device
-    autocast: torch.dtype | None = None
+    autocast_dtype: torch.dtype | None = None
     """bfloat16 or float16 inside the network; None computes in `dtype` throughout."""
     dtype: torch.dtype = torch.float32
     """Of weights, images and losses."""
     channels_last: bool = False
 
     @property
-    def precision(self) -> Literal["fp32", "bf16", "fp16"]:
+    def name(self) -> Literal["fp32", "bf16", "fp16"]:
         """The short name of the precision inside the network."""
-        if self.autocast is None:
+        if self.autocast_dtype is None:
             return "fp32"
-        return "bf16" if self.autocast == torch.bfloat16 else "fp16"
+        return "bf16" if self.autocast_dtype == torch.bfloat16 else "fp16"
 
-    def casting(self) -> AbstractContextManager[object]:
+    def autocast(self) -> AbstractContextManager[object]:
         """The context in which a network runs while training."""
-        return torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext()
+        return torch.autocast(self.device.type, self.autocast_dtype) if self.autocast_dtype else nullcontext()
 
     def seed(self, seed: int) -> None:
         """Seed what a step draws from: the host and this device.

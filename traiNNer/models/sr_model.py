@@ -19,11 +19,11 @@ from traiNNer.data.loader import Batch
 from traiNNer.data.mixing import BatchAugmentation
 from traiNNer.losses import LossInputs
 from traiNNer.models.adversary import Adversary
-from traiNNer.models.inference import enhance
+from traiNNer.models.inference import upscale
 from traiNNer.models.moving import move_together
 from traiNNer.models.out_of_memory import unless_out_of_memory
-from traiNNer.models.precision import Arithmetic
-from traiNNer.models.step_metrics import NumberBuffer, Numbers
+from traiNNer.models.precision import Precision
+from traiNNer.models.step_metrics import StepMetrics, StepMetricsBuffer
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner, Update
 
@@ -42,7 +42,7 @@ class WeightedLoss(NamedTuple):
     """The configured weight at a step; 0 where the loss is off, which is then not computed."""
 
 
-class Peers(Protocol):
+class Collectives(Protocol):
     """The other processes of a distributed run, as far as a step needs them."""
 
     def any(self, flag: bool) -> bool:
@@ -64,7 +64,7 @@ class SRModel:
         adversary: The discriminator in training, or None.
         ema: The running average that validates, or None.
         augment: Given the batch (LQ, GT) and the step, what to train on instead, or None.
-        arithmetic: Device and precision.
+        precision: Device and precision.
         seed: Of the run; every step draws from (seed, step, rank).
         window: Steps between two readings of the numbers.
         measure_losses_every: Steps between measurements of what each loss does at the network's output, which
@@ -81,8 +81,8 @@ class SRModel:
         adversary: Adversary | None = None,
         ema: Ema | None,
         augment: BatchAugmentation | None = None,
-        arithmetic: Arithmetic,
-        peers: Peers,
+        precision: Precision,
+        collectives: Collectives,
         seed: int,
         rank: int = 0,
         window: int = 10,
@@ -95,15 +95,15 @@ class SRModel:
         if compile_mode:
             self._compiled = torch.compile(generator.net, mode=compile_mode)
         self.losses = dict(losses)
-        self.arithmetic = arithmetic
-        self._peers, self._seed, self._rank = peers, seed, rank
+        self.precision = precision
+        self._collectives, self._seed, self._rank = collectives, seed, rank
         self._measure_losses_every = measure_losses_every
         critic = Adversary.NUMBERS if adversary else ()
-        self._numbers = NumberBuffer(list(losses), critic, window, arithmetic.dtype, arithmetic.device)
+        self._numbers = StepMetricsBuffer(list(losses), critic, window, precision.dtype, precision.device)
         self._unmeasured = torch.full(
-            (len(losses),), math.nan, dtype=arithmetic.dtype, device=arithmetic.device
+            (len(losses),), math.nan, dtype=precision.dtype, device=precision.device
         )
-        self._one = torch.ones((), dtype=arithmetic.dtype, device=arithmetic.device)
+        self._one = torch.ones((), dtype=precision.dtype, device=precision.device)
         self._snapshot: dict[str, Any] | None = None
 
     def optimize_parameters(self, batch: Batch, step: int, controls: Controls) -> None:
@@ -114,14 +114,14 @@ class SRModel:
         Raises:
             BatchTooLarge: If memory did not suffice on any process. Nothing was changed.
         """
-        self.arithmetic.seed(((self._seed * 1_000_003 + step) * 4_099 + self._rank) % 2**63)
+        self.precision.seed(((self._seed * 1_000_003 + step) * 4_099 + self._rank) % 2**63)
         means = unless_out_of_memory(lambda: self._accumulate(batch, step, controls))
-        if self._peers.any(means is None) or means is None:
+        if self._collectives.any(means is None) or means is None:
             self._discard()
             raise BatchTooLarge
         players = self._players(step)
         shared = [t for player in players.values() for t in (*player.gradients(), *player.floating_buffers())]
-        self._peers.average([*shared, means])
+        self._collectives.average([*shared, means])
         updates = self._update(step, players, controls)
         scaler = self.generator.scaler
         row = [means, torch.stack([*updates["g"], scaler.scale if scaler else self._one])]
@@ -169,12 +169,12 @@ class SRModel:
             return self._move(step, players, controls)
 
         updates = unless_out_of_memory(move)
-        if self._peers.any(updates is None) or updates is None:
+        if self._collectives.any(updates is None) or updates is None:
             with torch.no_grad():
                 for tensor, old in zip(live if kept else (), kept, strict=True):
                     tensor.copy_(old)
             for learner in fresh:
-                learner.forget_moments()
+                learner.reset_optimizer()
             self._discard()
             raise BatchTooLarge
         return updates
@@ -220,7 +220,7 @@ class SRModel:
 
     def _micro_batches(self, batch: Batch, step: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """LQ and GT on the device; samples that are mixed come from the whole batch."""
-        images = self.arithmetic.images
+        images = self.precision.images
         if self._augment:
             lq, gt = self._augment(images(batch.lq), images(batch.gt), step)
             yield from zip(lq.split(size), gt.split(size), strict=True)
@@ -231,21 +231,21 @@ class SRModel:
     def _forward(self, lq: Tensor, gt: Tensor) -> LossInputs:
         if self._compiled and len(lq) > 1:  # one sample is always compiled for itself
             torch._dynamo.maybe_mark_dynamic(lq, 0)
-        with self.arithmetic.casting():
+        with self.precision.autocast():
             output = (self._compiled or self.generator.net)(lq)
         return LossInputs(
-            output.to(self.arithmetic.dtype),
+            output.to(self.precision.dtype),
             gt,
             lq,
-            judge=self.adversary.judge if self.adversary else None,
+            discriminator=self.adversary.discriminate if self.adversary else None,
             average=(lambda: self._average(lq)) if self.ema else None,
         )
 
     @torch.no_grad()
     def _average(self, lq: Tensor) -> Tensor:
         assert self.ema
-        with self.arithmetic.casting():
-            return self.ema.net(lq).to(self.arithmetic.dtype)
+        with self.precision.autocast():
+            return self.ema.net(lq).to(self.precision.dtype)
 
     def _backward_of_adversary(
         self, adversary: Adversary, gt: Tensor, output: Tensor, share: float, step: int
@@ -282,7 +282,7 @@ class SRModel:
         ]
         return torch.stack(norms) / scale
 
-    def read_numbers(self) -> Numbers:
+    def read_metrics(self) -> StepMetrics:
         """The steps since the last reading. The one host read of a window."""
         return self._numbers.read()
 
@@ -302,7 +302,7 @@ class SRModel:
         return self.ema.net if self.ema else self.generator.net
 
     @torch.inference_mode()
-    def enhance(self, lq: Tensor, *, tile: int = 0, overlap: int = 32) -> Tensor:
+    def upscale(self, lq: Tensor, *, tile: int = 0, overlap: int = 32) -> Tensor:
         """The output for images of any size; (n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1.
 
         In full precision: rounding to bfloat16 costs tenths of a decibel at high quality.
@@ -311,7 +311,7 @@ class SRModel:
         training = net.training
         net.eval()
         try:
-            return enhance(net, self.facts, lq, tile=tile, overlap=overlap)
+            return upscale(net, self.facts, lq, tile=tile, overlap=overlap)
         finally:
             net.train(training)
 
@@ -337,9 +337,9 @@ class SRModel:
         if self.adversary:
             self.adversary.learner.load_weights(self._snapshot["discriminator"])
         for learner in self.learners.values():
-            learner.forget_moments()
+            learner.reset_optimizer()
 
-    def adopt(self, weights: Mapping[str, Tensor]) -> None:
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Take weights as they are, for the network and its average."""
         self.generator.load_weights(weights)
         if self.ema:

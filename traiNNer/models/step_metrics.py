@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-class Numbers(NamedTuple):
+class StepMetrics(NamedTuple):
     """What a window of steps measured, on the host. Every list is in the order of the steps."""
 
     losses: dict[str, list[float]]
@@ -27,7 +27,7 @@ class Numbers(NamedTuple):
     """Its losses and mean logits by name; empty where it did not train."""
 
 
-class NumberBuffer:
+class StepMetricsBuffer:
     """One row a step.
 
     Every loss, their total, every gradient at the output, the numbers of the discriminator, the generator's norm,
@@ -63,7 +63,7 @@ class NumberBuffer:
         self._table[self._rows].copy_(row)
         self._rows += 1
 
-    def read(self) -> Numbers:
+    def read(self) -> StepMetrics:
         """The steps since the last reading. The one host read of a window."""
         rows = self._table[: self._rows].tolist()  # the host read
         self._rows = 0
@@ -71,7 +71,7 @@ class NumberBuffer:
         at_output = {label: _last(columns[_at_output(label)]) for label in self._labels}
         played = bool(self._critic) and not _never(columns["applied_d"])
         nets = ("g", "d") if played else ("g",)
-        return Numbers(
+        return StepMetrics(
             losses={
                 label: columns[label]
                 for label in self._labels

@@ -32,12 +32,12 @@ class Update(NamedTuple):
     """|dw| / |w| over all weights; NaN where it was not measured."""
 
 
-class Fitness(NamedTuple):
-    """Whether a gradient is fit for an update, as scalars on the device."""
+class GradientCheck(NamedTuple):
+    """Whether a gradient may be applied, as scalars on the device."""
 
     norm: Tensor
     """Its L2 norm, without any loss scale."""
-    fit: Tensor
+    ok: Tensor
     """False where it is not finite or too long."""
 
 
@@ -101,13 +101,14 @@ class Learner:
         return [*self.parameters, *self._buffers.kept, *scaler]
 
     @torch.no_grad()
-    def fitness(self, clip: Clip, loss_scale: float = 1.0) -> Fitness:
+    def check_gradient(self, clip: Clip, loss_scale: float = 1.0) -> GradientCheck:
         """Measure the gradient; changes nothing. Arguments as of `step`."""
         scale = self._scale(loss_scale)
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(self.gradients())))
         if isinstance(scale, Tensor) or scale != 1.0:
             norm = norm / scale
-        return Fitness(norm, norm <= min(clip.skip_above, torch.finfo(norm.dtype).max))  # no NaN, no infinity
+        largest = min(clip.skip_above, torch.finfo(norm.dtype).max)
+        return GradientCheck(norm, norm <= largest)  # False for NaN and infinity
 
     @torch.no_grad()
     def step(
@@ -115,7 +116,7 @@ class Learner:
         clip: Clip,
         loss_scale: float = 1.0,
         *,
-        fitness: Fitness | None = None,
+        check: GradientCheck | None = None,
         measured: bool = False,
     ) -> Update:
         """Clip, update the weights or skip the step, discard the gradient.
@@ -123,11 +124,11 @@ class Learner:
         Args:
             clip: The limits on the gradient's norm.
             loss_scale: What the loss was multiplied by (the scale of fp16 aside); undone before clipping.
-            fitness: What `fitness` measured, `fit` only where everything that moves together is.
+            check: What `check_gradient` measured, `ok` only where the gradient of every network is.
             measured: Compare the weights before and after, which takes a copy of them.
         """
         before = [p.detach().clone() for p in self.parameters] if measured else None
-        norm, applied = fitness or self.fitness(clip, loss_scale)
+        norm, applied = check or self.check_gradient(clip, loss_scale)
         scale = self._scale(loss_scale)
         shrink = torch.where(norm <= clip.threshold, 1.0, clip.target / norm) if clip != NO_LIMIT else 1.0
         divisor = scale / shrink
@@ -143,12 +144,12 @@ class Learner:
         ratio = self._change_since(before) if before else self._unmeasured
         return Update(norm, applied.to(norm.dtype), ratio.to(norm.dtype))
 
-    def hold(self, fitness: Fitness) -> Update:
+    def skip_update(self, check: GradientCheck) -> Update:
         """Give up the gradient without an update, in a step that is not its turn; buffers stay as they were."""
         if self.scaler:
-            self.scaler.update(torch.isfinite(fitness.norm))
+            self.scaler.update(torch.isfinite(check.norm))
         self.discard()
-        return Update(fitness.norm, fitness.fit.to(fitness.norm.dtype), self._unmeasured)
+        return Update(check.norm, check.ok.to(check.norm.dtype), self._unmeasured)
 
     def _scale(self, loss_scale: float) -> Tensor | float:
         """What the loss was multiplied by in all."""
@@ -173,7 +174,7 @@ class Learner:
         self.net.load_state_dict(weights)
         self._buffers = _Buffers(self.net)
 
-    def forget_moments(self) -> None:
+    def reset_optimizer(self) -> None:
         """Let the optimizer start afresh, as after a return to earlier weights."""
         self.optimizer.state.clear()
         self.has_stepped = False

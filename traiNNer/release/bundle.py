@@ -20,7 +20,7 @@ import torch
 from traiNNer.data.image_io import Pixels, read_image, write_image
 from traiNNer.data.resize import imresize
 from traiNNer.inference.load import Trained, load_trained
-from traiNNer.inference.upscale import Enlarger
+from traiNNer.inference.upscale import ImageUpscaler
 from traiNNer.registry import ConfigError
 from traiNNer.release.model_card import (
     About,
@@ -34,7 +34,7 @@ from traiNNer.release.model_card import (
 )
 from traiNNer.release.onnx import compare_onnx, export_onnx, require_onnx
 from traiNNer.release.weights import write_weights
-from traiNNer.runtime.run_dir import written_beside
+from traiNNer.runtime.run_dir import atomic_write
 
 _SHOWN = 192  # LQ pixels of a comparison, from the middle of each image
 
@@ -140,10 +140,10 @@ def read_scores(path: Path) -> dict[str, dict[str, float]]:
 
 def comparison(trained: Trained, images: Sequence[Pixels]) -> Pixels:
     """The middle of each LQ image, one below the other: bicubic at the left, the network at the right."""
-    enlarger = Enlarger(trained.net, trained.facts, device=torch.device("cpu"))
+    upscaler = ImageUpscaler(trained.net, trained.facts, device=torch.device("cpu"))
     pairs = [
         np.concatenate(
-            [_eight_bit(enlarge(_middle(image))) for enlarge in (_bicubic(trained), enlarger.pixels)], axis=1
+            [_eight_bit(enlarge(_middle(image))) for enlarge in (_bicubic(trained), upscaler.pixels)], axis=1
         )
         for image in images
     ]
@@ -215,5 +215,5 @@ def _described(path: Path, dtype: torch.dtype) -> ReleasedFile:
 
 
 def _write(path: Path, text: str) -> None:
-    with written_beside(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from traiNNer.archs import NetworkFacts
 from traiNNer.archs.fuse import fuse
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.run_dir import written_beside
+from traiNNer.runtime.run_dir import atomic_write
 
 OPSET = 20
 _SIZES = ((1, 24, 20), (2, 33, 17), (1, 71, 45))
@@ -65,7 +65,7 @@ def export_onnx(
         )
     assert program is not None
     program.model.metadata_props.update(metadata)
-    with written_beside(path) as partial:
+    with atomic_write(path) as partial:
         program.save(partial, external_data=False)
 
 

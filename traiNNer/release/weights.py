@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from traiNNer.runtime.run_dir import written_beside
+from traiNNer.runtime.run_dir import atomic_write
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write plain module weights as safetensors with metadata, or as `.pth` under `params`, all or nothing."""
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
-    with written_beside(path) as partial:
+    with atomic_write(path) as partial:
         if path.suffix == ".safetensors":
             partial.write_bytes(_sorted_header(save(plain, metadata=dict(metadata))))
         else:

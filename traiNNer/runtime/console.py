@@ -58,7 +58,7 @@ def end_logging() -> None:
         handler.close()
 
 
-def say_mistakes(error: ConfigError) -> int:
+def report_config_errors(error: ConfigError) -> int:
     """Print every problem on a line of its own; returns the exit status of such mistakes."""
     for line in error.problems:
         print(line, file=sys.stderr)  # noqa: T201 - logging is not set up before the options are read

@@ -20,7 +20,7 @@ from traiNNer.registry import ConfigError
 _TIMEOUT = timedelta(minutes=30)  # a validation on one process may keep the others waiting
 
 
-class Processes:
+class DistributedContext:
     """This process among `world_size`. With one process every method is the identity."""
 
     def __init__(self, *, rank: int = 0, world_size: int = 1, local_rank: int = 0) -> None:
@@ -28,7 +28,7 @@ class Processes:
         self._host: Any = dist.new_group(backend="gloo", timeout=_TIMEOUT) if world_size > 1 else None
 
     @classmethod
-    def start(cls, launcher: str | None, *, cpu: bool) -> Processes:
+    def start(cls, launcher: str | None, *, cpu: bool) -> DistributedContext:
         """Join the processes that torchrun started (`launcher: pytorch`), or be the only one."""
         expected = int(os.environ.get("WORLD_SIZE", "1"))
         if launcher != "pytorch":

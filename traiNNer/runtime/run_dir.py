@@ -89,7 +89,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A path to write to, which is moved to `path` once it is written and safe on the disk.
 
     Whatever happens on the way, `path` holds the old content or the new, never a part of it.

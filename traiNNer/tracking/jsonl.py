@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 
-class Journal:
+class JsonLines:
     """A file of JSON objects, one a line, each with the `iter` it belongs to.
 
     A training state remembers how long the file was; going on from it first cuts the file to that length,
-    since the run will write the rest again. Numbers that are not finite are written as text ("nan", "inf"),
+    since the run will write the rest again. StepMetrics that are not finite are written as text ("nan", "inf"),
     since JSON has no word for them.
     """
 

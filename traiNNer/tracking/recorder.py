@@ -22,9 +22,9 @@ from traiNNer.control import Controls, Event, Plain, ValidationEvent, WindowEven
 from traiNNer.data.image_io import write_image
 from traiNNer.data.paired_dataset import Pixels
 from traiNNer.inference.images import Shown
-from traiNNer.runtime.run_dir import RunFolder, written_beside
+from traiNNer.runtime.run_dir import RunFolder, atomic_write
 from traiNNer.tracking.health import Health
-from traiNNer.tracking.jsonl import Journal, finite
+from traiNNer.tracking.jsonl import JsonLines, finite
 from traiNNer.tracking.tensorboard import Dashboard, control_scalars, health_scalars
 
 _log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Recorder:
         self._dashboard, self._save_images, self._health = dashboard, save_images, health
         self._image_suffix = image_suffix
         self._journals = {
-            name: Journal(folder.file(f"{name}.jsonl"))
+            name: JsonLines(folder.file(f"{name}.jsonl"))
             for name in ("metrics", "decisions", "events", "health")
         }
         self._pending = _Pending()
@@ -209,7 +209,7 @@ class Recorder:
 
     def _write_facts(self) -> None:
         """What the automations are told of the run, for `build.replay`."""
-        with written_beside(self._folder.file("facts.json")) as partial:
+        with atomic_write(self._folder.file("facts.json")) as partial:
             partial.write_text(json.dumps(to_plain(self._health.facts), indent=1) + "\n", encoding="utf-8")
 
     def _add(self, event: WindowEvent, row: int) -> None:

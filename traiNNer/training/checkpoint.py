@@ -19,8 +19,8 @@ from torch import Tensor
 
 from traiNNer.registry import ConfigError
 from traiNNer.release.weights import write_weights
-from traiNNer.runtime.distributed import Processes
-from traiNNer.runtime.run_dir import RunFolder, written_beside
+from traiNNer.runtime.distributed import DistributedContext
+from traiNNer.runtime.run_dir import RunFolder, atomic_write
 
 FORMAT = 1
 _log = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class Start(NamedTuple):
 
 
 def starting_state(
-    folder: RunFolder, processes: Processes, *, auto_resume: bool, resume_state: str | None
+    folder: RunFolder, processes: DistributedContext, *, auto_resume: bool, resume_state: str | None
 ) -> Start | None:
     """The state to go on from: the run's newest whole one with `auto_resume`, else `path.resume_state`, else None.
 
@@ -152,7 +152,7 @@ def write_state(path: Path, parts: Mapping[str, Any]) -> None:
     """Write named parts (tensors and plain values) to one file, all or nothing."""
     buffer = io.BytesIO()  # torch's own writer says nothing useful of a full disk
     torch.save({"format": FORMAT, "parts": dict(parts)}, buffer)
-    with written_beside(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(buffer.getbuffer())
 
 

@@ -11,7 +11,7 @@ from traiNNer.automations import Supervisor
 from traiNNer.automations.norm_patterns import pattern_key
 from traiNNer.automations.stabilizer import GradientFlowStabilizer
 from traiNNer.control import RunFacts
-from traiNNer.runtime.run_dir import written_beside
+from traiNNer.runtime.run_dir import atomic_write
 
 
 def stored_pattern(folder: str | None, facts: RunFacts) -> dict[str, Any] | None:
@@ -29,7 +29,7 @@ def store_pattern(supervisor: Supervisor, facts: RunFacts) -> None:
         return
     pattern = stabilizer.pattern()
     if pattern:
-        with written_beside(_pattern_file(stabilizer.pattern_store, facts)) as partial:
+        with atomic_write(_pattern_file(stabilizer.pattern_store, facts)) as partial:
             partial.write_text(json.dumps(pattern, indent=1) + "\n", encoding="utf-8")
 
 

@@ -44,7 +44,7 @@ from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.models.sr_model import BatchTooLarge, SRModel
 from traiNNer.optim.schedules import ReduceLROnPlateau, Schedule
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.memory import MemorySource, OutOfMemoryError
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.tracking.recorder import Recorder
@@ -75,7 +75,7 @@ class Trainer:
         schedule: The base schedule, for what automations are told; the model multiplies it in.
         plateau: That schedule again where it follows the validations.
         supervisor: The automations.
-        processes: This process and its peers.
+        processes: This process and its collectives.
         memory: Where the share of memory in use comes from.
         validator: None without validation.
         recorder: Only on the main process.
@@ -95,7 +95,7 @@ class Trainer:
         schedule: Schedule,
         plateau: ReduceLROnPlateau | None,
         supervisor: Supervisor,
-        processes: Processes,
+        processes: DistributedContext,
         memory: MemorySource,
         validator: Validator | None,
         recorder: Recorder | None,
@@ -161,9 +161,9 @@ class Trainer:
         """The metric that decides which weights are best."""
         return self._validator.headline_name if self._validator else None
 
-    def standing(self) -> dict[str, str]:
+    def status(self) -> dict[str, str]:
         """One word on each automation."""
-        return self._supervisor.standing()
+        return self._supervisor.status()
 
     def _validate_and_save_when_due(self) -> None:
         step, plan = self.progress.step, self.plan
@@ -205,7 +205,7 @@ class Trainer:
     def _end_window(self) -> None:
         """Bring the numbers of the last steps to the host, once, and show them to everyone."""
         self._clock.start()
-        numbers = self.model.read_numbers()
+        numbers = self.model.read_metrics()
         self._clock.stop()
         if not numbers.total:
             return
@@ -327,7 +327,7 @@ class Trainer:
             case SetLossFactors() as new:
                 jumps = (math.log(value / factors.get(loss, 1.0)) for loss, value in new.factors.items())
                 if any(abs(jump) > _LOSS_JUMP for jump in jumps):
-                    self.model.generator.forget_moments()
+                    self.model.generator.reset_optimizer()
                 changed = "loss_factor"
             case SetClip() | SetLossScale():
                 return []
@@ -345,7 +345,7 @@ class Trainer:
     def _restore_best(self) -> None:
         """End with the weights that validated best, where a validation has kept any."""
         if self._best_weights.is_file():
-            self.model.adopt(read_weights(self._best_weights)[0])
+            self.model.load_weights(read_weights(self._best_weights)[0])
 
     def _shrink_micro_batch(self) -> None:
         """After a step that did not fit: let the owner of the batch size decide, or halve."""

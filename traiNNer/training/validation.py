@@ -16,8 +16,8 @@ from traiNNer.control import SetScores, ValidationEvent
 from traiNNer.inference.images import ImageSet, ReadPair, Shown, read_ahead
 from traiNNer.inference.tile_size import FittingTiles
 from traiNNer.inference.tiles import Tiles, Upscaler
-from traiNNer.models.precision import Arithmetic
-from traiNNer.runtime.distributed import Processes
+from traiNNer.models.precision import Precision
+from traiNNer.runtime.distributed import DistributedContext
 
 RATIOS = ("edge_ratio", "residual_ratio")
 
@@ -49,10 +49,10 @@ class Validator:
         sets: In the order of the configuration; the first decides which weights are best.
         metrics: By label; the first decides which weights are best.
         scale: Height and width of the output over those of the input.
-        arithmetic: How pixels become tensors.
+        precision: How pixels become tensors.
         processes: Images are shared out among them.
         tile: Side of the tiles in LQ pixels; 0 takes images whole, while memory suffices; auto: what fits.
-        overlap: See `models.inference.enhance`; with auto what the network needs.
+        overlap: See `models.inference.upscale`; with auto what the network needs.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class Validator:
         metrics: Mapping[str, Metric],
         *,
         scale: int,
-        arithmetic: Arithmetic,
-        processes: Processes,
+        precision: Precision,
+        processes: DistributedContext,
         tile: int | Literal["auto"] = 0,
         overlap: int = 32,
     ) -> None:
         self.sets, self.metrics = list(sets), dict(metrics)
-        self._scale, self._arithmetic, self._processes = scale, arithmetic, processes
-        self._tiles = FittingTiles(arithmetic.device) if tile == "auto" else Tiles(tile, overlap)
+        self._scale, self._precision, self._processes = scale, precision, processes
+        self._tiles = FittingTiles(precision.device) if tile == "auto" else Tiles(tile, overlap)
         self._width = 2 * len(self.metrics) + len(RATIOS)  # of a row of scores
         self._baselines: dict[str, dict[str, Any]] = {}
 
@@ -102,7 +102,7 @@ class Validator:
             table = torch.zeros(len(validation_set.images), self._width + 2, dtype=torch.float64)
             own = range(self._processes.rank, len(table), self._processes.world_size)
             scores: list[Tensor] = []
-            for image in read_ahead(validation_set.images, own, self._arithmetic.device):
+            for image in read_ahead(validation_set.images, own, self._precision.device):
                 scores.append(
                     self._measure(model, validation_set.name, image, with_baseline=with_baseline, show=show)
                 )
@@ -127,7 +127,7 @@ class Validator:
     def rehearse(self, model: Upscaler) -> None:
         """Score the first image of every set, to see that it works."""
         for validation_set in self.sets:
-            for image in read_ahead(validation_set.images, [0], self._arithmetic.device):
+            for image in read_ahead(validation_set.images, [0], self._precision.device):
                 self._measure(model, validation_set.name, image, with_baseline=True, show=None)
 
     @property
@@ -165,14 +165,14 @@ class Validator:
         show: Callable[[Shown], None] | None,
     ) -> Tensor:
         """Scores, bicubic scores (0 where not asked for) and ratios of one image, on the device."""
-        given, reference = self._arithmetic.images(image.lq), self._arithmetic.images(image.gt)
-        output = self._tiles.enhance(model, given)
+        given, reference = self._precision.images(image.lq), self._precision.images(image.gt)
+        output = self._tiles.upscale(model, given)
         lq, gt = image.lq[0].numpy(), image.gt[0].numpy()
         shown = Shown(set_name, image.name, image.number, lq, gt, output, self._scale)
         scores = self._compare(output, reference)
         baseline = torch.zeros_like(scores)
         if with_baseline:
-            bicubic = self._arithmetic.images(torch.from_numpy(shown.bicubic)[None])
+            bicubic = self._precision.images(torch.from_numpy(shown.bicubic)[None])
             baseline = self._compare(bicubic, reference)
         ratios = structure(output, reference, given)[0].to(scores.dtype)
         if show:

@@ -31,7 +31,7 @@ from traiNNer.data.loader import TrainLoader
 from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.optim.learner import NO_LIMIT
 from traiNNer.options import Options, load_options
-from traiNNer.runtime.distributed import Processes
+from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.tracking.health import Health
 from traiNNer.tracking.recorder import Recorder
@@ -87,8 +87,8 @@ class Laboratory:
         return torch.cat([weight.detach().flatten() for weight in net.parameters()])
 
     def _parts(self, setting: Setting, options: Options) -> Parts:
-        self._sets = self._sets or open_sets(options, Processes())
-        parts = build_parts(options, Processes(), torch.device("cpu"), *self._sets)
+        self._sets = self._sets or open_sets(options, DistributedContext())
+        parts = build_parts(options, DistributedContext(), torch.device("cpu"), *self._sets)
         if setting.fault == "corrupted batches":
             parts = replace(parts, loader=cast(TrainLoader, CorruptedBatches(parts.loader, setting.seed)))
         if setting.units != 1.0:
@@ -170,7 +170,7 @@ def _train(options: Options, parts: Parts) -> None:
     trainer = make_trainer(
         parts,
         folder,
-        processes=Processes(),
+        processes=DistributedContext(),
         recorder=recorder,
         checkpointer=Checkpointer(folder, keep_states=1, keep_models=1),
     )

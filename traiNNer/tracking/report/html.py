@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from traiNNer.runtime.run_dir import written_beside
+from traiNNer.runtime.run_dir import atomic_write
 from traiNNer.tracking.report.charts import Mark, Points, line_chart
 from traiNNer.tracking.report.pictures import Picture
 
@@ -52,7 +52,7 @@ def read_records(folder: Path) -> Records:
 def write_report(folder: Path, pictures: Sequence[Picture]) -> Path:
     """Write `report.html` into a run's folder; returns its path."""
     target = folder / "report.html"
-    with written_beside(target) as partial:
+    with atomic_write(target) as partial:
         partial.write_text(page(read_records(folder), pictures), encoding="utf-8")
     return target
 

@@ -17,7 +17,7 @@ from traiNNer.control import SetScores, ValidationEvent, from_plain
 from traiNNer.data.image_io import Pixels
 from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.resize import imresize
-from traiNNer.models.inference import enhance
+from traiNNer.models.inference import upscale
 
 _SIDE = 192
 """Of the central part that is shown, in LQ pixels at most."""
@@ -74,7 +74,7 @@ def _picture(title: str, lq: Pixels, net: nn.Module, scale: int) -> Picture:
     top, left = (height - side) // 2, (width - side) // 2
     part = _bytes(lq[top : top + side, left : left + side])
     image = torch.from_numpy(part.copy()).permute(2, 0, 1)[None].float() / 255
-    out = enhance(net, net.facts, image)[0].permute(1, 2, 0)  # type: ignore[arg-type] - every network has facts
+    out = upscale(net, net.facts, image)[0].permute(1, 2, 0)  # type: ignore[arg-type] - every network has facts
     trained = (out * 255).round().to(torch.uint8).numpy()
     return Picture(title, _address(imresize(part, scale)), _address(trained))
 
