@@ -113,6 +113,7 @@ def make_model(
     window: int = 10,
     augment=None,
     compile_mode: str | None = None,
+    precision: Precision = CPU,
 ) -> SRModel:
     """A model over `tiny_network`, two losses, AdamW with warm-up and milestones."""
     net = net or tiny_network()
@@ -129,7 +130,7 @@ def make_model(
         losses,
         ema=Ema(net, 0.9) if ema else None,
         augment=augment,
-        precision=CPU,
+        precision=precision,
         collectives=DistributedContext(),
         seed=7,
         window=window,

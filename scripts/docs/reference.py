@@ -158,18 +158,24 @@ def _part(
 
 
 def _families(registry: Registry[Any], node: _Node, without: str) -> Iterator[str]:
-    """Classes with their parameters; factories as rows of the defaults in which they differ from theirs."""
+    """Networks with their parameters; variants as rows of the defaults in which they differ from theirs."""
     cases = _cases(node, without)
-    classes = [name for name in cases if inspect.isclass(registry.find(name))]
+    classes = [name for name in cases if _is_own(registry.find(name))]
     for name in classes:
         yield from _part(registry, name, cases[name])
         rows = [
             (f"`{other}`", ", ".join(f"`{key}: {value}`" for key, value in _changes(cases[name], own)))
             for other, own in cases.items()
-            if other not in classes and own.keys() == cases[name].keys()
+            if inspect.unwrap(registry.find(other) or _families) is registry.find(name)
+            and other not in classes
         ]
         if rows:
             yield _rows(("type", "other defaults"), rows)
+
+
+def _is_own(part: Any) -> bool:
+    """Whether it is no variant of another part (`archs.variants`)."""
+    return inspect.unwrap(part) is part
 
 
 def _changes(base: Mapping[str, _Node], other: Mapping[str, _Node]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import torch
 
 from traiNNer.archs import NETWORKS, build_network, list_networks
+from traiNNer.archs.published import PUBLISHED
 
 SMALL = {
     "compact": {"num_feat": 12, "num_conv": 2},
@@ -36,7 +37,7 @@ def bare(spec):
         return build_network(spec)
 
 
-ALL = list_networks()
+ALL = [name for name in list_networks() if name not in PUBLISHED]
 BARE = {name: bare(spec_of(name)) for name in ALL}
 """One instance of each name, for questions about it."""
 RUN = [name for name, net in BARE.items() if sum(p.numel() for p in net.parameters()) <= LIMIT]

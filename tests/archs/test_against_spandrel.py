@@ -206,10 +206,6 @@ def test_an_activation_without_weights_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (
-            ("feats.0.weight", "feats.1.channe_mixer.0.weight", "feats.1.refine.weight"),
-            "PLKSR, the network of",
-        ),
         (("in_conv.weight", "up_blocks.0.magic_upsample.sharpen.conv_h.weight"), "MUNet of November 2025"),
     ],
 )

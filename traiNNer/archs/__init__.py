@@ -30,7 +30,10 @@ class NetworkFacts:
     multiple_of: int = 1
     """Height and width of an input must be multiples of this (the caller pads by reflection)."""
     tile_margin: int | None = 0
-    """LQ pixels around a tile beyond which nothing matters to it; None: tiles always change the result."""
+    """LQ pixels around a tile beyond which nothing matters to it; None: tiles change the result a little, or a lot
+    of pixels matter."""
+    trains_alone: bool = True
+    """Whether a batch of one sample can be trained; normalisation over a batch may need two."""
 
 
 def recorded(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, recorded
 from traiNNer.archs.loading import Guess, Weights, recognises
+from traiNNer.archs.variants import variant
 from traiNNer.registry import ConfigError
 
 # N: batch, C: channels, H, W: low-resolution height and width, s: scale
@@ -75,6 +76,10 @@ class Compact(nn.Module):
         scale = self.facts.scale
         detail = F.pixel_shuffle(self.body(x_NCHW), scale)
         return detail + F.interpolate(x_NCHW, scale_factor=float(scale), mode="nearest")
+
+
+NETWORKS.register("ultracompact")(variant(Compact, num_conv=8))
+NETWORKS.register("superultracompact")(variant(Compact, num_feat=24, num_conv=8))
 
 
 @recognises(lambda weights: all(re.fullmatch(r"body\.\d+\.(weight|bias)", name) for name in weights))

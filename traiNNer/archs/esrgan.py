@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, recorded
 from traiNNer.archs.loading import Guess, Weights, recognises, renames
+from traiNNer.archs.variants import variant
 
 # N: batch, C: channels, H, W: low-resolution height and width, f: unshuffle factor
 
@@ -140,7 +141,15 @@ class ESRGAN(nn.Module):
         return F.pixel_unshuffle(mirrored, f)
 
 
-@recognises(lambda weights: "conv_first.weight" in weights and "body.0.rdb1.conv1.weight" in weights)
+NETWORKS.register("esrgan_lite")(variant(ESRGAN, num_feat=32, num_block=12))
+
+
+@recognises(
+    lambda weights: (
+        {"conv_first.weight", "body.0.rdb1.conv1.weight"} <= weights.keys()
+        and "dd_embed.0.weight" not in weights
+    )  # MM-RealSR, which is told the degradation
+)
 def _infer(weights: Weights) -> Guess:
     width, channels = weights["conv_first.weight"].shape[:2]
     out_channels = weights["conv_last.weight"].shape[0]

@@ -202,6 +202,11 @@ def _describe(
     NETWORKS.names()  # imports every family, and with it what it recognises
     infer = next((d.infer for d in DETECTORS if d.applies(weights)), None)
     named = overrides.get("type", metadata.get("architecture"))
+    if infer is None and "type" not in overrides and NETWORKS.find(str(named)) is None:
+        from traiNNer.archs.published.recognition import recognise  # imports this module
+
+        if found := recognise(weights):
+            weights, infer = found.weights, lambda _: found.guess
     if infer is None or "type" in overrides:
         if named is None or NETWORKS.find(str(named)) is None:
             says = f"; it calls itself {named!r}" if named else ""

@@ -17,7 +17,11 @@ from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, recorded
 from traiNNer.archs.loading import Guess, Weights, recognises
+from traiNNer.archs.variants import variant
 from traiNNer.registry import ConfigError
+
+_MIXER = "feats.1.channel_mixer.0.weight"
+"""PLKSR, the network of the paper, has `ccm` in its place."""
 
 # N: batch, C: channels, H, W: low-resolution height and width, G: groups that share offsets, s: scale,
 # P: s * s sub-pixel positions, D: the two coordinates (x, y)
@@ -218,6 +222,10 @@ class RealPLKSR(nn.Module):
         return self.to_img(self.feats(x_NCHW) + repeated)
 
 
+NETWORKS.register("realplksr_tiny")(variant(RealPLKSR, n_blocks=12, kernel_size=13, use_ea=False))
+NETWORKS.register("realplksr_large")(variant(RealPLKSR, dim=96))
+
+
 def _check(dim: int, split_ratio: float, kernel_size: int, in_ch: int, out_ch: int) -> None:
     if in_ch != out_ch:
         raise ConfigError(f"realplksr adds its input to its output: in_ch {in_ch} != out_ch {out_ch}")
@@ -227,10 +235,8 @@ def _check(dim: int, split_ratio: float, kernel_size: int, in_ch: int, out_ch: i
         raise ConfigError(f"split_ratio {split_ratio} of dim {dim} must leave 1 to {dim} channels")
 
 
-@recognises(lambda weights: "feats.0.weight" in weights and "feats.1.refine.weight" in weights)
+@recognises(lambda weights: {"feats.0.weight", "feats.1.refine.weight", _MIXER} <= weights.keys())
 def _infer(weights: Weights) -> Guess:
-    if "feats.1.channel_mixer.0.weight" not in weights:
-        raise ConfigError("PLKSR, the network of the paper, not supported; only RealPLKSR is")
     last = max(int(name.split(".")[1]) for name in weights if name.startswith("feats."))
     dim, channels = weights["feats.0.weight"].shape[:2]
     large_channels, _, kernel_size, _ = weights["feats.1.lk.conv.weight"].shape

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from traiNNer.archs import NETWORKS, NetworkFacts, recorded
 from traiNNer.archs.fuse import Foldable
 from traiNNer.archs.loading import Guess, Weights, recognises
+from traiNNer.archs.variants import variant
 from traiNNer.registry import ConfigError
 
 # N: batch, C: channels, H, W: low-resolution height and width, O, I: output and input channels of a
@@ -165,6 +166,9 @@ class SPAN(nn.Module):
         deep, b6_first = self.block_6(deep)
         features = torch.cat([shallow, self.conv_2(deep), b1, b6_first], dim=1)
         return self.upsampler(self.conv_cat(features))
+
+
+NETWORKS.register("span_s")(variant(SPAN, feature_channels=32))
 
 
 @recognises(lambda weights: "conv_1.sk.weight" in weights and "block_1.c1_r.sk.weight" in weights)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from traiNNer.archs import NetworkFacts
+from traiNNer.archs.padding import allowed_size, mirrored
 
 
 def upscale(net: nn.Module, facts: NetworkFacts, lq: Tensor, *, tile: int = 0, overlap: int = 32) -> Tensor:
@@ -40,21 +40,7 @@ def upscale(net: nn.Module, facts: NetworkFacts, lq: Tensor, *, tile: int = 0, o
 def _padded(net: nn.Module, facts: NetworkFacts, lq: Tensor) -> Tensor:
     """Pad at the bottom and right by reflection to the size the network needs, and crop the output."""
     height, width = lq.shape[-2:]
-    for dim in (-2, -1):
-        size = lq.shape[dim]
-        missing = _missing(size, facts)
-        if missing:
-            lq = lq.index_select(dim, _mirrored(size, size + missing, lq.device))
-    return net(lq)[..., : height * facts.scale, : width * facts.scale].float()
-
-
-def _mirrored(size: int, wanted: int, device: torch.device) -> Tensor:
-    """Indices 0, 1 .. size - 1, size - 2 .. 1, 0, 1 .. for as long as wanted: reflection of any length."""
-    period = max(1, 2 * size - 2)
-    index = torch.arange(wanted, device=device) % period
-    return torch.minimum(index, period - index) if size > 1 else torch.zeros_like(index)
-
-
-def _missing(size: int, facts: NetworkFacts) -> int:
-    wanted = max(size, facts.min_size)
-    return -(-wanted // facts.multiple_of) * facts.multiple_of - size
+    larger = (
+        allowed_size(side, least=facts.min_size, multiple=facts.multiple_of) for side in (height, width)
+    )
+    return net(mirrored(lq, *larger))[..., : height * facts.scale, : width * facts.scale].float()

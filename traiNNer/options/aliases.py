@@ -14,6 +14,9 @@ MOVES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("path", "pretrain_network_g_path"), ("path", "pretrain_network_g")),
     (("path", "strict_load"), ("path", "strict_load_g")),
     (("path", "pretrain_model_g"), ("path", "pretrain_network_g")),
+    (("network_g", "use_checkpoint"), ("network_g", "use_checkpointing")),
+    (("network_g", "use_chk"), ("network_g", "use_checkpointing")),
+    (("network_g", "upscale"), ("network_g", "scale")),
     (("compile",), ("use_compile",)),
     (("bfloat16",), ("amp_bf16",)),
 )

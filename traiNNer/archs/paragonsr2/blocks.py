@@ -5,9 +5,7 @@ Shapes: N batch, C channels, H and W of the map.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable
-from typing import Any, get_type_hints
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -210,23 +208,6 @@ def scale_output(conv: nn.Conv2d, factor: Tensor, *, identity: bool = False) -> 
             nn.init.dirac_(addition := torch.zeros_like(conv.weight), groups=conv.groups)
             conv.weight += addition
     return conv
-
-
-def variant(network: Callable[..., nn.Module], **defaults: Any) -> Callable[..., nn.Module]:
-    """A factory with the parameters of a network class and other defaults."""
-    hints = get_type_hints(network.__init__)
-    parameters = [
-        p.replace(annotation=hints[name], default=defaults.get(name, p.default))
-        for name, p in inspect.signature(network).parameters.items()
-    ]
-
-    def build(**options: Any) -> nn.Module:
-        return network(**{**defaults, **options})
-
-    build.__signature__ = inspect.Signature(parameters)
-    build.__annotations__ = {p.name: p.annotation for p in parameters}
-    build.__doc__ = network.__doc__
-    return build
 
 
 def require_positive(**counts: int) -> None:

@@ -27,9 +27,9 @@ from traiNNer.archs.paragonsr2.blocks import (
     spatial,
     start_on_contrast,
     start_subpixels_equal,
-    variant,
 )
 from traiNNer.archs.paragonsr2.resampler import Base, MagicBase, Padding, in_full_precision
+from traiNNer.archs.variants import variant
 from traiNNer.registry import ConfigError
 
 BlockKind: TypeAlias = Literal["realtime", "stream", "photo", "pro"]

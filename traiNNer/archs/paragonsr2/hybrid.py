@@ -30,10 +30,10 @@ from traiNNer.archs.paragonsr2.blocks import (
     scale_output,
     spatial,
     start_subpixels_equal,
-    variant,
     zero_bias,
 )
 from traiNNer.archs.paragonsr2.resampler import Base, MagicUpsampler, Padding, in_full_precision
+from traiNNer.archs.variants import variant
 from traiNNer.registry import ConfigError
 
 

@@ -25,9 +25,9 @@ from traiNNer.archs.paragonsr2.blocks import (
     require_positive,
     scale_output,
     spatial,
-    variant,
 )
 from traiNNer.archs.paragonsr2.resampler import Base, MagicUpsampler, Padding
+from traiNNer.archs.variants import variant
 from traiNNer.registry import ConfigError
 
 TRACKING_RATE = 0.05
