@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from traiNNer.archs import NetworkFacts, build_network
-from traiNNer.build.testing import Release
 from traiNNer.cli.upscale import main
 from traiNNer.data.image_io import Picture, read_image, read_picture, write_image
 from traiNNer.inference import tile_size
+from traiNNer.inference.network import EvalNetwork
 from traiNNer.inference.tile_size import bytes_per_pixel, fitting_tile
 from traiNNer.inference.upscale import ImageUpscaler
 from traiNNer.inference.video import Reader
@@ -133,7 +133,7 @@ def test_images_that_do_not_fit_into_memory_are_taken_in_tiles(monkeypatch, capl
 
 def test_a_tile_with_its_margin_takes_no_more_than_there_is():
     net = compact()
-    per_pixel = bytes_per_pixel(Release(net, net.facts), CPU)
+    per_pixel = bytes_per_pixel(EvalNetwork(net, net.facts), CPU)
     assert per_pixel >= 2 * 4 * 4  # input and output of one layer of four channels
     facts = NetworkFacts("generator", scale=2, multiple_of=8, tile_margin=20)
     for free in (10**7, 10**8, 10**9):

@@ -19,8 +19,8 @@ from training.automation_runs import decisions, lines, trainer_of
 
 from traiNNer.archs import NetworkFacts, build_network
 from traiNNer.build.auto_batch import fit
-from traiNNer.build.testing import Release
 from traiNNer.control import Controls
+from traiNNer.inference.network import EvalNetwork
 from traiNNer.inference.tiles import Tiles
 from traiNNer.models.out_of_memory import unless_out_of_memory
 from traiNNer.optim.optimizers import build_optimizer
@@ -214,7 +214,7 @@ def upscaler():
     """Of two convolutions; `most` limits the pixels that it can take."""
     net = build_network({"type": "compact", "scale": 2, "num_feat": 4, "num_conv": 1})
     nn.init.normal_(net.body[-1].weight)
-    return lambda most: Release(Cramped(net, most).eval(), net.facts)
+    return lambda most: EvalNetwork(Cramped(net, most), net.facts)
 
 
 def test_images_that_do_not_fit_are_taken_in_halved_tiles_with_the_same_result(upscaler, caplog):
@@ -234,7 +234,7 @@ def test_images_that_do_not_fit_are_taken_in_halved_tiles_with_the_same_result(u
 
 def test_an_unknown_reach_is_said_and_the_overlap_of_the_options_is_used(upscaler, caplog):
     model = upscaler(40 * 40)
-    model = Release(model.released, NetworkFacts("generator", scale=2, tile_margin=None, multiple_of=4))
+    model = EvalNetwork(model.net, NetworkFacts("generator", scale=2, tile_margin=None, multiple_of=4))
     Tiles(0, 3).upscale(model, torch.rand(1, 3, 61, 45))
     assert "tiles of 28 with an overlap of 4 LQ pixels (scores differ" in caplog.records[0].getMessage()
 

@@ -4,10 +4,11 @@ import threading
 
 import pytest
 import torch
-from tiny import CPU, Waves, make_model
+from tiny import CPU, FACTS, Waves, tiny_network
 
 from traiNNer.data.image_io import ImageError
 from traiNNer.inference import images as validation_images
+from traiNNer.inference.network import EvalNetwork
 from traiNNer.metrics import METRICS
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.training.validation import ValidationSet, Validator
@@ -32,8 +33,12 @@ def validator(*sets):
     return Validator(named, metrics, scale=2, precision=CPU, processes=DistributedContext())
 
 
+def tiny_model():
+    return EvalNetwork(tiny_network(), FACTS)
+
+
 def run(validator, model=None, **options):
-    return validator.run(model or make_model(), step=0, position=0, lr_exhausted=False, **options)
+    return validator.run(model or tiny_model(), step=0, position=0, lr_exhausted=False, **options)
 
 
 def test_every_image_is_read_once_and_in_order():
@@ -44,7 +49,7 @@ def test_every_image_is_read_once_and_in_order():
 
 
 def test_the_next_image_is_read_while_one_is_computed():
-    model = make_model()
+    model = tiny_model()
     reached = [threading.Event() for _ in range(11)]
 
     class Announced(Waves):
@@ -54,12 +59,12 @@ def test_the_next_image_is_read_while_one_is_computed():
 
     upscale, computed = model.upscale, iter(range(11))
 
-    def enhance_once_the_next_is_read(lq, **options):
+    def upscale_once_the_next_is_read(lq, **options):
         index = next(computed)
         assert index == 10 or reached[index + 1].wait(LONG)
         return upscale(lq, **options)
 
-    model.upscale = enhance_once_the_next_is_read
+    model.upscale = upscale_once_the_next_is_read
     run(validator(Announced()), model)
 
 
@@ -84,7 +89,7 @@ def test_the_device_is_read_once_a_set_and_once_for_the_weights(monkeypatch):
             return _original(self, *args, **options)
 
         monkeypatch.setattr(torch.Tensor, name, counted)
-    both, model = validator(Waves(), Waves()), make_model()
+    both, model = validator(Waves(), Waves()), tiny_model()
     run(both, model)
     reads.clear()
     run(both, model)
@@ -112,3 +117,11 @@ def test_pictures_are_made_only_for_those_who_look(monkeypatch):
     ((bicubic, output, again),) = seen
     assert bicubic.shape == output.shape == (40, 40, 3) and again is bicubic
     assert output.dtype == "uint8" and output.std() > 1
+
+
+def test_a_network_in_training_mode_is_measured_in_evaluation_mode_and_goes_on_training():
+    resting, training = tiny_model(), tiny_model()
+    resting.net.eval()
+    training.net.train()  # its dropout would show
+    assert run(validator(Waves()), resting).sets == run(validator(Waves()), training).sets
+    assert training.net.training and not resting.net.training

@@ -23,7 +23,7 @@ from traiNNer.build.run import build_validator
 from traiNNer.control import ValidationEvent
 from traiNNer.data.image_io import write_image
 from traiNNer.inference.images import Shown
-from traiNNer.inference.network import Release
+from traiNNer.inference.network import EvalNetwork
 from traiNNer.models.precision import Precision
 from traiNNer.options import Options, load_options
 from traiNNer.registry import ConfigError
@@ -64,7 +64,7 @@ def run_test(options: Options) -> ValidationEvent:
         detect_anomaly=options.detect_anomaly,
     )
     precision = build_precision(options, device)
-    network = build_release(options, precision)
+    network = build_eval_network(options, precision)
     validator = build_validator(options, open_test_sets(options, processes), precision, processes)
     assert validator is not None
     folder = Path(options.path.results_root) / options.name
@@ -86,7 +86,7 @@ def run_test(options: Options) -> ValidationEvent:
     return event
 
 
-def build_release(options: Options, precision: Precision) -> Release:
+def build_eval_network(options: Options, precision: Precision) -> EvalNetwork:
     """The network of `network_g`, or the one that the file of weights belongs to.
 
     Raises:
@@ -106,7 +106,7 @@ def build_release(options: Options, precision: Precision) -> Release:
         raise ConfigError(f"scale: should be {facts.scale}, the scale of {path} (got {options.scale})")
     if precision.channels_last:
         net = net.to(memory_format=torch.channels_last)
-    return Release(net.to(precision.device).eval(), facts)
+    return EvalNetwork(net.to(precision.device).eval(), facts)
 
 
 def scores_by_image(event: ValidationEvent) -> dict[str, Any]:

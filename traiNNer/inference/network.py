@@ -1,4 +1,7 @@
-"""A network as others run it: weights alone, full precision, images of any size."""
+"""A trained network as others run it: in evaluation mode, full precision, on images of any size.
+
+Images are padded to what the network needs, and taken in tiles where memory asks for them.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,64 @@ import torch
 from torch import Tensor, nn
 
 from traiNNer.archs import NetworkFacts
-from traiNNer.models.inference import upscale
+from traiNNer.archs.padding import allowed_size, mirrored
 
 
-@dataclass(frozen=True)
-class Release:
-    """A network as others run it: no losses, no optimizer, full precision."""
+@dataclass
+class EvalNetwork:
+    """A network to upscale with: no losses, no optimizer."""
 
-    released: nn.Module
-    """In evaluation mode."""
+    net: nn.Module
+    """In any mode; it computes in evaluation mode and keeps the one it had."""
     facts: NetworkFacts
 
     @torch.inference_mode()
-    def upscale(self, lq: Tensor, *, tile: int, overlap: int) -> Tensor:
-        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1; see `models.inference.upscale`."""
-        return upscale(self.released, self.facts, lq, tile=tile, overlap=overlap)
+    def upscale(self, lq: Tensor, *, tile: int = 0, overlap: int = 32) -> Tensor:
+        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1; arguments as of `upscale` below.
+
+        Not under autocast: rounding to bfloat16 costs tenths of a decibel at high quality.
+        """
+        training = self.net.training
+        self.net.eval()
+        try:
+            return upscale(self.net, self.facts, lq, tile=tile, overlap=overlap)
+        finally:
+            self.net.train(training)
+
+
+def upscale(net: nn.Module, facts: NetworkFacts, lq: Tensor, *, tile: int = 0, overlap: int = 32) -> Tensor:
+    """The network's output for images of any size, clamped to 0..1.
+
+    Args:
+        net: A generator, in eval mode for reproducible results.
+        facts: Of that network.
+        lq: (n, 3, h, w), RGB, 0 to 1.
+        tile: Side of the tiles in input pixels; 0 takes the image whole.
+        overlap: Input pixels of context on each side of a tile, which are computed and thrown away.
+
+    Returns:
+        (n, 3, h * scale, w * scale), 0 to 1.
+    """
+    if tile <= 0 or max(lq.shape[-2:]) <= tile:
+        return _padded(net, facts, lq).clamp(0, 1)
+    n, _, height, width = lq.shape
+    s = facts.scale
+    out = lq.new_empty((n, 3, height * s, width * s))
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            bottom, right = min(top + tile, height), min(left + tile, width)
+            y, x = max(0, top - overlap), max(0, left - overlap)
+            part = _padded(net, facts, lq[..., y : bottom + overlap, x : right + overlap])
+            out[..., top * s : bottom * s, left * s : right * s] = part[
+                ..., (top - y) * s : (bottom - y) * s, (left - x) * s : (right - x) * s
+            ]
+    return out.clamp_(0, 1)
+
+
+def _padded(net: nn.Module, facts: NetworkFacts, lq: Tensor) -> Tensor:
+    """Pad at the bottom and right by reflection to the size the network needs, and crop the output."""
+    height, width = lq.shape[-2:]
+    larger = (
+        allowed_size(side, least=facts.min_size, multiple=facts.multiple_of) for side in (height, width)
+    )
+    return net(mirrored(lq, *larger))[..., : height * facts.scale, : width * facts.scale].float()

@@ -17,7 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from traiNNer.archs import NetworkFacts
-from traiNNer.inference.tiles import Tiles, Upscaler
+from traiNNer.inference.network import EvalNetwork
+from traiNNer.inference.tiles import Tiles
 from traiNNer.runtime.memory import free_memory
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class _LiveBytes(TorchDispatchMode):
         return result
 
 
-def bytes_per_pixel(model: Upscaler, device: torch.device) -> float:
+def bytes_per_pixel(model: EvalNetwork, device: torch.device) -> float:
     """Memory for tensors that the network takes for each LQ pixel, while it computes a small image."""
     side = -(-max(_PROBE, model.facts.min_size) // model.facts.multiple_of) * model.facts.multiple_of
     lq = torch.full((1, 3, side, side), 0.5, device=device)
@@ -102,15 +103,15 @@ class FittingTiles:
         self._per_pixel = 0.0
         self._tiles: dict[tuple[int, int], Tiles] = {}
 
-    def upscale(self, model: Upscaler, lq: Tensor) -> Tensor:
+    def upscale(self, model: EvalNetwork, lq: Tensor) -> Tensor:
         """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1; raises as `Tiles.upscale`."""
         return self.of(model, (lq.shape[2], lq.shape[3])).upscale(model, lq)
 
-    def measure(self, model: Upscaler) -> None:
+    def measure(self, model: EvalNetwork) -> None:
         """Find out what a pixel takes, by a small image; done by itself where it was not before."""
         self._per_pixel = bytes_per_pixel(model, self._device)
 
-    def of(self, model: Upscaler, size: tuple[int, int]) -> Tiles:
+    def of(self, model: EvalNetwork, size: tuple[int, int]) -> Tiles:
         """The tiles of images of that height and width; those that had to be halved stay so."""
         if size not in self._tiles:
             facts, side = model.facts, self._side

@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from traiNNer.archs import NetworkFacts
+from traiNNer.inference.network import EvalNetwork
 from traiNNer.models.out_of_memory import unless_out_of_memory
 from traiNNer.runtime.memory import OutOfMemoryError
 
 _log = logging.getLogger(__name__)
 
 _SMALLEST = 8  # LQ pixels; smaller tiles are mostly overlap
-
-
-class Upscaler(Protocol):
-    """What can be measured, such as `SRModel`."""
-
-    @property
-    def facts(self) -> NetworkFacts:
-        """Of the network."""
-        ...
-
-    @property
-    def released(self) -> nn.Module:
-        """The network that is measured."""
-        ...
-
-    def upscale(self, lq: Tensor, *, tile: int, overlap: int) -> Tensor:
-        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1; see `models.inference.upscale`."""
-        ...
 
 
 class Tiles:
@@ -45,7 +27,7 @@ class Tiles:
     def __init__(self, side: int, overlap: int) -> None:
         self._side, self._overlap = side, overlap
 
-    def upscale(self, model: Upscaler, lq: Tensor) -> Tensor:
+    def upscale(self, model: EvalNetwork, lq: Tensor) -> Tensor:
         """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1.
 
         Raises:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from traiNNer.archs import NetworkFacts
 from traiNNer.data.image_io import Picture, Pixels
 from traiNNer.inference.images import to_pixels
-from traiNNer.inference.network import Release
+from traiNNer.inference.network import EvalNetwork
 from traiNNer.inference.tile_size import FittingTiles
 from traiNNer.inference.tiles import Tiles
 from traiNNer.models.precision import Precision
@@ -63,7 +63,7 @@ class ImageUpscaler:
         on_pixels: Callable[[int], None] | None = None,
     ) -> None:
         inner = _InDtype(net.to(device).eval(), dtype)
-        self._model = Release(inner, facts)
+        self._model = EvalNetwork(inner, facts)
         self.facts, self._device, self._ensemble = facts, device, ensemble
         self._tiles = FittingTiles(device, tile)
         if tile is None:

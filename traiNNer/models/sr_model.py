@@ -19,7 +19,6 @@ from traiNNer.data.loader import Batch
 from traiNNer.data.mixing import BatchAugmentation
 from traiNNer.losses import LossInputs
 from traiNNer.models.adversary import Adversary
-from traiNNer.models.inference import upscale
 from traiNNer.models.moving import move_together
 from traiNNer.models.out_of_memory import unless_out_of_memory
 from traiNNer.models.precision import Precision
@@ -297,23 +296,9 @@ class SRModel:
         return {name: learner.learning_rate for name, learner in self.learners.items()}
 
     @property
-    def released(self) -> nn.Module:
-        """The network that validation measures and users want: the running average where there is one."""
+    def eval_net(self) -> nn.Module:
+        """The network that validation measures and users want: the EMA network where there is one."""
         return self.ema.net if self.ema else self.generator.net
-
-    @torch.inference_mode()
-    def upscale(self, lq: Tensor, *, tile: int = 0, overlap: int = 32) -> Tensor:
-        """The output for images of any size; (n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1.
-
-        In full precision: rounding to bfloat16 costs tenths of a decibel at high quality.
-        """
-        net = self.released
-        training = net.training
-        net.eval()
-        try:
-            return upscale(net, self.facts, lq, tile=tile, overlap=overlap)
-        finally:
-            net.train(training)
 
     def take_snapshot(self) -> None:
         """Remember the weights and their average in memory, to return to."""

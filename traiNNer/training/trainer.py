@@ -41,6 +41,7 @@ from traiNNer.control import (
     to_plain,
 )
 from traiNNer.data.loader import Batch, TrainLoader
+from traiNNer.inference.network import EvalNetwork
 from traiNNer.models.sr_model import BatchTooLarge, SRModel
 from traiNNer.optim.schedules import ReduceLROnPlateau, Schedule
 from traiNNer.registry import ConfigError
@@ -154,7 +155,7 @@ class Trainer:
         self._restart_batches()
         self._step()
         if self._validator:
-            self._validator.rehearse(self.model)
+            self._validator.rehearse(EvalNetwork(self.model.eval_net, self.model.facts))
 
     @property
     def headline_name(self) -> str | None:
@@ -258,7 +259,7 @@ class Trainer:
         progress = self.progress
         began = time.monotonic()
         event = self._validator.run(
-            self.model,
+            EvalNetwork(self.model.eval_net, self.model.facts),
             step=progress.step,
             position=progress.position,
             lr_exhausted=self._schedule(progress.time) < 0.01,
@@ -407,7 +408,7 @@ class Trainer:
     def _save_weights(self, name: str, *, averaged: bool = True) -> None:
         if self._checkpointer is None:
             return
-        net = self.model.released if averaged else self.model.generator.net
+        net = self.model.eval_net if averaged else self.model.generator.net
         about = {**self._metadata["g"], "iteration": str(self.progress.step)}
         if self.progress.validated == self.progress.step and self.progress.best is not None:
             about["best_score"] = repr(self.progress.best)

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from traiNNer.control import SetScores, ValidationEvent
 from traiNNer.inference.images import ImageSet, ReadPair, Shown, read_ahead
+from traiNNer.inference.network import EvalNetwork
 from traiNNer.inference.tile_size import FittingTiles
-from traiNNer.inference.tiles import Tiles, Upscaler
+from traiNNer.inference.tiles import Tiles
 from traiNNer.models.precision import Precision
 from traiNNer.runtime.distributed import DistributedContext
 
@@ -52,7 +53,7 @@ class Validator:
         precision: How pixels become tensors.
         processes: Images are shared out among them.
         tile: Side of the tiles in LQ pixels; 0 takes images whole, while memory suffices; auto: what fits.
-        overlap: See `models.inference.upscale`; with auto what the network needs.
+        overlap: See `inference.network.upscale`; with auto what the network needs.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Validator:
 
     def run(
         self,
-        model: Upscaler,
+        model: EvalNetwork,
         *,
         step: int,
         position: int,
@@ -85,7 +86,7 @@ class Validator:
         """Score every image of every set; every process returns the same event.
 
         Args:
-            model: What is measured; of an `SRModel` the running average where there is one.
+            model: What is measured.
             step: For the event, as `position` and `lr_exhausted`.
             show: Called with each image this process scored.
             progress: Called with the images done and their number.
@@ -121,10 +122,10 @@ class Validator:
             if known and known.get("sizes") != self._sizes(table):  # other files under the old names
                 known, table = None, measured(validation_set, with_baseline=True)
             sets[validation_set.name] = self._scores(validation_set, table, known)
-        finite = torch.stack([torch.isfinite(p).all() for p in model.released.parameters()]).all()
+        finite = torch.stack([torch.isfinite(p).all() for p in model.net.parameters()]).all()
         return ValidationEvent(step, position, sets, weights_finite=bool(finite), lr_exhausted=lr_exhausted)
 
-    def rehearse(self, model: Upscaler) -> None:
+    def rehearse(self, model: EvalNetwork) -> None:
         """Score the first image of every set, to see that it works."""
         for validation_set in self.sets:
             for image in read_ahead(validation_set.images, [0], self._precision.device):
@@ -157,7 +158,7 @@ class Validator:
 
     def _measure(
         self,
-        model: Upscaler,
+        model: EvalNetwork,
         set_name: str,
         image: ReadPair,
         *,

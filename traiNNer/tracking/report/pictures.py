@@ -17,7 +17,7 @@ from traiNNer.control import SetScores, ValidationEvent, from_plain
 from traiNNer.data.image_io import Pixels
 from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.resize import imresize
-from traiNNer.models.inference import upscale
+from traiNNer.inference.network import upscale
 
 _SIDE = 192
 """Of the central part that is shown, in LQ pixels at most."""
