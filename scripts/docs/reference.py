@@ -19,7 +19,7 @@ from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS
 from traiNNer.optim.schedules import SCHEDULES
 from traiNNer.options import aliases as names
-from traiNNer.options.yaml_source import write_scalar
+from traiNNer.options.scalars import write_scalar
 from traiNNer.registry import Registry
 
 _Node = Mapping[str, Any]

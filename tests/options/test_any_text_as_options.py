@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from traiNNer.options import dump_resolved, load_options
-from traiNNer.options.yaml_source import write_scalar
+from traiNNer.options.scalars import write_scalar
 from traiNNer.registry import ConfigError
 
 SPOTS = st.integers(0, len(FULL))

@@ -188,3 +188,41 @@ def test_overrides_win_and_are_read_as_yaml(write):
     assert options.val.metrics["psnr"] == {"type": "psnr"}
     assert options.origin(("datasets", "val_2", "dataroot_gt")) == "command line"
     assert options.origin(("datasets", "val_2", "use_rot")) == "default"
+
+
+OLD = """\
+losses: [{type: L1Loss}]
+train:
+  total_iter: 10
+  pixel_opt: {type: MSELoss, loss_weight: 1}
+  early_stopping: {enabled: true, max_no_improvement: 5, min_improvement: 0.1}
+path: {strict_load: true}
+"""
+NEW = {
+    "train.pixel_opt.loss_weight=2": ("train.losses.1", {"type": "MSELoss", "loss_weight": 2}),
+    "train.losses.1.loss_weight=2": ("train.losses.1", {"type": "MSELoss", "loss_weight": 2}),
+    "losses.0.loss_weight=2": ("train.losses.0", {"type": "L1Loss", "loss_weight": 2}),
+    "train.mssim_opt={type: MSSIMLoss}": ("train.losses.2", {"type": "MSSIMLoss"}),
+    "train.mssim_opt.type=MSSIMLoss": ("train.losses.2", {"type": "MSSIMLoss"}),
+    "train.early_stopping.patience=9": ("stopping.patience", 9),
+    "train.early_stopping.max_no_improvement=9": ("stopping.patience", 9),
+    "train.intelligent_early_stopping.patience=9": ("stopping.patience", 9),
+    "train.training_automations.IntelligentEarlyStopping.max_no_improvement=9": ("stopping.patience", 9),
+    "train.training_automations.early_stopping.patience=9": ("stopping.patience", 9),
+    "train.early_stopping.min_improvement=auto": ("stopping", {"enabled": True, "patience": 5}),
+    "train.early_stopping.improvement_threshold=null": ("stopping", {"enabled": True, "patience": 5}),
+    "train.early_stopping=false": ("stopping", {"enabled": False}),
+    "train.early_stopping=null": ("stopping", {"enabled": False}),
+    "path.strict_load=false": ("path.strict_load_g", False),
+    "path.strict_load_g=false": ("path.strict_load_g", False),
+}
+
+
+@pytest.mark.parametrize("override", NEW)
+def test_an_override_wins_under_every_name_of_an_option_whatever_the_file_calls_it(write, override):
+    tree = load_options(write("name: n\nscale: 2\n" + OLD), [override]).model_dump()
+    place, value = NEW[override]
+    tree["stopping"] = tree["train"]["training_automations"]["IntelligentEarlyStopping"]
+    for key in place.split("."):
+        tree = tree[int(key) if key.isdecimal() else key]
+    assert tree == value

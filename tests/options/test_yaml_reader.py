@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traiNNer.options.yaml_source import read_scalar, read_value, read_yaml, write_scalar
+from traiNNer.options.scalars import read_scalar, write_scalar
+from traiNNer.options.yaml_source import read_value, read_yaml
 from traiNNer.registry import ConfigError
 
 # the examples of section 10.3.2 of the YAML 1.2.2 specification, and what YAML 1.1 gets differently

@@ -1,7 +1,9 @@
 """The way from a YAML file to the typed options, and back to a file that says where each value comes from.
 
-`options.tree` holds the fields, `yaml_reader` the syntax, `options.forms` other spellings. Reading options asks
-no device, draws no seed and writes nothing; it finds every problem of a file at once.
+The file (`yaml_source`) and each value of the command line (`overrides`) are brought to the canonical form
+(`canonicalize`, by the tables of `aliases`), laid over each other, completed by what follows from them, and
+validated once against the typed tree (`fields`) and the relations between its values (`constraints`). Reading
+options asks no device, draws no seed and writes nothing; it finds every problem of a file at once.
 """
 
 from __future__ import annotations
@@ -15,29 +17,15 @@ from pydantic import ValidationError
 
 from traiNNer.options.canonicalize import rename, settle
 from traiNNer.options.constraints import complete, relate
-from traiNNer.options.document import COMMAND_LINE, MISSING, Draft
+from traiNNer.options.document import MISSING, Draft
 from traiNNer.options.document import Note as Note
 from traiNNer.options.fields import DatasetOptions as DatasetOptions
-from traiNNer.options.fields import (
-    LogOptions,
-    Options,
-    PathOptions,
-    Provenance,
-    Section,
-    TrainOptions,
-    ValOptions,
-)
-from traiNNer.options.yaml_source import Document, Mark, Path, read_value, read_yaml, write_scalar
+from traiNNer.options.fields import Options, Provenance, Section
+from traiNNer.options.overrides import lay_over
+from traiNNer.options.scalars import write_scalar
+from traiNNer.options.shape import container_at, section_at, sections
+from traiNNer.options.yaml_source import Document, Mark, Path, read_yaml
 from traiNNer.registry import ConfigError, Problem, did_you_mean, problems_of
-
-_SECTIONS: dict[tuple[str, ...], type[Section]] = {
-    (): Options,
-    ("datasets", "*"): DatasetOptions,
-    ("path",): PathOptions,
-    ("train",): TrainOptions,
-    ("val",): ValOptions,
-    ("logger",): LogOptions,
-}
 
 
 class Examined(NamedTuple):
@@ -106,52 +94,12 @@ def _read(path: FilePath) -> Document:
 
 def _prepare(document: Document, overrides: Iterable[str]) -> Draft:
     draft = Draft(document.tree, document.marks)
-    waiting = [override for text in overrides for override in _parse_override(draft, text)]
-    # where the file has the place in the written form, the override goes there; elsewhere names are canonical
-    waiting = [(keys, value) for keys, value in waiting if not _override(draft, keys, value, anywhere=False)]
     rename(draft)
-    for keys, value in waiting:
-        _override(draft, keys, value, anywhere=True)
-    rename(draft)
+    lay_over(draft, overrides)
     settle(draft)
     _drop_nulls(draft)
     complete(draft)
     return draft
-
-
-# --- the command line --------------------------------------------------------------------------------------
-
-
-def _parse_override(draft: Draft, text: str) -> list[tuple[list[str], Any]]:
-    dotted, equals, value = text.partition("=")
-    keys = dotted.strip().split(".")
-    mark = Mark(COMMAND_LINE, tuple(keys))
-    if not equals or not all(keys):
-        draft.complain(mark._replace(path=(text,)), "should be key.sub=value")
-        return []
-    try:
-        return [(keys, read_value(value))]
-    except ConfigError as error:
-        draft.complain(mark, "; ".join(problem.partition(": ")[2] for problem in error.problems))
-        return []
-
-
-def _override(draft: Draft, keys: list[str], value: Any, *, anywhere: bool) -> bool:
-    path: Path = ()
-    for key in keys:
-        inside_list = isinstance(draft.get(path), list)
-        path = (*path, int(key) if inside_list and key.isdecimal() else key)
-    if not anywhere and not isinstance(draft.get(path[:-1]), (dict, list)):
-        return False
-    marks = {below: Mark(COMMAND_LINE, (*path, *below)) for below in _paths_of(value)}
-    if not draft.put(path, value, marks):
-        draft.complain(Mark(COMMAND_LINE, path), "there is no such place to put a value")
-    return True
-
-
-def _paths_of(value: Any) -> list[Path]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [(), *((key, *below) for key, item in items for below in _paths_of(item))]
 
 
 # --- the tree ----------------------------------------------------------------------------------------------
@@ -159,15 +107,10 @@ def _paths_of(value: Any) -> list[Path]:
 
 def _drop_nulls(draft: Draft) -> None:
     """In sections with fixed keys, null means that the option was left out."""
-    for place, section in _SECTIONS.items():
+    for place, section in sections():
         for path in draft.matches(place):
             for key in [k for k, v in draft.section(path).items() if v is None and k in section.model_fields]:
                 draft.take((*path, key))
-
-
-def _section_at(path: Path) -> type[Section] | None:
-    pattern = tuple("*" if i == 1 and path[0] == "datasets" else str(key) for i, key in enumerate(path))
-    return _SECTIONS.get(pattern)
 
 
 def _validate(draft: Draft) -> Options | None:
@@ -176,7 +119,7 @@ def _validate(draft: Draft) -> Options | None:
         options = Options.model_validate(deepcopy(draft.tree))
     except ValidationError as error:
         for problem, item in zip(problems_of(error), error.errors(include_url=False), strict=True):
-            path, section = problem.path, _section_at(problem.path[:-1])
+            path, section = problem.path, section_at(problem.path[:-1])
             if item["type"] == "extra_forbidden" and section is not None:
                 draft.report(path, f"unknown key{_hint(str(path[-1]), section)}", key=True)
             else:
@@ -186,7 +129,7 @@ def _validate(draft: Draft) -> Options | None:
 
 
 def _hint(key: str, section: type[Section]) -> str:
-    for place, other in _SECTIONS.items():
+    for place, other in sections():
         if key in other.model_fields:
             return f"; it belongs {'under ' + '.'.join(place) if place else 'at the top'}"
     return did_you_mean(key, section.model_fields)
@@ -199,33 +142,12 @@ def _shaped(draft: Draft) -> dict[str, Any]:
         value = copy.get(path)
         if value is MISSING:
             continue
-        if path in _LISTS and not isinstance(value, list):
-            copy.put(path, [], {})
-        elif _is_mapping(path) and not isinstance(value, dict):
-            copy.put(path, {}, {})
-        elif path and _section_at(path[:-1]) and path not in _LISTS and not _is_mapping(path):
+        if kind := container_at(path):
+            if not isinstance(value, kind):
+                copy.put(path, kind(), {})
+        elif path and section_at(path[:-1]):
             copy.take(path)
     return copy.tree
-
-
-_LISTS = {("train", "losses")}
-_MAPPINGS = {
-    ("network_g",),
-    ("network_d",),
-    ("datasets",),
-    ("val", "metrics"),
-    ("train", "optim_g"),
-    ("train", "optim_d"),
-    ("train", "scheduler"),
-    ("train", "scheduler_d"),
-    ("train", "training_automations"),
-    ("train", "dynamic_loss_scheduling"),
-}
-
-
-def _is_mapping(path: Path) -> bool:
-    entry = path[:-1] in (("train", "losses"), ("val", "metrics"), ("train", "training_automations"))
-    return path in _MAPPINGS or _section_at(path) is not None or entry
 
 
 # --- back to a file ----------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """From the forms in which options may be written to the one form of the tree in `options`.
 
-Aliases, older places, misplaced, deprecated and not yet supported names, all by the tables of `options.names`.
+Aliases, older places, misplaced, deprecated and not yet supported names, all by the tables of
+`options.aliases`. `rename` is for the file and for each value of the command line, `settle` for both together.
 Nothing is lost silently: each change of meaning leaves a note or a problem with its place.
 """
 
@@ -11,7 +12,7 @@ from typing import Any
 
 from traiNNer.options import aliases as names
 from traiNNer.options.document import COMMAND_LINE, MISSING, Draft
-from traiNNer.options.yaml_source import Mark, Path
+from traiNNer.options.yaml_source import Path
 from traiNNer.registry import did_you_mean, normalise
 
 _AUTOMATIONS = ("train", "training_automations")
@@ -24,7 +25,7 @@ _BY_NAME |= {normalise(alias): name for alias, name in names.AUTOMATION_ALIASES.
 
 
 def rename(draft: Draft) -> None:
-    """Bring every option to its canonical name and place. A second time changes nothing."""
+    """Bring every option to its canonical name and place."""
     for source, target in (*names.SILENT_MOVES, *names.MOVES):
         if draft.get(source) is not MISSING:
             if (source, target) in names.MOVES:
@@ -53,11 +54,11 @@ def _collect_losses(draft: Draft) -> None:
 def _collect_automations(draft: Draft) -> None:
     if draft.get(_AUTOMATIONS) is not MISSING:
         _as_block(draft, _AUTOMATIONS)
-    children = [key for key in draft.section(_AUTOMATIONS) if normalise(key) in _BY_NAME]
+    children = [key for key in draft.section(_AUTOMATIONS) if normalise(str(key)) in _BY_NAME]
     children.sort(key=lambda key: key not in names.AUTOMATION_OPTIONS)  # what others merge into comes first
     places: list[Path] = [_LOSS_SCHEDULING] if draft.get(_LOSS_SCHEDULING) is not MISSING else []
     places += [(*_AUTOMATIONS, key) for key in children]
-    places += [("train", key) for key in draft.section(("train",)) if normalise(key) in _BY_NAME]
+    places += [("train", key) for key in draft.section(("train",)) if normalise(str(key)) in _BY_NAME]
     places += [("auto_vram_management",)] if "auto_vram_management" in draft.tree else []
     for source in places:
         if draft.get(source) is not MISSING and _as_block(draft, source):
@@ -65,9 +66,7 @@ def _collect_automations(draft: Draft) -> None:
 
 
 def _collect_automation(draft: Draft, source: Path) -> None:
-    for key, value in list(draft.section(source).items()):
-        if value is None or (value == "auto" and key != "enabled"):
-            draft.take((*source, key))  # omitted and `auto` mean the same
+    _drop_left_out(draft, source, but=COMMAND_LINE)  # there it takes away what the file says
     written = normalise(str(source[-1]))
     name = _BY_NAME[written]
     target = _LOSS_SCHEDULING if name == names.LOSS_SCHEDULING else (*_AUTOMATIONS, name)
@@ -76,22 +75,26 @@ def _collect_automation(draft: Draft, source: Path) -> None:
     draft.note(logging.INFO, source, f"read as {'.'.join(target)}")
     for alias, options in names.PATCH_TUNING.items():
         if normalise(alias) == written:
-            draft.put(source, {**options, **draft.section(source)}, _relative(draft, source))
+            draft.put(source, {**options, **draft.section(source)}, draft.marks_below(source))
     draft.move(source, target)
 
 
-def _relative(draft: Draft, path: Path) -> dict[Path, Mark]:
-    return {p[len(path) :]: mark for p, mark in draft.marks.items() if p[: len(path)] == path}
+def _drop_left_out(draft: Draft, path: Path, *, but: str = "") -> None:
+    """Take null and `auto`, which mean the same as leaving an option out, unless they come from one source."""
+    for key, value in list(draft.section(path).items()):
+        omitted = value is None or (value == "auto" and key != "enabled")
+        if omitted and draft.mark((*path, key)).source != but:
+            draft.take((*path, key))
 
 
 def _as_block(draft: Draft, path: Path) -> bool:
     """Make `true`, `auto` and `false` a mapping with `enabled`; False where none results."""
     value = draft.get(path)
-    if value is None:
+    if value is None and draft.mark(path).source != COMMAND_LINE:
         draft.take(path)
-    elif isinstance(value, bool) or value == "auto":
+    elif value is None or isinstance(value, bool) or value == "auto":
         mark = draft.mark(path)
-        draft.put(path, {"enabled": value is not False}, {(): mark, ("enabled",): mark})
+        draft.put(path, {"enabled": value not in (None, False)}, {(): mark, ("enabled",): mark})
         return True
     elif not isinstance(value, dict):
         draft.report(path, f"should be true, false or a mapping (key: value) (got {value!r})")
@@ -211,6 +214,7 @@ def _switch_automations(draft: Draft) -> None:
         for name in names.ALL_AUTOMATIONS:
             draft.put((*_AUTOMATIONS, name), {"enabled": True}, {(): draft.mark(_AUTOMATIONS)})
     for path in (*draft.matches((*_AUTOMATIONS, "*")), *draft.matches(_LOSS_SCHEDULING)):
+        _drop_left_out(draft, path)
         _switch_automation(draft, path, off=master is False)
     some_on = any(options["enabled"] is True for options in block.values())
     if master is None and _AUTOMATIONS in draft.marks and some_on:

@@ -17,7 +17,7 @@ class Note(NamedTuple):
     """Something worth saying about a configuration that is accepted."""
 
     level: int
-    """Of `logging`: INFO or WARNING."""
+    """Severity, as `logging` counts it: INFO or WARNING."""
     text: str
 
 
@@ -85,9 +85,13 @@ class Draft:
     def take(self, path: Path) -> tuple[Any, dict[Path, Mark]]:
         """Remove a value; returns it with its marks, relative to it."""
         parent: dict[Any, Any] = self.section(path[:-1])
-        n = len(path)
-        marks = {p[n:]: self.marks.pop(p) for p in list(self.marks) if p[:n] == path}
+        marks = self.marks_below(path)
+        self.marks = {p: mark for p, mark in self.marks.items() if p[: len(path)] != path}
         return parent.pop(path[-1]), marks
+
+    def marks_below(self, path: Path) -> dict[Path, Mark]:
+        """The marks of a value and of all it holds, by their paths relative to it."""
+        return {p[len(path) :]: mark for p, mark in self.marks.items() if p[: len(path)] == path}
 
     def put(self, path: Path, value: Any, marks: dict[Path, Mark]) -> bool:
         """Set a value, making the mappings above it; False where something else is in the way."""

@@ -8,72 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Required, TypeAlias
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
-from pydantic_core import PydanticCustomError
-from typing_extensions import TypedDict
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from traiNNer.options.document import DERIVED, Draft, Note
+from traiNNer.options.kinds import (
+    AutoCount,
+    AutoSize,
+    Count,
+    LossSpec,
+    OptimizerSpec,
+    Paths,
+    Size,
+    Spec,
+    Whole,
+    or_word,
+)
 from traiNNer.options.yaml_source import Mark, Path
-
-# --- kinds of values ---------------------------------------------------------------------------------------
-
-
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _or_word(word: str, least: int) -> BeforeValidator:
-    def check(value: Any) -> Any:
-        value = _whole(value)
-        if value == word or (isinstance(value, int) and not isinstance(value, bool) and value >= least):
-            return value
-        text = "should be a whole number of at least {least}, or '{word}'"
-        raise PydanticCustomError("or_word", text, {"least": least, "word": word})
-
-    return BeforeValidator(check)
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
-Count: TypeAlias = Annotated[Whole, Field(ge=1)]
-Size: TypeAlias = Annotated[Whole, Field(ge=0)]
-AutoCount: TypeAlias = Annotated[Count | Literal["auto"], _or_word("auto", 1)]
-AutoSize: TypeAlias = Annotated[Size | Literal["auto"], _or_word("auto", 0)]
-Paths: TypeAlias = Annotated[
-    list[str],
-    BeforeValidator(_listed),
-    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
-]
-
-
-class Spec(TypedDict, total=False):
-    """A part: its `type` and whatever parameters that type takes."""
-
-    __pydantic_config__ = ConfigDict(extra="allow", allow_inf_nan=False)  # type: ignore[reportGeneralTypeIssues] - read by pydantic
-    type: Required[str]
-
-
-class LossSpec(Spec, total=False):
-    """A loss: its type, its weight and its parameters."""
-
-    loss_weight: float
-
-
-class OptimizerSpec(Spec, total=False):
-    """An optimizer: its type, its peak learning rate and its parameters."""
-
-    lr: Annotated[float, Field(gt=0)]
-
 
 OPTIMIZER: OptimizerSpec = {"type": "AdamW", "lr": 2e-4}
 """The optimizer of a run that names none."""
-
-# --- the tree ----------------------------------------------------------------------------------------------
 
 
 class Section(BaseModel):
@@ -243,7 +198,7 @@ class LogOptions(Section):
     """Format of the weights."""
     keep_training_states: Count = 3
     """How many of the newest training states stay."""
-    keep_models: Annotated[Count | Literal["all"], _or_word("all", 1)] = "all"
+    keep_models: Annotated[Count | Literal["all"], or_word("all", 1)] = "all"
     """How many of the newest weights stay, or `all`; the best always stay."""
 
 

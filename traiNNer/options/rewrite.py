@@ -45,6 +45,7 @@ def rewritten(text: str, tree: Mapping[str, Any]) -> str:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
+    yaml.composer.warn_double_anchors = False
     yaml.indent(mapping=2, sequence=4, offset=2)
     document = yaml.load(text)
     if not isinstance(document, CommentedMap):
