@@ -28,6 +28,8 @@ WRAPPERS = ("params_ema", "params", "state_dict")
 """Names under which trainers store the weights of a generator; the first that is there is taken."""
 SHOWN = 20
 """Differences that an error lists before it only counts them."""
+_NAMED = 8
+"""Names that a sentence lists before it only counts them."""
 
 
 @dataclass(frozen=True)
@@ -195,24 +197,67 @@ def load_weights(net: nn.Module, weights: Weights, *, strict: bool) -> list[str]
     return lines
 
 
+def coverage(net: nn.Module, weights: Weights) -> str:
+    """How much of a network weights cover, in one line: `412 of 418 tensors; fresh: conv_last.weight, ...`."""
+    own = net.state_dict()
+    fresh = [name for name, t in own.items() if name not in weights or weights[name].shape != t.shape]
+    unused = [name for name in weights if name not in own]
+    parts = [f"{len(own) - len(fresh)} of {len(own)} tensors"]
+    parts += [
+        f"{what}: {', '.join(names[:_NAMED])}" + (f" and {len(names) - _NAMED} more" * (len(names) > _NAMED))
+        for what, names in (("fresh", fresh), ("not used", unused))
+        if names
+    ]
+    return "; ".join(parts)
+
+
+class Described(NamedTuple):
+    """The network that a file of weights belongs to."""
+
+    spec: dict[str, Any]
+    """`type` and options, as `build_network` takes them."""
+    assumed: dict[str, Any]
+    """Options among them that the file does not tell and nobody has said."""
+    scale: int | None
+    """Resolution factor of the file, whatever that of the options; None where it does not tell."""
+
+
+def describe_file(path: str | Path, key: str | None = None, **overrides: Any) -> Described:
+    """The network that a file belongs to, without building it; see `load_with_metadata`.
+
+    Raises:
+        ConfigError: For a file of an unknown or unsupported kind, and for a parameter that must be given.
+    """
+    weights, metadata = read_weights(path, key)
+    spec = _describe(weights, metadata, overrides)[0]
+    recorded, guess = _recorded_options(metadata), _guess(weights, metadata, overrides)[0]
+    assumed, told = (guess.assumed, guess.options) if guess else ({}, {})
+    open_ones = {k: v for k, v in assumed.items() if k not in recorded and k not in overrides}
+    return Described(spec, open_ones, {**assumed, **recorded, **told}.get("scale"))
+
+
+def read_for(net: nn.Module, path: str | Path, key: str | None = None) -> dict[str, Tensor]:
+    """The weights of a file under today's names and with what older files leave out, where it is recognised."""
+    weights, metadata = read_weights(path, key)
+    if weights.keys() == net.state_dict().keys():
+        return weights
+    try:
+        return dict(_describe(weights, metadata, {})[1])
+    except ConfigError:  # what is wrong shows where they are loaded
+        return weights
+
+
 def _describe(
     weights: Weights, metadata: Mapping[str, str], overrides: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Weights]:
     recorded = _recorded_options(metadata)
-    NETWORKS.names()  # imports every family, and with it what it recognises
-    infer = next((d.infer for d in DETECTORS if d.applies(weights)), None)
     named = overrides.get("type", metadata.get("architecture"))
-    if infer is None and "type" not in overrides and NETWORKS.find(str(named)) is None:
-        from traiNNer.archs.published.recognition import recognise  # imports this module
-
-        if found := recognise(weights):
-            weights, infer = found.weights, lambda _: found.guess
-    if infer is None or "type" in overrides:
+    guess, weights = _guess(weights, metadata, overrides)
+    if guess is None:
         if named is None or NETWORKS.find(str(named)) is None:
             says = f"; it calls itself {named!r}" if named else ""
             raise ConfigError(f"these weights belong to none of the known networks{says}")
         return {**recorded, **overrides, "type": named}, weights
-    guess = infer(weights)
     known = NETWORKS.parameters(guess.type)
     recorded = {name: value for name, value in recorded.items() if name in known}
     spec = {**guess.assumed, **recorded, **guess.options, **overrides, "type": guess.type}
@@ -223,6 +268,24 @@ def _describe(
             f"{' '.join(f'{name}=...' for name in missing)}"
         )
     return spec, {**guess.completion, **weights}
+
+
+def _guess(
+    weights: Weights, metadata: Mapping[str, str], overrides: Mapping[str, Any]
+) -> tuple[Guess | None, Weights]:
+    """What names and shapes tell, by our own families and then by spandrel; None where a name is given."""
+    if "type" in overrides:
+        return None, weights
+    NETWORKS.names()  # imports every family, and with it what it recognises
+    infer = next((d.infer for d in DETECTORS if d.applies(weights)), None)
+    if infer is not None:
+        return infer(weights), weights
+    if NETWORKS.find(metadata.get("architecture", "")) is not None:
+        return None, weights
+    from traiNNer.archs.published.recognition import recognise  # imports this module
+
+    found = recognise(weights)
+    return (found.guess, found.weights) if found else (None, weights)
 
 
 def _recorded_options(metadata: Mapping[str, str]) -> dict[str, Any]:

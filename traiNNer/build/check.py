@@ -13,12 +13,13 @@ from typing import Any
 from traiNNer.archs import NETWORKS
 from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.build.automations import LOSS_SCHEDULING, check_automation
+from traiNNer.build.recognised_network import is_auto, recognised
 from traiNNer.losses import LOSSES, uses_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.metrics import METRICS
 from traiNNer.optim.optimizers import check_optimizer
 from traiNNer.optim.schedules import SCHEDULES
-from traiNNer.registry import Problem, normalise
+from traiNNer.registry import ConfigError, Problem, normalise
 
 SCHEDULE_KEYS = tuple(field.name for field in fields(LossSchedule))
 """Options of a loss that say when it is on."""
@@ -125,7 +126,25 @@ def _check_generator(raw: Mapping[str, Any]) -> Iterator[Problem]:
             (), f"is required, such as {{type: paragonsr2_nano}}; known: {', '.join(NETWORKS.names())}"
         )
         return
+    if is_auto(spec):
+        yield from _check_recognised(raw, spec)
+        return
     yield from _check_network({"scale": raw.get("scale", 4), **spec}, enlarges=True)
+
+
+def _check_recognised(raw: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """`type: auto`: the file says which network it is."""
+    path = _mapping(raw.get("path"))
+    file = path.get("pretrain_network_g")
+    if not file:
+        yield Problem((), "type auto takes the network from a file: name it in path.pretrain_network_g")
+        return
+    try:
+        found = recognised(str(file), path.get("param_key_g"), spec, raw.get("scale", 4))
+    except ConfigError as error:
+        yield from (Problem((), text) for text in error.problems)
+        return
+    yield from _check_network(found.spec, enlarges=True)
 
 
 def _check_network(spec: Mapping[str, Any], *, enlarges: bool) -> list[Problem]:

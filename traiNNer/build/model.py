@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, build_network
-from traiNNer.archs.loading import load_weights, read_weights
+from traiNNer.archs.loading import coverage, load_weights, read_for
 from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.automations.lr_decisions import ScheduleFallback
 from traiNNer.build.automations import LEARNING_RATE, LOSS_SCHEDULING, chosen
@@ -207,8 +207,10 @@ def _build_network(
     net = build_network(spec)
     path, key, strict = weights
     if path:
-        for line in load_weights(net, read_weights(path, key)[0], strict=strict):
-            _log.warning("%s: %s", path, line)
+        weights_of_file = read_for(net, path, key)
+        lines = load_weights(net, weights_of_file, strict=strict)
+        if lines:
+            _log.warning("%s: %s", path, coverage(net, weights_of_file))
     net = net.to(precision.device)
     if precision.channels_last:
         net = net.to(memory_format=torch.channels_last)

@@ -17,6 +17,7 @@ from traiNNer.build.check import check_parts
 from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
 from traiNNer.build.model import training
+from traiNNer.build.recognised_network import with_recognised_network
 from traiNNer.build.report import try_report
 from traiNNer.build.run import Parts, build_parts
 from traiNNer.control import to_plain
@@ -94,6 +95,7 @@ class Session:
         start_logging(console if processes.is_main else None, quiet=not processes.is_main)
         for note in options.notes:
             _log.log(note.level, "%s", note.text)
+        options = with_recognised_network(options)
         if isinstance(options.num_gpu, int) and options.num_gpu > processes.world_size:
             _log.warning(
                 "num_gpu: %d, but %d process runs; start it by torchrun --nproc_per_node=%d and "

@@ -19,6 +19,7 @@ from traiNNer.archs import NetworkFacts, load_network
 from traiNNer.build.check import check_test_parts
 from traiNNer.build.data import open_test_sets
 from traiNNer.build.model import build_generator, build_precision
+from traiNNer.build.recognised_network import with_recognised_network
 from traiNNer.build.run import build_validator
 from traiNNer.control import ValidationEvent
 from traiNNer.data.image_io import write_image
@@ -56,6 +57,7 @@ def run_test(options: Options) -> ValidationEvent:
     start_logging(None, quiet=False)
     for note in options.notes:
         _log.log(note.level, "%s", note.text)
+    options = with_recognised_network(options)
     processes, device = DistributedContext(), choose_device(options.num_gpu, 0)
     configure_torch(
         device,
