@@ -29,7 +29,8 @@ from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
 from traiNNer.optim.optimizers import build_optimizer
 from traiNNer.optim.schedules import SCHEDULES, ReduceLROnPlateau, Schedule, warmup
-from traiNNer.options import Options, TrainOptions
+from traiNNer.options import Options
+from traiNNer.options.fields import TrainOptions
 from traiNNer.registry import ConfigError, normalise
 from traiNNer.runtime.distributed import DistributedContext
 
