@@ -32,7 +32,8 @@ import torch
 from torch import Tensor, nn
 from traiNNer.archs import NETWORKS, NetworkFacts, build_network
 from traiNNer.automations import AUTOMATIONS, Automation
-from traiNNer.control import Controls, Decision, Event, Plain, RunFacts
+from traiNNer.control import Controls, Decision, Plain
+from traiNNer.events import Event, RunFacts
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.paired_dataset import Patch
 from traiNNer.data.sampler import SampleSpec

@@ -10,9 +10,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1] / "traiNNer"
 MAY_IMPORT = {
     "control": set(),
+    "events": {"control"},
     "registry": set(),
     "options": {"registry"},
-    "automations": {"control", "registry"},
+    "automations": {"control", "events", "registry"},
     "data": {"registry"},
     "archs": {"registry"},
     "losses": {"registry", "archs"},
@@ -28,7 +29,7 @@ MAY_IMPORT["tracking"] = {*MAY_IMPORT["inference"], "inference", "automations"}
 MAY_IMPORT["training"] = {*MAY_IMPORT["tracking"], "tracking", "release"}
 MAY_IMPORT["build"] = {*MAY_IMPORT["training"], "training", "options"}
 MAY_IMPORT["cli"] = {*MAY_IMPORT["build"], "build"}
-WITHOUT_TORCH = {"control", "registry", "options", "automations"}
+WITHOUT_TORCH = {"control", "events", "registry", "options", "automations"}
 
 
 def modules():

@@ -11,10 +11,11 @@ from torch import nn
 
 from traiNNer.archs import NetworkFacts
 from traiNNer.automations import Supervisor
-from traiNNer.control import Clip, Controls, RunFacts
+from traiNNer.control import Clip, Controls
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.paired_dataset import Pair, Patch
 from traiNNer.data.sampler import SampleSpec
+from traiNNer.events import RunFacts
 from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS
 from traiNNer.models.precision import Precision

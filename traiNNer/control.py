@@ -1,16 +1,17 @@
-"""The vocabulary of a run: what it reports, what may be decided, what can be turned.
+"""The vocabulary of a run: what can be changed while it is under way, and the decisions that change it.
 
 Plain data without torch, so that everything said here can be printed, compared, written to a log and
-replayed. The trainer emits events, automations answer with decisions, and the trainer alone
-(`Trainer._apply`) turns decisions into changes of the controls.
+replayed. The trainer reports events (`traiNNer.events`), automations answer with decisions, and the trainer
+alone (`Trainer._apply`) applies them to the controls.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -38,7 +39,7 @@ def from_plain(kind: type[T], data: Any) -> T:
     return _adapter(kind).validate_python(data)
 
 
-# --- what can be turned ------------------------------------------------------------------------------------
+# --- what can be changed ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -99,231 +100,128 @@ class Controls(Plain):
         return self.lr_factor * self.lr_batch_factor * rising * falling
 
 
-@dataclass(frozen=True)
-class RunFacts(Plain):
-    """What automations may know about a run before it starts. Nothing of it changes while it runs."""
-
-    total_iter: int
-    """Planned optimizer steps at the configured batch."""
-    batch: int
-    """Configured samples per process and step."""
-    world_size: int
-    learning_rates: dict[str, float]
-    """Configured peak rate per network ("g", "d")."""
-    optimizer: str
-    """Type name of the generator's optimizer."""
-    precision: str
-    """fp32, bf16 or fp16."""
-    ema_decay: float
-    """0 when there is no running average."""
-    loss_weights: dict[str, float]
-    """Configured weight per label."""
-    anchor_loss: str
-    """Label of the first pixel loss (or of the first loss), which others are compared with."""
-    higher_is_better: dict[str, bool]
-    """Direction of every validation metric."""
-    validate_every: int
-    """Steps; 0 without validation."""
-    warmup_iter: int
-    images: int
-    """Pairs in the training set."""
-    deterministic: bool
-    fingerprint: dict[str, str]
-    """What a learned pattern must have in common with this run: architecture, parameters, losses, patch."""
-    judged_losses: list[str] = field(default_factory=list)
-    """Labels of the losses that ask the discriminator: their level says how the game stands."""
-    smallest_patch: int = 1
-    """Smallest side of a low-resolution patch that the networks take, in pixels."""
-
-
-# --- what happened -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class WindowEvent(Plain):
-    """A window of consecutive steps was computed. Per-step values are in the order of the steps."""
-
-    step: int
-    """Updates done so far, the window included."""
-    position: int
-    """Samples consumed so far by all processes."""
-    progress: float
-    """Share of the planned samples, 0 to 1."""
-    batch: int
-    micro_batch: int
-    lq_size: int
-    lr: dict[str, float]
-    """Learning rate of the window's last step, per network."""
-    schedule: float
-    """The base schedule at the window's last step as a share of its peak (warm-up and controls left out)."""
-    warming_up: bool
-    losses: dict[str, list[float]]
-    """Mean over the step's samples, before any weight; losses that were off are missing."""
-    total: list[float]
-    """Weighted sum of the generator's losses."""
-    grad_norm: dict[str, list[float]]
-    """L2 norm before clipping, per network; NaN or infinite where the gradient was."""
-    applied: dict[str, list[bool]]
-    """False where the step was skipped, per network."""
-    gradient_at_output: dict[str, float]
-    """Norm of each loss's gradient at the generator's output, unweighted, the last time it was measured."""
-    update_ratio: float | None
-    """|dw| / |w| of the generator, the last time it was measured."""
-    memory_peak: float
-    """Peak memory as a share of what this process may use, 0 to 1, largest over the processes."""
-    seconds: float
-    data_wait: float
-    """Share of the time spent waiting for data, 0 to 1."""
-    amp_scale: float
-    """Scale of the fp16 gradient scaler; 1 in other precisions."""
-    discriminator: dict[str, list[float]] = field(default_factory=dict)
-    """Its loss (`l_d`), penalty (`l_d_penalty`, NaN where it was not due) and mean logits for ground truth and
-    output (`out_d_real`, `out_d_fake`); empty where it did not train."""
-
-    @property
-    def samples_per_second(self) -> float:
-        """Samples of one process per second; 0 when nothing was timed."""
-        return len(self.total) * self.batch / self.seconds if self.seconds > 0 else 0.0
-
-
-@dataclass(frozen=True)
-class SetScores(Plain):
-    """The scores of one validation set."""
-
-    images: list[str]
-    sizes: list[tuple[int, int]]
-    """Height and width of each ground truth, in pixels."""
-    metrics: dict[str, list[float]]
-    """Per metric, one value an image."""
-    baseline: dict[str, list[float]]
-    """The same metrics for bicubic enlargement."""
-    ratios: dict[str, list[float]] = field(default_factory=dict)
-    """One value an image: `edge_ratio`, mean |Sobel| of the output over that of the ground truth, and
-    `residual_ratio`, mean distance of the output from bicubic enlargement over that of the ground truth."""
-
-    @property
-    def means(self) -> dict[str, float]:
-        """Mean over the images of every metric."""
-        return {label: sum(values) / len(values) for label, values in self.metrics.items()}
-
-    @property
-    def baseline_means(self) -> dict[str, float]:
-        """The same for bicubic enlargement."""
-        return {label: sum(values) / len(values) for label, values in self.baseline.items()}
-
-
-@dataclass(frozen=True)
-class ValidationEvent(Plain):
-    """One validation pass finished."""
-
-    step: int
-    position: int
-    sets: dict[str, SetScores]
-    """In the order of the configuration; the first set decides which weights are best."""
-    weights_finite: bool
-    lr_exhausted: bool
-    """The schedule has ended or its rate is below 1 % of its peak."""
-
-
-@dataclass(frozen=True)
-class OutOfMemoryEvent(Plain):
-    """A step did not fit; nothing was changed and it will be repeated with `retry` samples per forward."""
-
-    step: int
-    micro_batch: int
-    """The size that failed."""
-    retry: int
-
-
-@dataclass(frozen=True)
-class ChangeEvent(Plain):
-    """A decision was applied, or a loss was switched on or off by its schedule: statistics start afresh."""
-
-    step: int
-    position: int
-    control: str
-    """Name of the field of `Controls`, or `losses`, or `validation` when other images are measured."""
-    by: str
-    """Who decided."""
-
-
-@dataclass(frozen=True)
-class RequestEvent(Plain):
-    """An automation asks the owner of a control for a change."""
-
-    step: int
-    control: str
-    factor: float
-    by: str
-    reason: str
-
-
-Event: TypeAlias = WindowEvent | ValidationEvent | OutOfMemoryEvent | ChangeEvent | RequestEvent
-
-
 # --- what may be decided -----------------------------------------------------------------------------------
 
 
+class Change(NamedTuple):
+    """What a decision does, in the words of the records."""
+
+    parameter: str
+    """Name of the control, such as `grad_clip_threshold`."""
+    old: float | int | str
+    new: float | int | str
+
+
 @dataclass(frozen=True, kw_only=True)
-class Decision(Plain):
+class Decision(Plain, ABC):
     """Something an automation wants. The subclasses say what."""
+
+    changes: ClassVar[str] = ""
+    """What the other automations are told has changed, see `ChangeEvent`; empty: nothing they measure."""
 
     reason: str
     """One sentence with the numbers that led here."""
-    parameter: str
-    """Name of the control in logs, such as `grad_clip_threshold`."""
-    old: float | int | str
-    new: float | int | str
     statistic: float | None = None
     """The number that was tested."""
     limit: float | None = None
     """What it was compared with."""
-    message: str
-    """The line for the log, as users grep for it."""
     counts: bool = True
     """Whether it counts against `max_adjustments`; one that does not is applied even when frozen."""
     level: Literal["INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     """How loud the line for the log is."""
+
+    @abstractmethod
+    def apply(self, controls: Controls) -> None:
+        """Change the controls."""
+
+    @abstractmethod
+    def change(self, controls: Controls) -> Change:
+        """What it does to the controls as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetLearningRateFactor(Decision):
     """Multiply the scheduled learning rate by `factor`, from the next step on."""
 
+    changes = "lr_factor"
     factor: float
+
+    def apply(self, controls: Controls) -> None:
+        controls.lr_factor = self.factor
+
+    def change(self, controls: Controls) -> Change:
+        return Change("lr_factor", controls.lr_factor, self.factor)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RollBack(Decision):
-    """Return weights and EMA to the last healthy snapshot, clear the optimizer's state, warm up again."""
+    """Return weights and EMA to the last healthy snapshot, reset the optimizer's state, warm up again."""
 
+    changes = "lr_factor"
     factor: float
     rewarm: Ramp
+
+    def apply(self, controls: Controls) -> None:
+        controls.lr_factor, controls.rewarm = self.factor, self.rewarm
+
+    def change(self, controls: Controls) -> Change:
+        return Change("lr_factor", controls.lr_factor, self.factor)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetBatch(Decision):
     """Change the batch, the micro-batch or the patch, and the learning rate that goes with the batch."""
 
+    changes = "batch"
     batch: int
     micro_batch: int
     lq_size: int
     lr_batch_factor: float
 
+    def apply(self, controls: Controls) -> None:
+        controls.batch, controls.micro_batch = self.batch, self.micro_batch
+        controls.lq_size, controls.lr_batch_factor = self.lq_size, self.lr_batch_factor
+
+    def change(self, controls: Controls) -> Change:
+        if self.lq_size != controls.lq_size:
+            return Change("lq_size", controls.lq_size, self.lq_size)
+        if self.batch != controls.batch:
+            return Change("batch", controls.batch, self.batch)
+        return Change("micro_batch", controls.micro_batch, self.micro_batch)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SetClip(Decision):
-    """Limit the gradients of one network; None: not at all."""
+    """Limit the gradients of one network."""
 
     network: str
-    clip: Clip | None
+    clip: Clip
+    old: float
+    """The threshold before, in force or, where an automation only monitors, proposed."""
+
+    def apply(self, controls: Controls) -> None:
+        controls.clip[self.network] = self.clip
+
+    def change(self, controls: Controls) -> Change:
+        name = "grad_clip_threshold" if self.network == "g" else f"grad_clip_threshold_{self.network}"
+        return Change(name, self.old, self.clip.threshold)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetLossFactors(Decision):
     """Multiply configured loss weights; labels that are missing keep their factor."""
 
+    changes = "loss_factor"
     factors: dict[str, float]
+
+    def apply(self, controls: Controls) -> None:
+        controls.loss_factor.update(self.factors)
+
+    def change(self, controls: Controls) -> Change:
+        """That of the factor which changes most."""
+        old = controls.loss_factor
+        most = max(self.factors, key=lambda loss: abs(math.log(self.factors[loss] / old.get(loss, 1.0))))
+        return Change("loss_factor", old.get(most, 1.0), self.factors[most])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,6 +229,12 @@ class SetLossScale(Decision):
     """Multiply the loss before backward (undone before clipping)."""
 
     scale: float
+
+    def apply(self, controls: Controls) -> None:
+        controls.loss_scale = self.scale
+
+    def change(self, controls: Controls) -> Change:
+        return Change("loss_scale", controls.loss_scale, self.scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,13 +244,27 @@ class Request(Decision):
     control: str
     factor: float
 
+    def apply(self, controls: Controls) -> None:
+        """Nothing: its receiver decides."""
+
+    def change(self, controls: Controls) -> Change:
+        name = "grad_clip_threshold" if self.control == "clip" else self.control
+        return Change(name, "", f"x{self.factor:g}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stop(Decision):
     """End the run, after an annealing if `cooldown` is given."""
 
+    changes = "cooldown"
     rule: str
     """patience, diminishing_returns, overfitting or broken."""
     cooldown: Ramp | None = None
     restore_best: bool = False
     """End with the best weights instead of the last."""
+
+    def apply(self, controls: Controls) -> None:
+        controls.cooldown = self.cooldown
+
+    def change(self, controls: Controls) -> Change:
+        return Change("stop", "running", self.rule)

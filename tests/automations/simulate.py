@@ -8,9 +8,9 @@ import math
 import random
 from dataclasses import replace
 
-from traiNNer.control import (
+from traiNNer.control import Controls
+from traiNNer.events import (
     ChangeEvent,
-    Controls,
     OutOfMemoryEvent,
     RequestEvent,
     RunFacts,
@@ -18,7 +18,6 @@ from traiNNer.control import (
     ValidationEvent,
     WindowEvent,
 )
-from traiNNer.training.apply import turn
 
 ALL = [
     "AdaptiveGradientClipping",
@@ -108,7 +107,7 @@ def drive(automation, events, in_force=None):
         assert in_force == before, "decide() changed the controls"
         answers.append(decisions)
         for decision in decisions:
-            turn(in_force, decision)
+            decision.apply(in_force)
     return answers
 
 

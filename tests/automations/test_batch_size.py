@@ -5,7 +5,7 @@ from automations.simulate import controls, drive, facts, flat, window
 
 from traiNNer.automations.batch_size import BatchFallback, DynamicBatchSizeOptimizer
 from traiNNer.automations.memory_plan import divisors, grown, largest_fitting
-from traiNNer.control import OutOfMemoryEvent
+from traiNNer.events import OutOfMemoryEvent
 
 
 def optimizer(**options):
@@ -33,7 +33,7 @@ def test_above_the_target_the_next_smaller_divisor_is_taken_at_a_review():
     found = run(linear(0.09), automation=optimizer(facts=facts(batch=12)), in_force=in_force)
     assert [(s, d.micro_batch) for s, d in found] == [(100, 6)]
     assert found[0][1].batch == 12 and in_force.lr_batch_factor == 1.0
-    assert found[0][1].message.startswith("Batch size adjusted from 12 to 6 due to high VRAM usage (118.0%")
+    assert found[0][1].reason.startswith("high VRAM usage (118.0%")
 
 
 def test_near_the_target_nothing_happens():
@@ -50,7 +50,7 @@ def test_a_step_that_did_not_fit_goes_on_with_the_smaller_size_which_is_never_tr
     automation, in_force = optimizer(), controls()
     decision = flat(drive(automation, [OutOfMemoryEvent(5, 8, 4)], in_force))[0]
     assert decision.micro_batch == 4 and decision.batch == 8
-    assert not decision.counts and decision.level == "WARNING" and "out of memory" in decision.message
+    assert not decision.counts and decision.level == "WARNING" and "out of memory" in decision.reason
     assert run(linear(0.01), automation=automation, in_force=in_force) == []
     assert automation.state.failed == {"48": 8}
 
@@ -125,7 +125,7 @@ def test_the_patch_changes_only_where_asked_and_never_beyond_the_configured_one(
     assert run(linear(0.85), in_force=in_force, automation=optimizer()) == []
     automation = optimizer(tune=both, facts=facts(batch=1))
     found = run(linear(0.85), automation=automation, in_force=in_force)
-    assert [d.lq_size for _, d in found] == [40] and found[0][1].parameter == "lq_size"
+    assert [d.lq_size for _, d in found] == [40] and found[0][1].change(controls()).parameter == "lq_size"
     run(linear(0.05), automation=automation, in_force=in_force, windows=100)
     assert in_force.lq_size == 48
 

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from traiNNer.automations import AUTOMATIONS
 from traiNNer.control import to_plain
 from traiNNer.options.aliases import AUTOMATION_OPTIONS
-from traiNNer.training.apply import turn
 
 SETTINGS = {
     "AdaptiveGradientClipping": {},
@@ -96,7 +95,7 @@ def test_a_state_between_observing_and_deciding_can_be_restored_too(name):
         decisions = list(automation.decide(in_force))
         answers.append(decisions)
         for decision in decisions:
-            turn(in_force, decision)
+            decision.apply(in_force)
     assert answers == expected
 
 
@@ -119,7 +118,7 @@ def test_unknown_fields_of_a_state_are_refused(name):
 def test_decisions_can_be_written_and_say_why(name):
     for decision in flat(drive(build(name), random_history(5))):
         assert json.dumps(to_plain(decision))
-        assert decision.reason and decision.message and decision.parameter
+        assert decision.reason and decision.change(controls()).parameter
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -128,7 +127,7 @@ def test_the_fallback_leaves_valid_controls(name):
     automation = build(name)
     drive(automation, random_history(6), in_force)
     for decision in automation.fallback(in_force):
-        turn(in_force, decision)
+        decision.apply(in_force)
     assert in_force.batch % in_force.micro_batch == 0 and in_force.lr_factor > 0
     assert all(clip.skip_above == float("inf") for clip in in_force.clip.values()) or name != ALL[0]
 

@@ -7,8 +7,8 @@ from automations.simulate import controls, drive, facts, flat, window
 
 from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping, ClipFallback
 from traiNNer.automations.norm_patterns import NormPattern, Pattern, pattern_key, prior_threshold
-from traiNNer.control import ChangeEvent, RequestEvent, to_plain
-from traiNNer.training.apply import turn
+from traiNNer.control import to_plain
+from traiNNer.events import ChangeEvent, RequestEvent
 
 
 def clipping(**options):
@@ -113,7 +113,7 @@ def test_a_frozen_automation_still_follows_a_change_of_regime():
     for index, norms in enumerate(healthy(7, windows=60) + healthy(8, median=3.0, windows=10)):
         for proposal in supervisor.react(window(10 * (index + 1), norms=norms), in_force):
             if proposal.applied:
-                turn(in_force, proposal.decision)
+                proposal.decision.apply(in_force)
     assert in_force.clip["g"].target == pytest.approx(3.0, rel=0.3)
 
 
@@ -140,7 +140,7 @@ def test_reviews_move_the_threshold_by_at_most_the_factor():
     reviews = [d for d in decisions if d.counts]
     assert len(reviews) >= 3
     for d in reviews:
-        assert max(d.new / d.old, d.old / d.new) <= 1.2 * (1 + 1e-9)
+        assert max(d.clip.threshold / d.old, d.old / d.clip.threshold) <= 1.2 * (1 + 1e-9)
 
 
 def test_a_clipping_rate_above_ten_percent_raises_the_threshold():
@@ -149,7 +149,7 @@ def test_a_clipping_rate_above_ten_percent_raises_the_threshold():
     clip = in_force.clip["g"]
     in_force.clip["g"] = type(clip)(0.03, 0.03, 1.0)
     _, decisions, _ = run(healthy(10, windows=5), automation=automation, in_force=in_force)
-    assert decisions[0].new == pytest.approx(0.036) and "clipping rate" in decisions[0].message
+    assert decisions[0].clip.threshold == pytest.approx(0.036) and "clipping rate" in decisions[0].reason
 
 
 def test_an_average_norm_below_a_fifth_of_the_threshold_lowers_it():
@@ -157,7 +157,8 @@ def test_an_average_norm_below_a_fifth_of_the_threshold_lowers_it():
     run([[0.1] * 10 for _ in range(30)], automation=automation, in_force=in_force)
     in_force.clip["g"] = type(in_force.clip["g"])(1.0, 0.1, 10.0)
     _, decisions, _ = run([[0.1] * 10 for _ in range(5)], automation=automation, in_force=in_force)
-    assert decisions[0].new == pytest.approx(1 / 1.2) and "low gradients" in decisions[0].message
+    assert decisions[0].clip.threshold == pytest.approx(1 / 1.2)
+    assert "low gradients" in decisions[0].reason
 
 
 def test_a_norm_that_comes_near_the_threshold_triggers_nothing():
@@ -244,7 +245,7 @@ def test_the_lines_that_users_know(caplog):
     assert "Threshold: 0." in performance and "Clipping rate: " in performance and "x" in performance
     assert any("Autonomous adjustment from 0." in line and "(grad norm: 0." in line for line in lines)
     review = next(d for d in decisions if d.counts)
-    assert review.message.startswith("grad_clip_threshold adjusted from 0.") and " due to " in review.message
+    assert review.change(controls()).parameter == "grad_clip_threshold"
 
 
 def test_gradients_of_wide_spread_are_called_complex_and_reviewed_less_often():

@@ -6,7 +6,7 @@ from automations.simulate import controls, drive, facts, flat, window
 
 from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.automations.loss_scheduling import DynamicLossScheduling, gradient_shares
-from traiNNer.control import ChangeEvent
+from traiNNer.events import ChangeEvent
 
 TWO = {"loss_weights": {"l1": 1.0, "gan": 0.1}}
 
@@ -132,7 +132,7 @@ def test_the_decision_names_the_losses_and_the_deviation():
     event = window(16, gradient_at_output={"l1": 1.0, "gan": 100.0})
     event.losses["gan"] = [0.5] * 10
     decision = flat(drive(automation, [event]))[0]
-    assert decision.message.startswith("Loss factors adjusted (gan 1 -> 0.01) due to gradient share of gan")
+    assert decision.reason.startswith("gradient share of gan") and "(gan 1 -> 0.01)" in decision.reason
     assert decision.factors == {"gan": pytest.approx(0.01)} and decision.statistic > decision.limit
 
 

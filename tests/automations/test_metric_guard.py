@@ -9,7 +9,7 @@ from traiNNer.automations import Supervisor
 from traiNNer.automations.early_stopping import IntelligentEarlyStopping
 from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
 from traiNNer.automations.metric_guard import MetricGuard
-from traiNNer.control import ChangeEvent, SetScores
+from traiNNer.events import ChangeEvent, SetScores
 
 DIRECTIONS = {"psnr": True, "lpips": False}
 

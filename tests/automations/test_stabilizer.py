@@ -8,7 +8,8 @@ from automations.simulate import controls, drive, facts, flat, noisy, window
 
 from traiNNer.automations.norm_patterns import pattern_key
 from traiNNer.automations.stabilizer import GradientFlowStabilizer
-from traiNNer.control import ChangeEvent, Clip, Request, SetLossScale
+from traiNNer.control import Clip, Request, SetLossScale
+from traiNNer.events import ChangeEvent
 
 CLIP = {"g": Clip(0.1, 0.03)}
 
@@ -34,7 +35,7 @@ def test_five_explosions_in_a_row_are_an_emergency_with_two_requests(caplog):
     assert [(type(d), d.control, d.factor) for d in found] == [
         (Request, "clip", 0.5), (Request, "lr_factor", 0.5),
     ]  # fmt: skip
-    assert found[0].level == "CRITICAL" and "5 consecutive gradient explosions" in found[0].message
+    assert found[0].level == "CRITICAL" and "5 consecutive gradient explosions" in found[0].reason
     assert "gradient explosion by step 10: norm 1, threshold 0.1" in caplog.text
     assert [r.levelno for r in caplog.records] == [logging.ERROR]
 

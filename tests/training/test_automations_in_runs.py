@@ -24,10 +24,7 @@ from traiNNer.automations.batch_size import BatchFallback, DynamicBatchSizeOptim
 from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
 from traiNNer.automations.learning_rate import REWARM
 from traiNNer.automations.loss_scheduling import DynamicLossScheduling
-from traiNNer.control import (
-    Controls,
-    SetLossFactors,
-)
+from traiNNer.control import Controls, SetLossFactors
 from traiNNer.runtime.signals import StopSignal
 
 # --- the learning rate -------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeAlias, Typ
 from pydantic import Field
 
 from traiNNer.automations.metric_guard import GUARD, MetricGuard
-from traiNNer.control import Controls, Decision, Event, from_plain, to_plain
+from traiNNer.control import Controls, Decision, from_plain, to_plain
+from traiNNer.events import Event
 from traiNNer.registry import Registry
 
 AUTOMATIONS: Registry[Automation[Any]] = Registry("automation", package=__name__)

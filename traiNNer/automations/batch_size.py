@@ -15,16 +15,8 @@ from typing import Literal
 
 from traiNNer.automations import AUTOMATIONS, Automation, Count, Share
 from traiNNer.automations.memory_plan import divisors, grown
-from traiNNer.control import (
-    Controls,
-    Decision,
-    Event,
-    OutOfMemoryEvent,
-    Plain,
-    RunFacts,
-    SetBatch,
-    WindowEvent,
-)
+from traiNNer.control import Controls, Decision, Plain, SetBatch
+from traiNNer.events import Event, OutOfMemoryEvent, RunFacts, WindowEvent
 
 TARGET_USAGE = 0.85  # share of the usable memory to aim for
 SAFETY_MARGIN = 0.05
@@ -244,28 +236,16 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
     ) -> SetBatch:
         s, lq_size = self.state, lq_size or controls.lq_size
         s.peaks, s.speeds, s.steps, s.roomy = [], [], 0, 0
-        name, what = "micro_batch", f"Batch size adjusted from {controls.micro_batch} to {micro}"
-        old, new, detail = controls.micro_batch, micro, f"micro-batch, the batch stays {batch}"
-        if lq_size != controls.lq_size:
-            old, new, detail = controls.lq_size, lq_size, "patch in pixels"
-            name, what = "lq_size", f"Patch size adjusted from {old} to {new}"
-        elif batch != controls.batch:
-            old, new, detail = controls.batch, batch, f"micro-batch {micro}"
-            name, what = "batch", f"Batch size adjusted from {old} to {new}"
         return SetBatch(
             batch=batch,
             micro_batch=micro,
             lq_size=lq_size,
             lr_batch_factor=self._lr_factor(batch),
-            parameter=name,
-            old=old,
-            new=new,
             reason=why,
             statistic=statistic,
             limit=limit,
             counts=counts,
             level=level,
-            message=f"{what} due to {why}; {detail}",
         )
 
     def _lr_factor(self, batch: int) -> float:

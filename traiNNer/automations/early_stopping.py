@@ -16,18 +16,8 @@ from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Si
 from traiNNer.automations.statistics import RunningLine, upper_projection
 from traiNNer.automations.time_scales import scaled
 from traiNNer.automations.validation_record import ValidationRecord, read_scores
-from traiNNer.control import (
-    ChangeEvent,
-    Controls,
-    Decision,
-    Event,
-    Plain,
-    Ramp,
-    RunFacts,
-    Stop,
-    ValidationEvent,
-    WindowEvent,
-)
+from traiNNer.control import Controls, Decision, Plain, Ramp, Stop
+from traiNNer.events import ChangeEvent, Event, RunFacts, ValidationEvent, WindowEvent
 from traiNNer.registry import ConfigError, did_you_mean
 
 _log = logging.getLogger(__name__)
@@ -292,11 +282,7 @@ class IntelligentEarlyStopping(Automation[_State]):
             rule=rule,
             cooldown=ramp,
             restore_best=broken,
-            parameter="stop",
-            old="running",
-            new=rule,
             reason=details,
             counts=not broken,
             level="ERROR" if broken else "INFO",
-            message=f"Early stopping triggered - {details}",
         )

@@ -16,18 +16,8 @@ from typing import Any, NamedTuple
 from traiNNer.automations import AUTOMATIONS, Automation, Count, Positive
 from traiNNer.automations.gradient_norms import CALIBRATION, GradientNorms, Tally, plain_clip
 from traiNNer.automations.norm_patterns import prior_threshold, read_pattern
-from traiNNer.control import (
-    ChangeEvent,
-    Clip,
-    Controls,
-    Decision,
-    Event,
-    Plain,
-    RequestEvent,
-    RunFacts,
-    SetClip,
-    WindowEvent,
-)
+from traiNNer.control import Clip, Controls, Decision, Plain, SetClip
+from traiNNer.events import ChangeEvent, Event, RequestEvent, RunFacts, WindowEvent
 
 _log = logging.getLogger(__name__)
 
@@ -273,22 +263,12 @@ class AdaptiveGradientClipping(Automation[_State]):
 
 def _decision(net: str, old: Clip, proposal: _Proposal) -> SetClip:
     new = proposal.clip
-    name = "grad_clip_threshold" if net == "g" else f"grad_clip_threshold_{net}"
     return SetClip(
         network=net,
         clip=new,
-        parameter=name,
         old=old.threshold,
-        new=new.threshold,
         reason=f"{proposal.why}; target {new.target:.4g}, skipped above {new.skip_above:.4g}",
         statistic=proposal.statistic,
         limit=proposal.limit,
         counts=proposal.counts,
-        message=f"{name} adjusted from {_number(old.threshold)} to "
-        f"{_number(new.threshold)} due to {proposal.why}",
     )
-
-
-def _number(value: float) -> str:
-    text = f"{value:.4g}"
-    return text if any(c in text for c in ".einf") else f"{text}.0"

@@ -16,18 +16,8 @@ from traiNNer.automations.loss_trend import MOST_SPANS, FollowedLosses, LossTren
 from traiNNer.automations.lr_decisions import ScheduleFallback, give_up, roll_back, set_factor
 from traiNNer.automations.time_scales import scaled
 from traiNNer.automations.validation_record import ValidationRecord, read_scores
-from traiNNer.control import (
-    ChangeEvent,
-    Controls,
-    Decision,
-    Event,
-    Plain,
-    Ramp,
-    RequestEvent,
-    RunFacts,
-    ValidationEvent,
-    WindowEvent,
-)
+from traiNNer.control import Controls, Decision, Plain, Ramp
+from traiNNer.events import ChangeEvent, Event, RequestEvent, RunFacts, ValidationEvent, WindowEvent
 
 PLATEAU_CUT, DIVERGENCE_CUT, BLOW_UP_CUT, GROWTH = 0.8, 0.5, 0.25, 1.1
 MAX_ROLLBACKS = 3
@@ -228,7 +218,7 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         s.quiet_until, s.trouble, s.record.troubles = s.step + REWARM, "", 0
         s.ceiling = factor
         text = f"{why}; return {s.rollbacks} of {MAX_ROLLBACKS} to the last healthy weights"
-        return roll_back(controls.lr_factor, factor, text, Ramp(s.position, samples))
+        return roll_back(factor, text, Ramp(s.position, samples))
 
     def _divergence(self, controls: Controls) -> Sequence[Decision]:
         s = self.state
@@ -301,7 +291,7 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         if factor < old:
             s.ceiling = factor
         self._begin_afresh(s.step)
-        return [set_factor(old, factor, why, *evidence)]
+        return [set_factor(factor, why, *evidence)]
 
 
 def wants_snapshot(supervisor: Supervisor) -> bool:

@@ -11,16 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from traiNNer.automations import AUTOMATIONS, Automation, Count, Positive
-from traiNNer.control import (
-    ChangeEvent,
-    Controls,
-    Decision,
-    Event,
-    Plain,
-    RunFacts,
-    SetLossFactors,
-    WindowEvent,
-)
+from traiNNer.control import Controls, Decision, Plain, SetLossFactors
+from traiNNer.events import ChangeEvent, Event, RunFacts, WindowEvent
 
 MEASURE_EVERY = 16
 """Steps between two measurements of the gradients at the output."""
@@ -184,13 +176,9 @@ class DynamicLossScheduling(Automation[_State]):
         why = f"gradient share of {worst} off the {held} one by a factor {math.exp(off):.3g}"
         return SetLossFactors(
             factors=dict(new),
-            parameter="loss_factor",
-            old=old,
-            new=new[worst],
             reason=f"{why} ({changes})",
             statistic=abs(off),
             limit=self._tolerance,
-            message=f"Loss factors adjusted ({changes}) due to {why}",
         )
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from traiNNer.automations.statistics import Z95, fit_line, scatter, trimmed_mean
-from traiNNer.control import Plain, WindowEvent
+from traiNNer.control import Plain
+from traiNNer.events import WindowEvent
 
 MOST_SPANS = 4
 """Spans over which a noisy loss is averaged before it is called flat."""

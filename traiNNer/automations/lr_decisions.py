@@ -1,4 +1,4 @@
-"""Decisions on the learning rate in the words that users search for, and what the run falls back to."""
+"""The decisions on the learning rate, and the schedule of a run whose configuration has none."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class ScheduleFallback(Plain):
 
 
 def set_factor(
-    old: float, new: float, why: str, statistic: float | None = None, limit: float | None = None
+    new: float, why: str, statistic: float | None = None, limit: float | None = None
 ) -> SetLearningRateFactor:
     """Change the factor."""
-    return SetLearningRateFactor(factor=new, statistic=statistic, limit=limit, **_words(old, new, why))
+    return SetLearningRateFactor(factor=new, reason=why, statistic=statistic, limit=limit)
 
 
-def roll_back(old: float, new: float, why: str, rewarm: Ramp) -> RollBack:
+def roll_back(new: float, why: str, rewarm: Ramp) -> RollBack:
     """Return to the last healthy weights with a lower factor."""
-    return RollBack(factor=new, rewarm=rewarm, level="WARNING", **_words(old, new, f"blow-up ({why})"))
+    return RollBack(factor=new, rewarm=rewarm, level="WARNING", reason=f"blow-up ({why})")
 
 
 def give_up(why: str) -> Stop:
@@ -33,22 +33,7 @@ def give_up(why: str) -> Stop:
     return Stop(
         rule="broken",
         restore_best=True,
-        parameter="stop",
-        old="running",
-        new="broken",
         reason=why,
         counts=False,
         level="ERROR",
-        message=f"Training stopped - {why}; the best weights are restored",
     )
-
-
-def _words(old: float, new: float, why: str) -> dict[str, Any]:
-    multiplier = f"{new / old:.2f}"
-    return {
-        "parameter": "lr_factor",
-        "old": old,
-        "new": new,
-        "reason": why,
-        "message": f"Suggested LR multiplier {multiplier} for reason: {why}; factor {old:.3g} -> {new:.3g}",
-    }

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from traiNNer.automations.validation_record import read_scores
-from traiNNer.control import ChangeEvent, Event, Plain, SetScores, ValidationEvent, from_plain, to_plain
+from traiNNer.control import Plain, from_plain, to_plain
+from traiNNer.events import ChangeEvent, Event, SetScores, ValidationEvent
 
 GUARD = "metric_guard"
 """Who a `ChangeEvent` of control `validation` comes from."""

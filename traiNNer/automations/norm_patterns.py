@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from traiNNer.control import Plain, RunFacts, from_plain
+from traiNNer.control import Plain, from_plain
+from traiNNer.events import RunFacts
 
 FLOOR = 0.1
 """Lowest threshold that the rule gives, before data exist."""

@@ -17,18 +17,8 @@ from traiNNer.automations.flow_report import FlowHistory, FlowReport, Mark, repo
 from traiNNer.automations.gradient_norms import CALIBRATION
 from traiNNer.automations.norm_patterns import Pattern, pattern_key, prior_threshold, read_pattern
 from traiNNer.automations.statistics import fit_line
-from traiNNer.control import (
-    ChangeEvent,
-    Controls,
-    Decision,
-    Event,
-    Plain,
-    Request,
-    RunFacts,
-    SetLossScale,
-    WindowEvent,
-    to_plain,
-)
+from traiNNer.control import Controls, Decision, Plain, Request, SetLossScale, to_plain
+from traiNNer.events import ChangeEvent, Event, RunFacts, WindowEvent
 
 _log = logging.getLogger(__name__)
 
@@ -195,8 +185,8 @@ class GradientFlowStabilizer(Automation[_State]):
         self.state.interventions += 1
         why = f"{IN_A_ROW} consecutive gradient explosions of network {net} at iteration {self.state.step}"
         decisions: list[Decision] = [
-            _ask("clip", "grad_clip_threshold", 0.5, f"emergency: {why}", "CRITICAL"),
-            _ask("lr_factor", "lr_factor", 0.5, f"emergency: {why}", "WARNING"),
+            _ask("clip", 0.5, f"emergency: {why}", "CRITICAL"),
+            _ask("lr_factor", 0.5, f"emergency: {why}", "WARNING"),
         ]
         if self._scaling and net == "g" and controls.loss_scale > SCALE_RANGE[0]:
             decisions.append(self._scale_to(max(SCALE_RANGE[0], 0.1 * controls.loss_scale), controls, why))
@@ -217,11 +207,7 @@ class GradientFlowStabilizer(Automation[_State]):
         self.state.interventions += 1
         return SetLossScale(
             scale=scale,
-            parameter="loss_scale",
-            old=controls.loss_scale,
-            new=scale,
             reason=why,
-            message=f"Loss scale adjusted from {controls.loss_scale:.4g} to {scale:.4g} due to {why}",
         )
 
     # --- what is said --------------------------------------------------------------------------------------
@@ -262,17 +248,13 @@ class GradientFlowStabilizer(Automation[_State]):
         return prior_threshold(self._facts.learning_rates[net], self._stored.get(net))
 
 
-def _ask(control: str, name: str, factor: float, why: str, level: Literal["WARNING", "CRITICAL"]) -> Request:
+def _ask(control: str, factor: float, why: str, level: Literal["WARNING", "CRITICAL"]) -> Request:
     return Request(
         control=control,
         factor=factor,
-        parameter=name,
-        old="",
-        new=f"x{factor:g}",
         reason=why,
         counts=False,
         level=level,
-        message=f"Requested {name} x{factor:g} - {why}",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from traiNNer.control import RunFacts
+from traiNNer.events import RunFacts
 
 LONG_RUN = 10_000
 """Steps of a run from which on the periods are the full ones."""

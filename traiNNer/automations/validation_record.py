@@ -8,7 +8,8 @@ from statistics import fmean
 from typing import NamedTuple
 
 from traiNNer.automations.statistics import Z95, paired_gain
-from traiNNer.control import Plain, ValidationEvent
+from traiNNer.control import Plain
+from traiNNer.events import ValidationEvent
 
 COLLAPSE_DB = 3.0
 """A PSNR this far below its best is no fluctuation."""

@@ -12,7 +12,8 @@ from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
 from traiNNer.automations.gradient_norms import plain_clip
 from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
 from traiNNer.automations.metric_guard import MetricGuard
-from traiNNer.control import Controls, RunFacts, from_plain
+from traiNNer.control import Controls, from_plain
+from traiNNer.events import RunFacts
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError, Problem, problems_of
 from traiNNer.training.learned_patterns import stored_pattern

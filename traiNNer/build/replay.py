@@ -8,11 +8,11 @@ from typing import Any, get_args
 from traiNNer.automations import Supervisor
 from traiNNer.build.automations import build_supervisor, configured_controls, set_starting_controls
 from traiNNer.build.check import loss_schedule
-from traiNNer.control import Controls, Event, OutOfMemoryEvent, RunFacts, from_plain
+from traiNNer.control import Controls, from_plain
+from traiNNer.events import Event, OutOfMemoryEvent, RunFacts
 from traiNNer.options import Options
+from traiNNer.tracking.decisions import decision_record
 from traiNNer.tracking.jsonl import finite
-from traiNNer.tracking.recorder import decision_record
-from traiNNer.training.apply import turn
 
 _EVENTS = {kind.__name__: kind for kind in get_args(Event)}
 
@@ -42,8 +42,8 @@ def replay(
         fields = {key: value for key, value in record.items() if key not in ("iter", "kind")}
         event = from_plain(_EVENTS[record["kind"]], fields)
         for proposal in supervisor.react(event, controls):
+            yield finite(decision_record(record["iter"], proposal, controls))
             if proposal.applied:
-                turn(controls, proposal.decision)
-            yield finite(decision_record(record["iter"], proposal))
+                proposal.decision.apply(controls)
         if isinstance(event, OutOfMemoryEvent) and controls.micro_batch >= event.micro_batch:
             controls.micro_batch = event.retry  # nobody answered; the trainer does the same

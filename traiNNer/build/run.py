@@ -23,9 +23,10 @@ from traiNNer.build.model import (
     released_metadata,
     training,
 )
-from traiNNer.control import Controls, RunFacts
+from traiNNer.control import Controls
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.paired_dataset import PairedImageDataset
+from traiNNer.events import RunFacts
 from traiNNer.losses import uses_discriminator
 from traiNNer.metrics import METRICS
 from traiNNer.models.precision import Precision

@@ -21,8 +21,8 @@ from traiNNer.build.data import open_test_sets
 from traiNNer.build.model import build_generator, build_precision
 from traiNNer.build.recognised_network import with_recognised_network
 from traiNNer.build.run import build_validator
-from traiNNer.control import ValidationEvent
 from traiNNer.data.image_io import write_image
+from traiNNer.events import ValidationEvent
 from traiNNer.inference.images import Shown
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.models.precision import Precision

@@ -20,7 +20,8 @@ from typing import Any
 
 from traiNNer.build.check import check_parts
 from traiNNer.build.replay import beginning, replay
-from traiNNer.control import RunFacts, from_plain
+from traiNNer.control import from_plain
+from traiNNer.events import RunFacts
 from traiNNer.options import load_options
 from traiNNer.registry import ConfigError
 

@@ -18,16 +18,8 @@ from traiNNer.automations.flow_report import FlowReport
 from traiNNer.automations.loss_scheduling import gradient_shares
 from traiNNer.automations.stabilizer import flow_reports
 from traiNNer.automations.statistics import fit_line
-from traiNNer.control import (
-    Controls,
-    Event,
-    Plain,
-    RunFacts,
-    ValidationEvent,
-    WindowEvent,
-    from_plain,
-    to_plain,
-)
+from traiNNer.control import Controls, Plain, from_plain, to_plain
+from traiNNer.events import Event, RunFacts, ValidationEvent, WindowEvent
 from traiNNer.models.sr_model import WeightedLoss
 from traiNNer.tracking.tables import first_step_table
 

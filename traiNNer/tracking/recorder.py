@@ -18,11 +18,13 @@ from rich.table import Column
 
 from traiNNer.automations import Proposal
 from traiNNer.automations.diagnosis import Finding, diagnose
-from traiNNer.control import Controls, Event, Plain, ValidationEvent, WindowEvent, from_plain, to_plain
+from traiNNer.control import Controls, Plain, from_plain, to_plain
 from traiNNer.data.image_io import write_image
 from traiNNer.data.paired_dataset import Pixels
+from traiNNer.events import Event, ValidationEvent, WindowEvent
 from traiNNer.inference.images import Shown
 from traiNNer.runtime.run_dir import RunFolder, atomic_write
+from traiNNer.tracking.decisions import decision_record, sentence
 from traiNNer.tracking.health import Health
 from traiNNer.tracking.jsonl import JsonLines, finite
 from traiNNer.tracking.tensorboard import Dashboard, control_scalars, health_scalars
@@ -154,18 +156,19 @@ class Recorder:
 
         return show
 
-    def decision(self, step: int, proposal: Proposal) -> None:
-        """Record what an automation decided, or would have decided."""
-        decision = proposal.decision
+    def decision(self, step: int, proposal: Proposal, controls: Controls) -> None:
+        """Record what an automation decided, or would have decided; `controls` as they are before it."""
+        decision, record = proposal.decision, decision_record(step, proposal, controls)
+        said = sentence(decision, controls)
         suffix = "" if proposal.applied else " (monitor only, not applied)"
         level = logging.getLevelNamesMapping()[decision.level]
-        _log.log(level, "Automation %s: %s%s", proposal.automation, decision.message, suffix)
-        self._journals["decisions"].append(decision_record(step, proposal))
+        _log.log(level, "Automation %s: %s%s", proposal.automation, said, suffix)
+        self._journals["decisions"].append(record)
         if self._dashboard:
             tag = f"decisions/{proposal.automation}"
-            self._dashboard.text(step, tag, decision.message + suffix)
-            if not isinstance(decision.new, str):
-                self._dashboard.scalars(step, {f"{tag}/{decision.parameter}": decision.new})
+            self._dashboard.text(step, tag, said + suffix)
+            if not isinstance(record["new"], str):
+                self._dashboard.scalars(step, {f"{tag}/{record['parameter']}": record["new"]})
 
     def state_dict(self) -> dict[str, Any]:
         """The steps since the last training record, and how long the records are, all safe on the disk."""
@@ -269,22 +272,6 @@ def _means(lists: Mapping[str, list[float]]) -> dict[str, float]:
     """Of what was measured; NaN stands for a step in which it was not."""
     measured = {name: [x for x in values if not math.isnan(x)] for name, values in lists.items()}
     return {name: fmean(values) for name, values in measured.items() if values}
-
-
-def decision_record(step: int, proposal: Proposal) -> dict[str, Any]:
-    """A line of decisions.jsonl."""
-    decision = proposal.decision
-    return {
-        "iter": step,
-        "automation": proposal.automation,
-        "parameter": decision.parameter,
-        "old": decision.old,
-        "new": decision.new,
-        "reason": decision.reason,
-        "statistic": decision.statistic,
-        "threshold": decision.limit,
-        "applied": proposal.applied,
-    }
 
 
 class _Live:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 
 from traiNNer.automations.diagnosis import Finding
-from traiNNer.control import ValidationEvent, WindowEvent
+from traiNNer.events import ValidationEvent, WindowEvent
 
 
 def first_step_table(

@@ -10,7 +10,7 @@ from typing import Any
 from traiNNer.automations import Supervisor
 from traiNNer.automations.norm_patterns import pattern_key
 from traiNNer.automations.stabilizer import GradientFlowStabilizer
-from traiNNer.control import RunFacts
+from traiNNer.events import RunFacts
 from traiNNer.runtime.run_dir import atomic_write
 
 

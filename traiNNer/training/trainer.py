@@ -21,26 +21,25 @@ from traiNNer.archs.loading import read_weights
 from traiNNer.automations import Proposal, Supervisor
 from traiNNer.automations.learning_rate import wants_snapshot
 from traiNNer.control import (
-    ChangeEvent,
     Controls,
-    Event,
-    OutOfMemoryEvent,
     Request,
-    RequestEvent,
     RollBack,
-    RunFacts,
     SetBatch,
-    SetClip,
-    SetLearningRateFactor,
     SetLossFactors,
-    SetLossScale,
     Stop,
-    ValidationEvent,
-    WindowEvent,
     from_plain,
     to_plain,
 )
 from traiNNer.data.loader import Batch, TrainLoader
+from traiNNer.events import (
+    ChangeEvent,
+    Event,
+    OutOfMemoryEvent,
+    RequestEvent,
+    RunFacts,
+    ValidationEvent,
+    WindowEvent,
+)
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.models.sr_model import BatchTooLarge, SRModel
 from traiNNer.optim.schedules import ReduceLROnPlateau, Schedule
@@ -49,7 +48,6 @@ from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.memory import MemorySource, OutOfMemoryError
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.tracking.recorder import Recorder
-from traiNNer.training.apply import turn
 from traiNNer.training.checkpoint import Checkpointer
 from traiNNer.training.learned_patterns import store_pattern
 from traiNNer.training.state import Outcome, Plan, Progress, StepClock
@@ -58,9 +56,7 @@ from traiNNer.training.validation import Validator
 _log = logging.getLogger(__name__)
 
 _PATTERN_EVERY = 1000  # steps between writings of what was learned of the gradients
-_LOSS_JUMP = math.log(
-    4
-)  # of a loss factor, after which the moments of the optimizer belong to other gradients
+_LOSS_JUMP = math.log(4)  # of a loss factor
 _REPLACED_LIMIT = 0.01  # share of unreadable samples that ends a run
 _REPLACED_AFTER = 1000  # samples before which that share says nothing
 
@@ -304,49 +300,46 @@ class Trainer:
                 self._recorder.event(event, self.controls, self.progress.step)
             for proposal in self._supervisor.react(event, self.controls):
                 if self._recorder:
-                    self._recorder.decision(self.progress.step, proposal)
+                    self._recorder.decision(self.progress.step, proposal, self.controls)
                 if proposal.applied:
                     events += self._apply(proposal)
 
-    def _apply(self, proposal: Proposal) -> list[Event]:  # noqa: C901 - one case for each kind of decision
-        """The one place where a decision becomes an effect. Returns what others should know of it."""
-        progress = self.progress
-        shape, factors = (self.controls.batch, self.controls.lq_size), dict(self.controls.loss_factor)
-        turn(self.controls, proposal.decision)
-        match proposal.decision:
-            case SetLearningRateFactor():
-                changed = "lr_factor"
+    def _apply(self, proposal: Proposal) -> list[Event]:
+        """The one place where a decision takes effect. Returns what others should know of it.
+
+        A decision changes the controls itself; what touches more than the controls is here.
+        """
+        progress, controls, decision = self.progress, self.controls, proposal.decision
+        before = deepcopy(controls)
+        decision.apply(controls)
+        match decision:
             case RollBack():
                 self.model.roll_back()
-                changed = "lr_factor"
-            case SetBatch() as new:
+            case SetBatch():
                 self._memory.restart()
-                if shape == (new.batch, new.lq_size):
+                if (before.batch, before.lq_size) == (controls.batch, controls.lq_size):
                     return []  # the micro-batch changes no number
                 self._restart_batches()
-                changed = "batch"
-            case SetLossFactors() as new:
-                jumps = (math.log(value / factors.get(loss, 1.0)) for loss, value in new.factors.items())
-                if any(abs(jump) > _LOSS_JUMP for jump in jumps):
+            case SetLossFactors(factors=factors):
+                if _jumped(before.loss_factor, factors):
                     self.model.generator.reset_optimizer()
-                changed = "loss_factor"
-            case SetClip() | SetLossScale():
-                return []
             case Request(control=control, factor=factor, reason=reason):
                 return [RequestEvent(progress.step, control, factor, proposal.automation, reason)]
-            case Stop() as stop:
-                progress.stop_rule, progress.stop_reason = stop.rule, stop.reason
-                if stop.restore_best:
-                    self._restore_best()
-                changed = "cooldown"
-            case other:
-                raise AssertionError(f"no rule for {other}")
-        return [ChangeEvent(progress.step, progress.position, changed, proposal.automation)]
+            case Stop():
+                self._stop(decision)
+        change = ChangeEvent(progress.step, progress.position, decision.changes, proposal.automation)
+        return [change] if decision.changes else []
+
+    def _stop(self, decision: Stop) -> None:
+        self.progress.stop_rule, self.progress.stop_reason = decision.rule, decision.reason
+        if decision.restore_best:
+            self._restore_best()
 
     def _restore_best(self) -> None:
         """End with the weights that validated best, where a validation has kept any."""
         if self._best_weights.is_file():
             self.model.load_weights(read_weights(self._best_weights)[0])
+            _log.info("Stopped at iteration %s; the best weights are restored", f"{self.progress.step:,}")
 
     def _shrink_micro_batch(self) -> None:
         """After a step that did not fit: let the owner of the batch size decide, or halve."""
@@ -443,6 +436,11 @@ class Trainer:
         if self._recorder and state["recorder"]:
             self._recorder.load_state_dict(state["recorder"])
         self._saved_at = self.progress.step
+
+
+def _jumped(before: Mapping[str, float], now: Mapping[str, float]) -> bool:
+    """Whether the moments of the optimizer belong to other gradients than those of these loss factors."""
+    return any(abs(math.log(factor / before.get(loss, 1.0))) > _LOSS_JUMP for loss, factor in now.items())
 
 
 class DataError(ConfigError):

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from traiNNer.control import SetScores, ValidationEvent
+from traiNNer.events import SetScores, ValidationEvent
 from traiNNer.inference.images import ImageSet, ReadPair, Shown, read_ahead
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.inference.tile_size import FittingTiles

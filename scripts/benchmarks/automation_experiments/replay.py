@@ -11,7 +11,8 @@ from automation_experiments.plans import early_stopping
 from automation_experiments.results import Results
 from automation_experiments.settings import Setting
 from traiNNer.automations.early_stopping import IntelligentEarlyStopping
-from traiNNer.control import Controls, RunFacts, SetScores, Stop, ValidationEvent, WindowEvent
+from traiNNer.control import Controls, Stop
+from traiNNer.events import RunFacts, SetScores, ValidationEvent, WindowEvent
 
 PATIENCES = (3, 5, 10)  # validations
 NEW_BEST = 0.001  # the usual `min_improvement`

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from traiNNer.control import SetScores, ValidationEvent, from_plain
+from traiNNer.control import from_plain
 from traiNNer.data.image_io import Pixels
 from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.resize import imresize
+from traiNNer.events import SetScores, ValidationEvent
 from traiNNer.inference.network import upscale
 
 _SIDE = 192
