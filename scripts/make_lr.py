@@ -9,7 +9,6 @@ multiple of the scale, the LR image is of the top-left part that is; the data se
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +24,7 @@ from traiNNer.data.image_io import ImageError, read_image, write_image
 from traiNNer.data.pairing import find_images
 from traiNNer.data.resize import shrink
 from traiNNer.registry import ConfigError
+from traiNNer.runtime.cpus import usable_cpus
 
 
 class _Result(NamedTuple):
@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="gets the folders LRx2, LRx3, ...")
     parser.add_argument("--scale", nargs="+", type=int, default=[2], choices=range(2, 17), metavar="N")
     parser.add_argument("--overwrite", action="store_true", help="make images anew that exist")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--processes", type=int, default=usable_cpus())
     options = parser.parse_args(arguments)
     try:
         names = _names(options.hr, options.out)

@@ -13,6 +13,7 @@ from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.synthetic import ensure_demo_data
 from traiNNer.options import DatasetOptions, Options
 from traiNNer.registry import ConfigError
+from traiNNer.runtime.cpus import usable_cpus
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.memory import host_memory_limit
 
@@ -127,7 +128,7 @@ def _cache_settings(data: DatasetOptions, shares: int, *, may_write: bool) -> Ca
     """For decoded images of one set, where `shares` sets and processes want as much memory."""
     memory = host_memory_limit()
     folder = Path(data.cache_dir) if data.cache_dir else None
-    return CacheSettings(data.cache, memory // 2 // shares, memory, folder, may_write)
+    return CacheSettings(data.cache, memory // 2 // shares, memory, folder, may_write, usable_cpus())
 
 
 def _roots(data: DatasetOptions) -> list[str]:

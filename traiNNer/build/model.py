@@ -69,7 +69,10 @@ def build_precision(options: Options, device: torch.device) -> Precision:
     """Device and precision of a run."""
     low = torch.bfloat16 if options.amp_bf16 or device.type == "cpu" else torch.float16
     return Precision(
-        device, autocast_dtype=low if options.use_amp else None, channels_last=options.use_channels_last
+        device,
+        autocast_dtype=low if options.use_amp else None,
+        # torch's issue 180984: on Apple's devices convolutions of slices of channels come out wrong
+        channels_last=options.use_channels_last and device.type != "mps",
     )
 
 

@@ -12,10 +12,14 @@ T = TypeVar("T")
 _MESSAGES = (
     "can't allocate memory: you tried to allocate",
     "not enough memory: you tried to allocate",
+    "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "HIP error: out of memory",
+    "HIPBLAS_STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
 )
-"""How torch's allocator on the CPU (on Linux, on Windows) and CUDA's libraries say it."""
+"""How torch's allocator on the CPU (Linux, Windows), the driver and libraries of a card, and Apple's say it."""
 
 
 def unless_out_of_memory(work: Callable[[], T]) -> T | None:

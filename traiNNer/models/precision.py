@@ -46,5 +46,7 @@ class Precision:
         """(n, h, w, 3) integers to (n, 3, h, w), 0 to 1, on the device."""
         white = 65535.0 if pixels.dtype == torch.uint16 else 255.0
         order = torch.channels_last if self.channels_last else torch.contiguous_format
+        if pixels.dtype == torch.uint16 and self.device.type == "mps":
+            pixels = pixels.to(torch.int32)  # Apple's devices have no unsigned words
         planes = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         return planes.to(self.dtype, memory_format=order).div_(white)

@@ -4,20 +4,74 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 
 import torch
 
 from traiNNer import __version__
+from traiNNer.registry import ConfigError
+from traiNNer.runtime.cpus import usable_cpus
 from traiNNer.runtime.memory import keep_freed_memory
+
+_TURING = 75  # compute capability 7.5, the oldest of CUDA 13; torch 2.14 is the last built with CUDA 12.6 too
+_OLD_CARDS = '"torch<2.15" torchvision --index-url https://download.pytorch.org/whl/cu126'
+_NEW_CARDS = "--upgrade torch torchvision --index-url https://download.pytorch.org/whl/cu130"
 
 
 def choose_device(num_gpu: int | str, local_rank: int) -> torch.device:
-    """The device of this process: a CUDA (or ROCm) card, Apple's, or the CPU; `num_gpu: 0` means the CPU."""
+    """The device of this process: a CUDA (or ROCm) card, Apple's, or the CPU; `num_gpu: 0` means the CPU.
+
+    Raises:
+        ConfigError: Where the installed torch cannot compute on the card.
+    """
     if num_gpu != 0 and torch.cuda.is_available():
-        return torch.device("cuda", local_rank)
+        device = torch.device("cuda", local_rank)
+        require_kernels(device)
+        return device
     if num_gpu != 0 and torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def require_kernels(device: torch.device) -> None:
+    """See that the installed torch has code for a card, before its first operation fails without a hint.
+
+    Raises:
+        ConfigError: With the command that installs a torch that has.
+    """
+    if device.type != "cuda" or torch.version.hip:
+        return
+    capability = torch.cuda.get_device_capability(device)
+    if problem := missing_kernels(
+        torch.cuda.get_device_name(device), capability, torch.cuda.get_arch_list(), str(torch.__version__)
+    ):
+        raise ConfigError(problem)
+
+
+def missing_kernels(
+    card: str, capability: tuple[int, int], architectures: Sequence[str], version: str
+) -> str | None:
+    """What to tell the owner of a card for which a torch was not built; None where it was.
+
+    Args:
+        card: Its name.
+        capability: Its compute capability, such as (8, 6).
+        architectures: As of `torch.cuda.get_arch_list`: `sm_86` runs on 8.6 and later 8.x, `compute_90` on 9.0
+            and everything after it.
+        version: Of torch.
+    """
+    own = capability[0] * 10 + capability[1]
+    for architecture in architectures:
+        kind, _, digits = architecture.partition("_")
+        number = int("".join(filter(str.isdigit, digits)) or 0)  # sm_90a
+        same = number // 10 == capability[0] and digits.isdigit()
+        if (number == own) or (number < own and (kind == "compute" or same)):
+            return None
+    remedy = f"pip install {_OLD_CARDS if own < _TURING else _NEW_CARDS}"
+    return (
+        f"{card} has compute capability {capability[0]}.{capability[1]}, for which the installed torch {version} "
+        f"has no kernels ({', '.join(architectures)}): {remedy}; or train on the CPU by num_gpu: 0"
+    )
 
 
 def configure_torch(
@@ -27,6 +81,7 @@ def configure_torch(
     torch.set_float32_matmul_precision("high" if fast_matmul else "highest")
     torch.backends.cudnn.allow_tf32 = fast_matmul
     torch.backends.cudnn.benchmark = not deterministic
+    _use_own_cpus()
     torch.autograd.set_detect_anomaly(detect_anomaly)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -36,6 +91,12 @@ def configure_torch(
         torch.cuda.set_device(device)
     else:
         keep_freed_memory()
+
+
+def _use_own_cpus() -> None:
+    """No more threads than processors: torch counts those of the machine, also where a container gives fewer."""
+    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > usable_cpus():
+        torch.set_num_threads(usable_cpus())
 
 
 def environment(device: torch.device) -> dict[str, str]:

@@ -1,13 +1,13 @@
 """The processes of a run: one, or as many as torchrun starts.
 
 Flags and scalars travel over gloo on the host, so that asking the others costs no wait for the device;
-gradients travel over the device's own backend, flattened into one message.
+gradients travel over the device's own backend, flattened into few messages.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +18,25 @@ from torch import Tensor
 from traiNNer.registry import ConfigError
 
 _TIMEOUT = timedelta(minutes=30)  # a validation on one process may keep the others waiting
+
+
+_MESSAGE = 25 * 2**20
+"""Bytes of gradients that are sent at once, as in torch's DistributedDataParallel.
+
+It is what sending takes of the memory, on top of a step that has fitted: a copy of all gradients would be the
+largest allocation left outside the guard, and where one process fails there the others wait for it."""
+
+
+def messages(tensors: Sequence[Tensor], most: int) -> Iterator[list[Tensor]]:
+    """The tensors in groups of one dtype and at most `most` bytes; a larger tensor is a group of its own."""
+    for dtype in sorted({tensor.dtype for tensor in tensors}, key=str):
+        group: list[Tensor] = []
+        for tensor in (t for t in tensors if t.dtype == dtype):
+            if group and sum(t.nbytes for t in group) + tensor.nbytes > most:
+                yield group
+                group = []
+            group.append(tensor)
+        yield group
 
 
 class DistributedContext:
@@ -40,7 +59,8 @@ class DistributedContext:
                 "--launcher pytorch is for runs that torchrun starts: torchrun train.py -opt ..."
             )
         if not dist.is_initialized():
-            dist.init_process_group("gloo" if cpu else "nccl", timeout=_TIMEOUT)
+            nccl = not cpu and dist.is_nccl_available()  # which Windows has not
+            dist.init_process_group("nccl" if nccl else "gloo", timeout=_TIMEOUT)
         return cls(
             rank=dist.get_rank(),
             world_size=dist.get_world_size(),
@@ -71,15 +91,15 @@ class DistributedContext:
         return table
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its mean over the processes, in place and in one message per dtype."""
+        """Replace each tensor by its mean over the processes, in place and in few messages."""
         if not self._host:
             return
-        for dtype in sorted({tensor.dtype for tensor in tensors}, key=str):
-            group = [tensor for tensor in tensors if tensor.dtype == dtype]
-            flat = torch.cat([tensor.reshape(-1) for tensor in group])
+        for group in messages(tensors, _MESSAGE):
+            # a large tensor needs no copy, so the memory this takes is that of one message
+            flat = torch.cat([t.reshape(-1) for t in group]) if len(group) > 1 else group[0].contiguous()
             dist.all_reduce(flat)
             flat /= self.world_size
-            for tensor, part in zip(group, flat.split([t.numel() for t in group]), strict=True):
+            for tensor, part in zip(group, flat.view(-1).split([t.numel() for t in group]), strict=True):
                 tensor.copy_(part.view(tensor.shape))
 
     def wait(self) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import re
 import sys
 from pathlib import Path
 from typing import Protocol
 
+import psutil
 import torch
 
+from traiNNer.runtime.cgroups import cgroup_files
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-_UNKNOWN_MACHINE = 8 * 2**30  # bytes, where the system does not say what it has
 
 
 class OutOfMemoryError(RuntimeError):
@@ -51,6 +52,18 @@ class CudaMemory:
         torch.cuda.reset_peak_memory_stats(self._device)
 
 
+class MpsMemory:
+    """What Apple's driver has given this process against what it recommends as the most."""
+
+    def peak(self) -> float:
+        """See `MemorySource`. The driver keeps what was freed until it is told to let go: that is the peak."""
+        return torch.mps.driver_allocated_memory() / torch.mps.recommended_max_memory()
+
+    def restart(self) -> None:
+        """See `MemorySource`."""
+        torch.mps.empty_cache()
+
+
 class HostMemory:
     """Resident set of this process against the memory of the machine or the cgroup.
 
@@ -61,19 +74,22 @@ class HostMemory:
     """
 
     def __init__(self, system: Path = Path("/")) -> None:
-        self._process = system / "proc/self"
+        self._proc = system / "proc/self"
         self._limit = _physical_limit(system)
         self._space_limit = address_space_limit()
-        self._mark = "VmHWM"
+        self._process = psutil.Process()
+        self._highest = 0
+        self._can_lower = True
         self._lower_mark()
 
     def peak(self) -> float:
-        """See `MemorySource`. The kernel keeps the high-water mark, and lowers it when asked to."""
-        resident, peak, space = (self._bytes(name) for name in ("VmRSS", self._mark, "VmSize"))
+        """See `MemorySource`."""
+        peak = self._peak_bytes()
         self._lower_mark()
         share = peak / self._limit
         if self._space_limit:  # the mark of the address space cannot be lowered
-            share = max(share, (space + peak - resident) / self._space_limit)
+            now = self._process.memory_info()
+            share = max(share, (now.vms + peak - now.rss) / self._space_limit)
         return share
 
     def restart(self) -> None:
@@ -82,15 +98,35 @@ class HostMemory:
             libc.malloc_trim(0)
         self._lower_mark()
 
+    def _peak_bytes(self) -> int:
+        """Linux keeps a high-water mark that can be lowered.
+
+        Elsewhere the mark is of the whole life of the process: it tells the peak where it has risen since the
+        last reading, as it does when work grows; else what is resident now has to do.
+        """
+        if self._can_lower and (marked := _reported(self._proc / "status", "VmHWM")) is not None:
+            return marked
+        before, self._highest = self._highest, _highest_resident(self._process)
+        return self._highest if self._highest > before else self._process.memory_info().rss
+
     def _lower_mark(self) -> None:
         try:
-            (self._process / "clear_refs").write_text("5")  # proc_pid_clear_refs(5): the high-water mark
+            (self._proc / "clear_refs").write_text("5", encoding="ascii")  # proc_pid_clear_refs(5)
         except OSError:
-            self._mark = "VmRSS"  # a mark that never falls would be of no use
+            self._can_lower = False
+            self._highest = _highest_resident(self._process)
 
-    def _bytes(self, name: str) -> int:
-        """What the kernel calls `name`; 0 where the system does not say."""
-        return _reported(self._process / "status", name) or 0
+
+def _highest_resident(process: psutil.Process) -> int:
+    """The largest resident set since the process began, in bytes; 0 where the system does not say."""
+    marked: int | None = getattr(process.memory_info(), "peak_wset", None)  # Windows
+    if marked is not None:
+        return marked
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def keep_freed_memory() -> None:
@@ -120,47 +156,29 @@ def host_memory_limit() -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """What this process could still allocate on the device, in bytes; for other devices than CUDA the host's."""
+    """What this process could still allocate on the device, in bytes; for devices that do not say, the host's."""
+    if device.type == "mps":
+        return max(0, torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
     if device.type == "cuda":
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + held
-    resident, space = (_reported(Path("/proc/self/status"), name) or 0 for name in ("VmRSS", "VmSize"))
-    available = _reported(Path("/proc/meminfo"), "MemAvailable")
-    limits = [_physical_limit(Path("/")) - resident, (address_space_limit() or sys.maxsize) - space]
-    return max(0, min(limits if available is None else [available, *limits]))
+    now = psutil.Process().memory_info()
+    limits = [_physical_limit(Path("/")) - now.rss, (address_space_limit() or sys.maxsize) - now.vms]
+    return max(0, min(psutil.virtual_memory().available, *limits))
 
 
 def _reported(file: Path, name: str) -> int | None:
     """Bytes of what a file of the kernel calls `name`; None where it does not say."""
-    text = file.read_text() if file.exists() else ""
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
     found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
     return int(found[1]) * 1024 if found else None
 
 
 def _physical_limit(system: Path) -> int:
     """The smaller of the machine's memory and what the process's cgroups allow, in bytes."""
-    try:
-        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError):  # not on Windows
-        machine = _UNKNOWN_MACHINE
-    return min([machine, *_cgroup_limits(system)])
-
-
-def _cgroup_limits(system: Path) -> list[int]:
-    """Of the process's cgroup and those around it, of version 1 and 2."""
-    membership = system / "proc/self/cgroup"
-    limits: list[int] = []
-    for line in membership.read_text().splitlines() if membership.exists() else ():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        mounts = ("memory",) if controllers else ("", "unified")  # the second where both versions are in use
-        file = "memory.limit_in_bytes" if controllers else "memory.max"
-        inner = Path(path.lstrip("/"))
-        places = (inner, *inner.parents)  # in a container only the last may exist
-        files = [system / "sys/fs/cgroup" / mount / place / file for place in places for mount in mounts]
-        limits += [int(t) for f in files if f.exists() and (t := f.read_text().strip()).isdigit()]
-    return limits
+    files = cgroup_files(system, "memory", unified="memory.max", legacy="memory.limit_in_bytes")
+    allowed = [file.read_text(encoding="ascii").strip() for file in files]
+    return min([psutil.virtual_memory().total, *(int(text) for text in allowed if text.isdigit())])
 
 
 def address_space_limit() -> int | None:
@@ -175,4 +193,6 @@ def address_space_limit() -> int | None:
 
 def memory_source(device: torch.device) -> MemorySource:
     """The source that fits the device."""
-    return CudaMemory(device) if device.type == "cuda" else HostMemory()
+    if device.type == "cuda":
+        return CudaMemory(device)
+    return MpsMemory() if device.type == "mps" else HostMemory()

@@ -80,11 +80,12 @@ class DiskCache:
         """Whether everything is there and up to date."""
         return all(found.changed == 0 for found in self._found)
 
-    def build(self, share: float) -> None:
+    def build(self, share: float, threads: int) -> None:
         """Make what is missing or out of date; waits where another process does.
 
         Args:
             share: Of the free space of the disk that may be taken.
+            threads: That decode at the same time.
 
         Raises:
             CacheRefused: If there is not enough space, or the disk cannot be written to.
@@ -97,7 +98,7 @@ class DiskCache:
                 parts = [self._renewed(path) for path in drafts if not self._is_up_to_date(path)]
                 _check_space(parts, share)
                 for part in parts:
-                    _write(part, drafts[part.path])
+                    _write(part, drafts[part.path], threads)
             except OSError as error:
                 raise CacheRefused(
                     f"{error.filename or min(wanting).parent}: cannot be written "
@@ -218,7 +219,7 @@ def _check_space(parts: Sequence[_Part], share: float) -> None:
             )
 
 
-def _write(part: _Part, draft: Path) -> None:
+def _write(part: _Part, draft: Path, threads: int) -> None:
     total, began = len(part.sizes), time.monotonic()
     size = mib(planned_bytes(part.sizes))
     LOG.info("decoding %s images of %s into %s (%s)", f"{total:,}", part.contents.root, part.path, size)
@@ -233,16 +234,8 @@ def _write(part: _Part, draft: Path) -> None:
                 said = time.monotonic()
                 LOG.info("decoded %s of %s images", f"{done:,}", f"{total:,}")
 
-        failed = write_pixels(draft, part.contents, part.sizes, _threads(), progress)
+        failed = write_pixels(draft, part.contents, part.sizes, threads, progress)
     draft.replace(part.path)
     LOG.info("%s is ready after %.1f s; it may be removed at any time", part.path, time.monotonic() - began)
     if failed:
         LOG.warning("%d of %d images of %s cannot be decoded", failed, total, part.contents.root)
-
-
-def _threads() -> int:
-    """Processors that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Windows and macOS
-        return os.cpu_count() or 1

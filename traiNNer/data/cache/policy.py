@@ -30,6 +30,8 @@ class CacheSettings:
     """Of the caches on the disk; None: beside the images."""
     may_write: bool = True
     """Whether caches on the disk may be made, or only used."""
+    threads: int = 1
+    """That decode at the same time when a cache on the disk is made."""
 
 
 NO_CACHE = CacheSettings()
@@ -93,7 +95,7 @@ def _on_disk(pairs: Pairs, headers: PairHeaders, settings: CacheSettings) -> Kep
             return Kept(None, None, "decoded for every sample: only a training makes the cache on the disk")
         if unasked:
             raise CacheRefused(_TOO_LONG)
-        disk.build(_AUTO_SHARE if settings.mode == "auto" else _MOST)
+        disk.build(_AUTO_SHARE if settings.mode == "auto" else _MOST, settings.threads)
     gt, lq = disk.images()
     reason = f", as {mib(settings.share)} of memory do not hold them" if settings.mode == "auto" else ""
     return Kept(gt, lq, f"kept on the disk ({', '.join(map(str, paths))}){reason}")

@@ -1,0 +1,121 @@
+"""Which device a run takes, whether the installed torch can compute on it, and what Apple's devices cannot."""
+
+import pytest
+import small_run
+import torch
+
+from traiNNer.build.model import build_precision
+from traiNNer.models.out_of_memory import unless_out_of_memory
+from traiNNer.options import load_options
+from traiNNer.registry import ConfigError
+from traiNNer.runtime import device as devices
+from traiNNer.runtime.device import choose_device, configure_torch, missing_kernels
+
+CUDA_13 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
+CUDA_12_6 = ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "architectures", "remedy"),
+    [
+        ((6, 1), CUDA_13, "cu126"),  # GTX 1080
+        ((7, 0), CUDA_13, "cu126"),  # V100
+        ((5, 2), CUDA_13, "cu126"),  # GTX 970
+        ((12, 0), CUDA_12_6, "cu130"),  # RTX 5090
+        ((9, 1), ["sm_90a"], "cu130"),  # code for one card alone
+        ((8, 0), ["sm_86"], "cu130"),
+        ((6, 1), CUDA_12_6, None),
+        ((7, 5), CUDA_13, None),
+        ((8, 9), CUDA_13, None),  # RTX 4090: what was built for 8.6 runs there
+        ((9, 0), ["sm_90a"], None),
+        ((12, 1), CUDA_13, None),
+        ((13, 0), CUDA_13, None),  # compiled for it by the driver
+    ],
+)
+def test_a_card_without_kernels_gets_the_command_that_helps(capability, architectures, remedy):
+    said = missing_kernels("Card", capability, architectures, "2.14.1")
+    if remedy is None:
+        assert said is None
+    else:
+        major, minor = capability
+        assert f"Card has compute capability {major}.{minor}" in said
+        assert f"--index-url https://download.pytorch.org/whl/{remedy}" in said
+        assert "num_gpu: 0" in said
+
+
+def pretend_card(monkeypatch, capability):
+    for name, value in {
+        "is_available": True,
+        "get_device_capability": capability,
+        "get_device_name": "Old card",
+        "get_arch_list": CUDA_13,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+
+
+def test_the_start_refuses_a_card_without_kernels(monkeypatch):
+    pretend_card(monkeypatch, (6, 1))
+    with pytest.raises(ConfigError, match="Old card has compute capability 6.1"):
+        choose_device("auto", 0)
+    assert choose_device(0, 0) == torch.device("cpu")
+    pretend_card(monkeypatch, (8, 6))
+    assert choose_device("auto", 1) == torch.device("cuda:1")
+    pretend_card(monkeypatch, (6, 1))
+    monkeypatch.setattr(torch.version, "hip", "6.4")  # architectures have other names there
+    assert choose_device("auto", 0) == torch.device("cuda:0")
+
+
+@pytest.mark.parametrize("set_by_user", [False, True])
+def test_torch_takes_no_more_threads_than_there_are_processors(monkeypatch, set_by_user):
+    used = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    monkeypatch.setattr(devices, "usable_cpus", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if set_by_user:
+        monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    device = torch.device("cpu")
+    configure_torch(device, deterministic=False, fast_matmul=False, detect_anomaly=False)
+    assert used == ([] if set_by_user else [2])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "MPS backend out of memory (MPS allocated: 17.05 GB, other allocations: 1.02 GB, max allowed: 18 GB).",
+        "HIP error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_memory_that_runs_out_below_torchs_allocator_is_recognised(message):
+    def failing():
+        raise RuntimeError(message)
+
+    assert unless_out_of_memory(failing) is None
+
+
+def test_channels_last_is_off_on_apples_devices(tmp_path):
+    options = load_options(small_run.write_options(tmp_path, small_run.options(tmp_path)))
+    assert options.use_channels_last
+    assert build_precision(options, torch.device("cpu")).channels_last
+    assert not build_precision(options, torch.device("mps")).channels_last
+
+
+def test_unsigned_words_become_signed_ones_before_they_go_to_apples_devices(tmp_path, monkeypatch):
+    options = load_options(small_run.write_options(tmp_path, small_run.options(tmp_path)))
+    precision = build_precision(options, torch.device("mps"))
+    moved = []
+    to = torch.Tensor.to
+
+    def watched(tensor, target, *args, **kwargs):
+        if target == torch.device("mps"):
+            moved.append(tensor.dtype)
+            return tensor
+        return to(tensor, target, *args, **kwargs)
+
+    monkeypatch.setattr(torch.Tensor, "to", watched)
+    pixels = torch.tensor([0, 65535], dtype=torch.uint16).view(1, 1, 2, 1).expand(1, 1, 2, 3)
+    assert precision.images(pixels).flatten().tolist() == [0.0, 1.0] * 3
+    precision.images(pixels.to(torch.uint8))
+    assert moved == [torch.int32, torch.uint8]
