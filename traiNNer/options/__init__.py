@@ -21,6 +21,7 @@ from traiNNer.options.document import MISSING, Draft
 from traiNNer.options.document import Note as Note
 from traiNNer.options.fields import DatasetOptions as DatasetOptions
 from traiNNer.options.fields import Options, Provenance, Section
+from traiNNer.options.fields import TrainOptions as TrainOptions
 from traiNNer.options.overrides import lay_over
 from traiNNer.options.scalars import write_scalar
 from traiNNer.options.shape import container_at, section_at, sections
