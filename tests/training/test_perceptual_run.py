@@ -7,7 +7,7 @@ import pytest
 import small_run
 import torch
 
-from traiNNer.archs.loading import read_weights
+from traiNNer.archs.weights_file import read_weights
 
 LOSSES = [
     {"type": "L1Loss"},

@@ -15,7 +15,7 @@ from training.automation_runs import (
 )
 from training.test_resume import At
 
-from traiNNer.archs.loading import read_weights
+from traiNNer.archs.weights_file import read_weights
 from traiNNer.automations.early_stopping import IntelligentEarlyStopping
 from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
 from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler

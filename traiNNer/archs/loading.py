@@ -1,35 +1,30 @@
-"""Reading weights from files, and building the network that a file of weights belongs to.
+"""Building the network that a file of weights belongs to, and copying weights into networks.
 
 A family of networks teaches `load_network` its files by a function under `@recognises(...)`: from names and
-shapes it says which network this is and what the file cannot tell. Files are read without running code.
+shapes it says which network this is and what the file cannot tell. `weights_file` reads the files.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-import pickle
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS
+from traiNNer.archs.weights_file import Weights, one_line, read_weights, without_prefixes
 from traiNNer.registry import ConfigError
 
-Weights: TypeAlias = Mapping[str, Tensor]
-
-WRAPPERS = ("params_ema", "params", "state_dict")
-"""Names under which trainers store the weights of a generator; the first that is there is taken."""
 SHOWN = 20
 """Differences that an error lists before it only counts them."""
-_NAMED = 8
-"""Names that a sentence lists before it only counts them."""
+_LARGEST = 2048
+"""Of any number in metadata: no published network has a larger one, and building it would take all memory."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,6 @@ class Guess:
 
 
 _Infer: TypeAlias = Callable[[Weights], Guess]
-_Rename: TypeAlias = Callable[[Weights], dict[str, Tensor]]
 
 
 class _Detector(NamedTuple):
@@ -75,28 +69,6 @@ def recognises(applies: Callable[[Weights], bool]) -> Callable[[_Infer], _Infer]
     return add
 
 
-class _Renaming(NamedTuple):
-    applies: Callable[[Weights], bool]
-    rename: _Rename
-
-
-RENAMINGS: list[_Renaming] = []
-"""What `renames` has registered."""
-
-
-def renames(applies: Callable[[Weights], bool]) -> Callable[[_Rename], _Rename]:
-    """A decorator: the function gives weights under names of the past those of today.
-
-    Every file that is read goes through it if `applies` is true of its weights.
-    """
-
-    def add(rename: _Rename) -> _Rename:
-        RENAMINGS.append(_Renaming(applies, rename))
-        return rename
-
-    return add
-
-
 class Loaded(NamedTuple):
     """What a file of weights gives."""
 
@@ -111,7 +83,7 @@ def load_network(path: str | Path, **overrides: Any) -> nn.Module:
     return load_with_metadata(path, **overrides).net
 
 
-def load_with_metadata(path: str | Path, **overrides: Any) -> Loaded:
+def load_with_metadata(path: str | Path, *, key: str | None = None, **overrides: Any) -> Loaded:
     """The network that a file of weights belongs to, with those weights, in evaluation mode.
 
     The architecture and all that names and shapes tell are found out from the file. The rest comes from
@@ -121,60 +93,38 @@ def load_with_metadata(path: str | Path, **overrides: Any) -> Loaded:
 
     Args:
         path: `.safetensors`, or `.pth` with tensors only; see `read_weights`.
+        key: See `read_weights`.
         overrides: Parameters of the network, and `type` to name it if the file is not recognised.
 
     Raises:
         ConfigError: For a file of an unknown or unsupported kind, a parameter that must be given, and weights
             that do not fit.
     """
-    weights, metadata = read_weights(path)
-    try:
+    weights, metadata = read_weights(path, key)
+    with _in_words(path):
         spec, weights = _describe(weights, metadata, overrides)
         net = NETWORKS.build(spec)
         load_weights(net, weights, strict=True)
-    except ConfigError as error:
-        raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
     return Loaded(net.eval(), NETWORKS.own_name(spec["type"]), metadata)
 
 
-def read_weights(path: str | Path, key: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a file by name, on the CPU, and the metadata of a safetensors file.
-
-    Weights may be bare or under `params_ema`, `params` or `state_dict`; the prefixes `module.` and
-    `_orig_mod.` of wrappers are taken off, and names of the past replaced (`renames`).
-
-    Args:
-        path: `.safetensors` or `.pth`.
-        key: Where the weights are in a `.pth` file that holds several; found by itself by default.
-
-    Raises:
-        ConfigError: For a missing or broken file, and for one that holds more than tensors and plain values
-            (such a file could run code, and is refused).
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
-    if path.suffix.lower() == ".safetensors":
-        return _read_safetensors(path)
+@contextmanager
+def _in_words(path: str | Path) -> Iterator[None]:
+    """Puts the name of the file before what is wrong with it."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ConfigError(
-            f"{path}: refused, because it holds more than tensors and plain values (or no weights at all); "
-            f"convert it to .safetensors where you trust it ({_first_line(error)})"
-        ) from None
-    except (RuntimeError, EOFError, KeyError, OSError) as error:
-        raise ConfigError(f"{path}: not a readable file of weights ({_first_line(error)})") from None
-    if key is not None:
-        if not isinstance(content, Mapping) or key not in content:
-            known = ", ".join(map(str, content)) if isinstance(content, Mapping) else "none"
-            raise ConfigError(f"{path}: has no key {key!r}; its keys: {known[:200]}")
-        content = content[key]
-    return _plain(path, content), {}
+        yield
+    except ConfigError as error:
+        raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
+    except Exception as error:  # noqa: BLE001 -- names of one network with absurd shapes or options
+        large = isinstance(error, MemoryError) or "memory" in str(error)
+        reason = "its network does not fit into memory" if large else "no network can be built from it"
+        raise ConfigError(f"{path}: {reason} ({type(error).__name__})") from None
 
 
-def load_weights(net: nn.Module, weights: Weights, *, strict: bool) -> list[str]:
+def load_weights(net: nn.Module, weights: Weights, *, strict: bool) -> str:
     """Copies weights into a network by name, and says what did not fit.
+
+    Names that fit only without a prefix that they share are taken without it.
 
     Args:
         net: The network; dtypes and devices are converted to its own.
@@ -182,33 +132,56 @@ def load_weights(net: nn.Module, weights: Weights, *, strict: bool) -> list[str]
         strict: Refuses any difference of names or shapes and changes nothing. Otherwise what fits is copied.
 
     Returns:
-        One line for each name or shape that differs, with the nearest match; empty if all is equal.
+        One line that counts what was copied and names the rest; empty if all is equal.
 
     Raises:
-        ConfigError: With these lines, if strict and there are any.
+        ConfigError: If strict, with one line for each name or shape that differs, with the nearest match.
+            Otherwise if nothing fits.
     """
     own = net.state_dict()
+    bare = None
+    if not own.keys() & weights.keys():
+        bare = next((w for w in without_prefixes(weights) if own.keys() & w.keys()), None)
+    weights = bare or weights
+    fitting = {name: t for name, t in weights.items() if name in own and own[name].shape == t.shape}
     lines = _differences(own, weights)
-    if strict and lines:
-        raise ConfigError(lines)
-    net.load_state_dict(
-        {name: t for name, t in weights.items() if name in own and own[name].shape == t.shape}, strict=False
-    )
-    return lines
-
-
-def coverage(net: nn.Module, weights: Weights) -> str:
-    """How much of a network weights cover, in one line: `412 of 418 tensors; fresh: conv_last.weight, ...`."""
-    own = net.state_dict()
-    fresh = [name for name, t in own.items() if name not in weights or weights[name].shape != t.shape]
-    unused = [name for name in weights if name not in own]
-    parts = [f"{len(own) - len(fresh)} of {len(own)} tensors"]
-    parts += [
-        f"{what}: {', '.join(names[:_NAMED])}" + (f" and {len(names) - _NAMED} more" * (len(names) > _NAMED))
-        for what, names in (("fresh", fresh), ("not used", unused))
-        if names
+    if lines and (strict or not fitting):
+        counted = [] if strict else [f"none of its {len(weights)} tensors fits the network; the first:"]
+        raise ConfigError([*counted, *lines[: None if strict else 3]])
+    net.load_state_dict(fitting, strict=False)
+    if not lines and not bare:
+        return ""
+    fresh = [name for name in own if name not in fitting]
+    unused = [name for name in weights if name not in fitting]
+    texts = [
+        f"loaded {len(fitting)} of {len(own)} tensors{', without the first part of their names' if bare else ''}"
     ]
-    return "; ".join(parts)
+    texts += [f"{what}: {_few(names)}" for what, names in (("fresh", fresh), ("not used", unused)) if names]
+    return "; ".join(texts)
+
+
+def other_network(weights: Weights, metadata: Mapping[str, str], spec: Mapping[str, Any]) -> str | None:
+    """How the network that weights are of differs from that of a description; None where it is not known."""
+    try:
+        theirs, _ = _describe(weights, metadata, {})
+        kind, here = NETWORKS.own_name(theirs["type"]), NETWORKS.own_name(spec["type"])
+    except Exception:  # noqa: BLE001 -- only the better message depends on it
+        named = metadata.get("architecture")
+        return f"its metadata say it is of {one_line(named)}" if named else None
+    if kind != here:
+        return f"it is of {kind}, not {here}"
+    known = NETWORKS.parameters(kind)
+    differing = [
+        f"{name}: {value} in the file, {mine} here"
+        for name, value in theirs.items()
+        if name in known
+        and (mine := spec.get(name, known[name].default)) != value
+        and not known[name].required
+    ]
+    scales = (theirs.get("scale"), spec.get("scale"))
+    if None not in scales and scales[0] != scales[1]:
+        differing.append(f"scale: {scales[0]} in the file, {scales[1]} here")
+    return f"it is of {kind} with other options ({', '.join(differing)})" if differing else None
 
 
 class Described(NamedTuple):
@@ -229,21 +202,21 @@ def describe_file(path: str | Path, key: str | None = None, **overrides: Any) ->
         ConfigError: For a file of an unknown or unsupported kind, and for a parameter that must be given.
     """
     weights, metadata = read_weights(path, key)
-    spec = _describe(weights, metadata, overrides)[0]
-    recorded, guess = _recorded_options(metadata), _guess(weights, metadata, overrides)[0]
+    with _in_words(path):
+        spec = _describe(weights, metadata, overrides)[0]
+        recorded, guess = _recorded_options(metadata), _guess(weights, metadata, overrides)[0]
     assumed, told = (guess.assumed, guess.options) if guess else ({}, {})
     open_ones = {k: v for k, v in assumed.items() if k not in recorded and k not in overrides}
     return Described(spec, open_ones, {**assumed, **recorded, **told}.get("scale"))
 
 
-def read_for(net: nn.Module, path: str | Path, key: str | None = None) -> dict[str, Tensor]:
-    """The weights of a file under today's names and with what older files leave out, where it is recognised."""
-    weights, metadata = read_weights(path, key)
+def fitted(net: nn.Module, weights: Weights, metadata: Mapping[str, str]) -> Weights:
+    """Weights under today's names and with what older files leave out, where they are recognised."""
     if weights.keys() == net.state_dict().keys():
         return weights
     try:
-        return dict(_describe(weights, metadata, {})[1])
-    except ConfigError:  # what is wrong shows where they are loaded
+        return _describe(weights, metadata, {})[1]
+    except Exception:  # noqa: BLE001 -- what is wrong shows where they are loaded
         return weights
 
 
@@ -255,7 +228,7 @@ def _describe(
     guess, weights = _guess(weights, metadata, overrides)
     if guess is None:
         if named is None or NETWORKS.find(str(named)) is None:
-            says = f"; it calls itself {named!r}" if named else ""
+            says = f"; it calls itself {one_line(named)!r}" if named else ""
             raise ConfigError(f"these weights belong to none of the known networks{says}")
         return {**recorded, **overrides, "type": named}, weights
     known = NETWORKS.parameters(guess.type)
@@ -277,9 +250,10 @@ def _guess(
     if "type" in overrides:
         return None, weights
     NETWORKS.names()  # imports every family, and with it what it recognises
-    infer = next((d.infer for d in DETECTORS if d.applies(weights)), None)
-    if infer is not None:
-        return infer(weights), weights
+    for bare in (weights, *without_prefixes(weights)):
+        infer = next((d.infer for d in DETECTORS if d.applies(bare)), None)
+        if infer is not None:
+            return infer(bare), bare
     if NETWORKS.find(metadata.get("architecture", "")) is not None:
         return None, weights
     from traiNNer.archs.published.recognition import recognise  # imports this module
@@ -291,51 +265,38 @@ def _guess(
 def _recorded_options(metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         options = json.loads(metadata.get("options", "{}"))
-    except json.JSONDecodeError:
-        raise ConfigError("its metadata 'options' is not JSON") from None
+    except (ValueError, RecursionError):  # the first: also for numbers of thousands of digits
+        raise ConfigError("its metadata 'options' is not JSON of reasonable size") from None
     if not isinstance(options, dict):
         raise ConfigError("its metadata 'options' is not a JSON object")
+    for name, value in options.items():
+        if any(abs(number) > _LARGEST for number in _numbers(value)):
+            raise ConfigError(
+                f"its metadata ask for {one_line(name)}: {one_line(value)}, of which no network is"
+            )
     if options and NETWORKS.find(metadata.get("architecture", "")):
         known = NETWORKS.parameters(metadata["architecture"])
         options = {name: p.default for name, p in known.items() if not p.required} | options
+    if re.fullmatch(r"[0-9]{4,}", metadata.get("scale", "")):
+        raise ConfigError(
+            f"its metadata ask for scale: {one_line(metadata['scale'])}, of which no network is"
+        )
     if re.fullmatch(r"[0-9]+", metadata.get("scale", "")):
         options.setdefault("scale", int(metadata["scale"]))
     return options
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a mapping
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ConfigError(f"{path}: not a readable safetensors file ({_first_line(error)})") from None
-    return _plain(path, weights), metadata
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float):
+        yield value
 
 
-def _plain(path: Path, content: Any) -> dict[str, Tensor]:
-    while isinstance(content, Mapping):
-        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
-    if not isinstance(content, Mapping) or not content:
-        raise ConfigError(f"{path}: holds no weights by name")
-    foreign = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
-    if foreign:
-        raise ConfigError(
-            f"{path}: {foreign[0]!r} is not a tensor; weights are looked for at the top or under "
-            f"{', '.join(WRAPPERS)}"
-        )
-    plain: dict[str, Tensor] = {}
-    for name, tensor in content.items():
-        short = re.sub(r"^(module\.)+", "", str(name).replace("_orig_mod.", ""))
-        if short in plain:
-            raise ConfigError(f"{path}: two tensors are named {short!r} once wrappers are taken off")
-        plain[short] = tensor
-    NETWORKS.names()  # imports every family, and with it its names of the past
-    rename = next((r.rename for r in RENAMINGS if r.applies(plain)), None)
-    return rename(plain) if rename else plain
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(map(one_line, names[:5])) + more
 
 
 def _differences(own: Weights, given: Weights) -> list[str]:
@@ -347,7 +308,7 @@ def _differences(own: Weights, given: Weights) -> list[str]:
     ]
     lines += [f"{name} {_shape(own[name])}: missing{_nearest(name, surplus)}" for name in absent[:SHOWN]]
     lines += [
-        f"{name} {_shape(given[name])}: unknown to the network{_nearest(name, absent)}"
+        f"{one_line(name)} {_shape(given[name])}: unknown to the network{_nearest(name, absent)}"
         for name in surplus[:SHOWN]
     ]
     rest = sum(max(0, len(names) - SHOWN) for names in (other, absent, surplus))
@@ -360,8 +321,4 @@ def _shape(tensor: Tensor) -> str:
 
 def _nearest(name: str, candidates: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, candidates, n=1, cutoff=0.7)
-    return f"; nearest: {close[0]}" if close else ""
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]
+    return f"; nearest: {one_line(close[0])}" if close else ""

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from traiNNer.archs.loading import read_weights
+from traiNNer.archs.weights_file import read_weights
 from traiNNer.registry import ConfigError, did_you_mean
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, build_network
-from traiNNer.archs.loading import coverage, load_weights, read_for
+from traiNNer.archs.loading import fitted, load_weights, other_network
+from traiNNer.archs.weights_file import read_weights
 from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.automations.lr_decisions import ScheduleFallback
 from traiNNer.build.automations import LEARNING_RATE, LOSS_SCHEDULING, chosen
@@ -211,14 +212,24 @@ def _build_network(
     net = build_network(spec)
     path, key, strict = weights
     if path:
-        weights_of_file = read_for(net, path, key)
-        lines = load_weights(net, weights_of_file, strict=strict)
-        if lines:
-            _log.warning("%s: %s", path, coverage(net, weights_of_file))
+        _pretrain(net, spec, path, key, strict=strict)
     net = net.to(precision.device)
     if precision.channels_last:
         net = net.to(memory_format=torch.channels_last)
     return net
+
+
+def _pretrain(net: nn.Module, spec: Mapping[str, Any], path: str, key: str | None, *, strict: bool) -> None:
+    """Load weights, or say of which other network they are."""
+    weights, metadata = read_weights(path, key)
+    try:
+        remark = load_weights(net, fitted(net, weights, metadata), strict=strict)
+    except ConfigError as error:
+        other = other_network(weights, metadata, spec)
+        lines = [f"does not fit: {other}"] if other else []
+        raise ConfigError([f"{path}: {line}" for line in (*lines, *error.problems)]) from None
+    if remark:
+        _log.warning("%s: %s", path, remark)
 
 
 def build_learner(

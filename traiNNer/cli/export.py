@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Make a trained network ready to be published.")
     parser.add_argument("model", type=Path, help=".safetensors or .pth; which network it is, is found out")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="options of the network")
+    parser.add_argument("--key", metavar="NAME", help="where the weights are in a file that holds several")
     parser.add_argument("--onnx", action="store_true", help="ONNX too, compared with the network")
     parser.add_argument("--fp16", action="store_true", help="each file in half precision too")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="release/<id> by default")

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     start_logging(console if console.is_terminal else None, quiet=False)
     try:
-        trained = load_trained(args.model, network_overrides(args.overrides))
+        trained = load_trained(args.model, network_overrides(args.overrides), key=args.key)
         jobs = find_jobs(args.input, args.output, suffix=args.suffix, form=args.format)
         if not args.overwrite:
             jobs, done = [job for job in jobs if not job.target.exists()], len(jobs)
@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("input", type=Path, help="an image, a folder (with those inside it), or a video")
     parser.add_argument("output", type=Path, help="a folder, or for one file the file to write")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="options of the network")
+    parser.add_argument("--key", metavar="NAME", help="where the weights are in a file that holds several")
     parser.add_argument("--overwrite", action="store_true", help="make files anew that exist")
     parser.add_argument(
         "--ensemble", action="store_true", help="average eight flips and turns: 8 times the work"

@@ -26,13 +26,15 @@ class Trained(NamedTuple):
     """What its file says about itself."""
 
 
-def load_trained(path: Path, overrides: Mapping[str, Any]) -> Trained:
+def load_trained(path: Path, overrides: Mapping[str, Any], *, key: str | None = None) -> Trained:
     """The generator of a file; overrides are options of the network that the file does not tell.
+
+    `key`: see `read_weights`.
 
     Raises:
         ConfigError: For a file that cannot be used, and for networks that are no generators of RGB images.
     """
-    loaded = load_with_metadata(path, **overrides)
+    loaded = load_with_metadata(path, key=key, **overrides)
     facts: NetworkFacts = loaded.net.facts  # type: ignore[assignment]  # every registered network has both
     options: dict[str, Any] = loaded.net.options  # type: ignore[assignment]
     if facts.kind != "generator":

@@ -60,7 +60,7 @@ def make_bundle(args: argparse.Namespace) -> Bundle:
     check_license(args.license or "")
     if args.onnx:
         require_onnx()
-    trained = load_trained(args.model, args.network_options)
+    trained = load_trained(args.model, args.network_options, key=args.key)
     about = _about(trained, args)
     scores = read_scores(args.metrics) if args.metrics else {}
     images = [read_image(path) for path in args.image]

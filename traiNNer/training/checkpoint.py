@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from traiNNer.archs.weights_file import holds_weights
 from traiNNer.registry import ConfigError
 from traiNNer.release.weights import write_weights
 from traiNNer.runtime.distributed import DistributedContext
@@ -139,6 +140,11 @@ def starting_state(
         try:
             start = Start(path, read_state(path))
         except DamagedState as error:
+            if holds_weights(path):
+                raise ConfigError(
+                    f"path.resume_state: {path}: holds weights, which path.pretrain_network_g takes; "
+                    "training states are in training_states/, with the suffix .state"
+                ) from None
             raise ConfigError(f"path.resume_state: {error}") from error
     elif auto_resume:
         _log.info("No training state in %s yet; starting at the beginning", folder.training_states)

@@ -17,7 +17,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from traiNNer.archs.loading import read_weights
+from traiNNer.archs.weights_file import read_weights
 from traiNNer.automations import Proposal, Supervisor
 from traiNNer.automations.learning_rate import wants_snapshot
 from traiNNer.control import (
