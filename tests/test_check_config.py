@@ -2,6 +2,8 @@
 
 import importlib.util
 import shutil
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -69,3 +71,52 @@ def test_missing_folders_are_mistakes(tmp_path, run, monkeypatch):
     status, said = run("a.yml", "datasets.val.dataroot_gt=nowhere")
     assert status == 2
     assert "datasets.val: nowhere: is not a folder" in said
+
+
+BROKEN = {
+    "train: 1000": "train: should be a mapping",
+    "train: [1]": "train: should be a mapping",
+    "datasets: 3": "datasets: should be a mapping",
+    "datasets: {train: 3}": "datasets.train: should be a mapping",
+    "val: {metrics: 3}": "val.metrics: should be a mapping",
+    "train: {total_iter: 5, training_automations: 7}": "should be true, false or a mapping",
+    "network_g: {type: nowhere}\ndatasets: {train: {batch_size_per_gpu: 1}}": "no network named 'nowhere'",
+    "network_g: {type: compact, num_feet: 3}\ndatasets: {train: {batch_size_per_gpu: 1}}": "num_feet",
+    "network_g: {type: compact, num_feat: 8e9}\ndatasets: {train: {batch_size_per_gpu: 1}}": "at most 100,000",
+    "network_g: {type: compact, num_conv: 8000000}": "network_g.num_conv: should be at most 100,000",
+    "network_g: {type: compact, num_feat: -1}\ndatasets: {train: {batch_size_per_gpu: 1}}": "is required",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_whatever_is_broken_is_explained_and_nothing_ends_in_a_traceback(text, tmp_path, run):
+    path = tmp_path / "a.yml"
+    path.write_text(f"name: x\nscale: 2\n{text}\n")
+    status, said = run(path, "--no-data")
+    assert status == 2
+    assert BROKEN[text] in said
+    assert said.rstrip().endswith("before they are corrected")
+
+
+def test_the_verdict_is_the_last_line_below_the_file_in_todays_form(tmp_path, run):
+    old = tmp_path / "old.yml"
+    text = (ROOT / "options/2x_ParagonSR2_Nano.yml").read_text()
+    old.write_text(f"rank: 0\n{text}")
+    status, said = run(old, "--no-data")
+    assert status == 0
+    assert said.index("the file in today's form") < said.index("good:") < said.index("wrong: nothing")
+    assert said.splitlines()[-1] == f"{old}: no mistake, no remarks; it can be used"
+    old.write_text(text)
+    assert run(old, "--no-data")[1].startswith("the file is in today's form\n")
+
+
+def test_a_reader_who_has_seen_enough_ends_it_without_a_traceback(tmp_path):
+    command = f"{sys.executable} {SCRIPT} {ROOT / 'options/2x_ParagonSR2_Nano.yml'} --no-data | head -1"
+    ended = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_place_where_nothing_can_be_written_is_said(tmp_path, run):
+    status, said = run(ROOT / "options/2x_ParagonSR2_Nano.yml", "--no-data", "--write", tmp_path / "no/a.yml")
+    assert status == 2
+    assert "cannot be written (No such file or directory)" in said

@@ -141,6 +141,11 @@ class Registry(Generic[T]):
             raise
         except ValueError as error:  # ranges are known to the constructors alone
             raise ConfigError(f"{self.kind} {spec['type']!r}: {error}") from error
+        except (RuntimeError, ArithmeticError, MemoryError, TypeError, IndexError) as error:
+            said = str(error).strip().split("\n")[0] or type(error).__name__
+            raise ConfigError(
+                f"{self.kind} {spec['type']!r} cannot be made of these values: {said}"
+            ) from error
 
     def _read(self, spec: Mapping[str, Any], given: frozenset[str]) -> tuple[dict[str, Any], list[Problem]]:
         self._load()
@@ -200,6 +205,13 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
         return TypeAdapter(hint)
 
 
+def shorten(value: Any) -> str:
+    """A value as it was written, but not a page of it; Python refuses to print integers of 4300 digits."""
+    huge = isinstance(value, int) and value.bit_length() > 256
+    written = f"a number of about {int(value.bit_length() * 0.30103):,} digits" if huge else repr(value)
+    return written if len(written) <= 200 else f"{written[:200]}..."
+
+
 _EXPECTED = {
     "int_parsing": "should be a whole number",
     "int_type": "should be a whole number",
@@ -223,6 +235,6 @@ def problems_of(error: ValidationError) -> list[Problem]:
     for item in error.errors(include_url=False):
         said = item["msg"].removeprefix("Input ")
         text = _EXPECTED.get(item["type"]) or said[0].lower() + said[1:]
-        got = "" if item["type"] == "missing" else f" (got {item['input']!r})"
+        got = "" if item["type"] == "missing" else f" (got {shorten(item['input'])})"
         found.append(Problem(tuple(item["loc"]), text + got))
     return found

@@ -81,11 +81,24 @@ def _check_loss(spec: Mapping[str, Any], train: Mapping[str, Any]) -> list[Probl
     name = normalise(str(spec.get("type", ""))).removesuffix("loss")
     if name in LOSSES_NOT_YET and LOSSES.find(f"{name}loss") is None:
         return [Problem(("type",), f"the loss {spec['type']!r} is not supported yet")]
-    problems = LOSSES.check(loss_spec(spec))
+    problems = [*LOSSES.check(loss_spec(spec)), *_check_weights(spec)]
     if getattr(_loss(spec), "averaged", False) and not train.get("ema_decay"):
         needed = "compares with the running average; set train.ema_decay, such as 0.999"
         problems.append(Problem((), needed))
     return problems
+
+
+def _check_weights(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Any weight below 0 trains away from the target; that of the whole loss is checked with the options."""
+    for key, value in spec.items():
+        if key.endswith(("_weight", "_weights")) and key != "loss_weight":
+            inner = value.items() if isinstance(value, Mapping) else [("", value)]
+            for name, weight in inner:
+                if isinstance(weight, int | float) and weight < 0:
+                    text = (
+                        f"should be 0 or more: a negative weight trains away from the target (got {weight})"
+                    )
+                    yield Problem((key, str(name)) if name else (key,), text)
 
 
 def _loss(spec: Mapping[str, Any]) -> object:
@@ -153,7 +166,24 @@ def _check_network(spec: Mapping[str, Any], *, enlarges: bool) -> list[Problem]:
     if NETWORKS.find(name) and ("scale" in NETWORKS.parameters(name)) != enlarges:
         kinds = ("discriminator", "generator") if enlarges else ("generator", "discriminator")
         return [Problem(("type",), f"{name} is a {kinds[0]}, not a {kinds[1]}")]
-    return NETWORKS.check(spec)
+    return [*NETWORKS.check(spec), *_check_numbers(spec)]
+
+
+_MOST = 100_000
+"""Of channels, layers, heads: beyond it even the description of a network takes minutes to make."""
+
+
+def _check_numbers(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Problem]:
+    """Numbers, at any depth, that no network of this world has."""
+    if isinstance(value, int | float) and abs(value) > _MOST:
+        yield Problem(
+            path, f"should be at most {_MOST:,} (got {value:.4g})" if abs(value) < 1e300 else "is too large"
+        )
+    items = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for key, item in items:
+        yield from _check_numbers(item, (*path, key))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from traiNNer.build.automations import LEARNING_RATE, STOPPING
 from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.options import Options
 from traiNNer.options.aliases import ALL_AUTOMATIONS
+from traiNNer.registry import ConfigError
 
 _USUAL_RATES = (1e-6, 1e-2)
 """Peak rates of the Adam family between which published recipes lie with room to spare."""
@@ -159,8 +160,11 @@ def _number(value: Any) -> float | None:
 
 
 def _normalises_over_the_batch(spec: Mapping[str, Any]) -> bool:
-    with torch.device("meta"):
-        net = NETWORKS.build(spec)
+    try:
+        with torch.device("meta"):
+            net = NETWORKS.build(spec)
+    except ConfigError:  # said elsewhere
+        return False
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules())
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -34,13 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value")
     args = parser.parse_intermixed_args(arguments)
     try:
-        found = examine(args.file, args.overrides, check=_check)
+        return _explain(args)
     except ConfigError as error:
         _say("wrong", error.problems)
         return 2
+    except BrokenPipeError:  # whoever reads has seen enough, as `| head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest at its end
+        return 2
+
+
+def _explain(args: argparse.Namespace) -> int:
+    """The file in today's form first, then what there is to say of it: the verdict is what stays on the screen."""
+    found = examine(args.file, args.overrides, check=_check)
+    _propose(args.file, args.write, found)
     wrong, remarks = list(found.problems), []
     if found.options is not None:
-        data_remarks, data_wrong = ([], []) if args.no_data else _look_at_data(found.options)
+        data_remarks, data_wrong = ([], []) if args.no_data or wrong else _look_at_data(found.options)
         remarks = [*unwise(found.options), *data_remarks]
         wrong += [*data_wrong, *_missing_weights(found.options)]
     warnings = [note.text for note in found.notes if note.level >= logging.WARNING]
@@ -50,10 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say("missing", _placed(found, missing(found.options)))
     _say("unwise", [*warnings, *_placed(found, remarks)])
     _say("wrong", wrong)
-    _propose(args.file, args.write, found)
+    unclear = len(warnings) + len(remarks)
+    print(f"\n{args.file}: {_verdict(len(wrong), unclear)}", flush=True)
+    return 2 if wrong else 1 if args.strict and unclear else 0
+
+
+def _verdict(wrong: int, unwise: int) -> str:
     if wrong:
-        return 2
-    return 1 if args.strict and (warnings or remarks) else 0
+        return f"{wrong} mistake{'s' * (wrong > 1)}; it cannot be used before they are corrected"
+    return f"no mistake, {unwise or 'no'} remark{'s' * (unwise != 1)}; it can be used"
 
 
 def _check(raw: Mapping[str, Any]) -> list[Problem]:
@@ -107,12 +123,22 @@ def _missing_weights(options: Options) -> list[str]:
 
 
 def _propose(file: Path, new: Path | None, found: Examined) -> None:
-    text = rewritten(file.read_text(encoding="utf-8"), written_part(found.tree, found.marks))
+    text = file.read_text(encoding="utf-8")
+    today = rewritten(text, written_part(found.tree, found.marks))
     if new:
-        new.write_text(text, encoding="utf-8")
-        print(f"written: {new}")
+        _write(new, today)
+    elif today == text:
+        print("the file is in today's form")
     else:
-        print(f"\n--- the file in today's form\n{text}")
+        print(f"--- the file in today's form\n{today}---\n")
     block = automation_block(found.options) if found.options and found.options.train else ""
     if block:
-        print(f"--- automations that it does not mention, to be merged into it\n{block}")
+        print(f"--- automations that it does not mention, to be merged into it\n{block}---\n")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
+    print(f"written: {path}")

@@ -26,7 +26,7 @@ def train(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "overrides", nargs="*", metavar="key.sub=value", help="options that win over the file"
     )
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)
     overrides = list(args.overrides)
     if args.auto_resume:
         overrides.append("auto_resume=true")

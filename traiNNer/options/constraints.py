@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from traiNNer.options.document import DERIVED, MISSING, Draft
 from traiNNer.options.fields import OPTIMIZER, TrainOptions
+from traiNNer.options.file_names import check_names
+from traiNNer.options.kinds import MOST
+from traiNNer.options.without_effect import note_idle
 from traiNNer.options.yaml_source import Mark, Path
 from traiNNer.registry import did_you_mean
 
@@ -59,11 +61,13 @@ def _derive(draft: Draft, path: Path, value: Any) -> None:
 def _whole(value: Any) -> int | None:
     """A positive whole number, or None for what the tree reports."""
     number = int(value) if isinstance(value, float) and value.is_integer() else value
-    return number if isinstance(number, int) and not isinstance(number, bool) and number > 0 else None
+    usable = isinstance(number, int) and not isinstance(number, bool) and 0 < number <= MOST
+    return number if usable else None
 
 
 def relate(draft: Draft) -> None:
-    """Report values that contradict each other, and names that cannot be used."""
+    """Report values that contradict each other and names that cannot be used; note what has no effect."""
+    check_names(draft)
     _relate_top(draft)
     for path in draft.matches(("datasets", "*")):
         _relate_dataset(draft, path)
@@ -71,12 +75,11 @@ def relate(draft: Draft) -> None:
     tile, overlap = (_whole(draft.get(("val", key))) for key in ("tile_size", "tile_overlap"))
     if tile and overlap and overlap >= tile:
         draft.report(("val", "tile_overlap"), f"should be below tile_size, which is {tile} (got {overlap})")
+    note_idle(draft)
 
 
 def _relate_top(draft: Draft) -> None:
-    name, scale = draft.get(("name",)), _whole(draft.get(("scale",)))
-    if isinstance(name, str) and (not name.strip(". ") or any(c in '/\\:*?"<>|' or c < " " for c in name)):
-        draft.report(("name",), f'should be a name for a folder, without / \\ : * ? " < > | (got {name!r})')
+    scale = _whole(draft.get(("scale",)))
     own = draft.get(("network_g", "scale"))
     if scale and own is not MISSING and own != scale:
         draft.report(
@@ -88,24 +91,6 @@ def _relate_top(draft: Draft) -> None:
             draft.report(("datasets", key), f"unknown key{hint}; validation sets begin with 'val'", key=True)
     if draft.get(("datasets", "train")) is not MISSING and draft.get(("train",)) is MISSING:
         draft.report(("train",), "is required where there is a data set to train on")
-    if draft.get(("amp_bf16",)) is True and draft.get(("use_amp",)) is not True:
-        draft.note(logging.WARNING, ("amp_bf16",), "has no effect without use_amp: true")
-    _relate_discriminator(draft)
-
-
-_OF_DISCRIMINATOR = (
-    ("train", "optim_d"),
-    ("train", "scheduler_d"),
-    ("train", "net_d_start_iter"),
-    ("path", "pretrain_network_d"),
-)
-
-
-def _relate_discriminator(draft: Draft) -> None:
-    if draft.get(("network_d",)) in (MISSING, None):
-        for path in _OF_DISCRIMINATOR:
-            if draft.get(path) not in (MISSING, None):
-                draft.note(logging.WARNING, path, "has no effect without network_d")
 
 
 def _relate_dataset(draft: Draft, path: Path) -> None:

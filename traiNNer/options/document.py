@@ -63,13 +63,15 @@ class Draft:
     def mark(self, path: Path) -> Mark:
         """Where a value was written; for one that was not, the nearest thing around it."""
         for length in range(len(path), -1, -1):
-            if mark := self.marks.get(path[:length]):
+            if (mark := self.marks.get(path[:length])) and mark.source != DERIVED:
                 return mark._replace(path=(*mark.path, *path[length:]))
         return Mark("configuration", path)
 
     def report(self, path: Path, message: str, *, key: bool = False) -> None:
         """Keep a problem with the value (or the key) at a path."""
-        self.complain(self.mark(path), message, key=key or path not in self.marks, path=path)
+        mark = self.marks.get(path)
+        written = mark is not None and mark.source != DERIVED
+        self.complain(self.mark(path), message, key=key or not written, path=path)
 
     def complain(self, mark: Mark, message: str, *, key: bool = False, path: Path = ()) -> None:
         """Keep a problem with what a mark points to; `path` is its canonical place."""

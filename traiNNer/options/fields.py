@@ -17,16 +17,20 @@ from traiNNer.options.kinds import (
     AutoCount,
     AutoSize,
     Count,
+    FilePath,
     LossSpec,
     OptimizerSpec,
     Paths,
     Size,
     Spec,
     Whole,
+    at_most,
     or_word,
 )
 from traiNNer.options.yaml_source import Mark, Path
 
+MOST_PIXELS = 65_536
+"""The longest side of a patch; images of more are not trained on."""
 OPTIMIZER: OptimizerSpec = {"type": "AdamW", "lr": 2e-4}
 """The optimizer of a run that names none."""
 
@@ -54,14 +58,14 @@ class DatasetOptions(Section):
     """Name of a low-resolution image given the stem of its partner, such as `{}x2`."""
     gt_size: Count | None = None
     """Side of the square high-resolution patch (pixels): `lq_size` times the scale."""
-    lq_size: Count | None = None
+    lq_size: Annotated[Count, at_most(MOST_PIXELS)] | None = None
     """Side of the square low-resolution patch (pixels); from `gt_size` by default, 64 without either."""
-    batch_size_per_gpu: AutoCount = "auto"
+    batch_size_per_gpu: Annotated[Count | Literal["auto"], or_word("auto", 1, 65_536)] = "auto"
     """Samples per process and forward pass; times `accum_iter` they are the batch. auto: what
     fits into memory, at most 16 on a CPU and 64 on a GPU."""
-    accum_iter: Count = 1
+    accum_iter: Annotated[Count, at_most(65_536)] = 1
     """Forward passes whose gradients are added up before each update."""
-    num_worker_per_gpu: AutoSize = "auto"
+    num_worker_per_gpu: Annotated[Size | Literal["auto"], or_word("auto", 0, 1024)] = "auto"
     """Processes that read images; 0: none but this; auto: half of the cores, with a GPU all but one, up to 8."""
     use_hflip: bool = True
     """Mirror half of the patches."""
@@ -69,12 +73,12 @@ class DatasetOptions(Section):
     """Turn patches by multiples of 90 degrees, together with `use_hflip`."""
     pin_memory: bool = True
     """Keep batches in page-locked memory, for faster copies to the GPU."""
-    prefetch_factor: Count = 2
+    prefetch_factor: Annotated[Count, at_most(1024)] = 2
     """Batches that each reading process keeps ready."""
     cache: Literal["auto", "ram", "disk", "off"] = "auto"
     """Keep decoded images: `ram` in memory, `disk` in files of raw pixels; auto: in memory if they take less than
     half of it, else on the disk if they take less than half of what is free there, else nowhere."""
-    cache_dir: str | None = None
+    cache_dir: FilePath | None = None
     """Folder of the files of `cache: disk`; by default beside each folder of images, as `<folder>.pixels`."""
     skip_bad_images: bool = False
     """Go on without images that cannot be read or do not fit; otherwise the run refuses to start."""
@@ -83,31 +87,31 @@ class DatasetOptions(Section):
 class PathOptions(Section):
     """Where results go and weights come from; relative to the current directory. Folders may be left out."""
 
-    experiments_root: str = "experiments"
+    experiments_root: FilePath = "experiments"
     """Folder that holds the folder of each run."""
-    models: str | None = None
+    models: FilePath | None = None
     """Folder of weights; in the run's folder by default, like the following ones."""
-    training_states: str | None = None
+    training_states: FilePath | None = None
     """Folder of training states."""
-    log: str | None = None
+    log: FilePath | None = None
     """Folder of the text log."""
-    visualization: str | None = None
+    visualization: FilePath | None = None
     """Folder of validation images."""
-    results_root: str = "results"
+    results_root: FilePath = "results"
     """Folder that holds the results of `test.py`."""
-    pretrain_network_g: str | None = None
+    pretrain_network_g: FilePath | None = None
     """Weights to start the generator from (.safetensors or .pth)."""
     param_key_g: str | None = None
     """Key that holds the weights inside a .pth file; found by itself by default."""
     strict_load_g: bool = True
     """Refuse weights whose names or shapes differ; false: load what fits and list the rest."""
-    pretrain_network_d: str | None = None
+    pretrain_network_d: FilePath | None = None
     """Weights to start the discriminator from."""
     param_key_d: str | None = None
     """As `param_key_g`."""
     strict_load_d: bool = True
     """As `strict_load_g`."""
-    resume_state: str | None = None
+    resume_state: FilePath | None = None
     """Training state to go on from."""
 
 
@@ -215,9 +219,9 @@ class Options(Section):
 
     name: str
     """Name of the run and of its folder."""
-    scale: Count
+    scale: Annotated[Count, at_most(64)]
     """How many times the output is larger than the input."""
-    num_gpu: AutoSize = "auto"
+    num_gpu: Annotated[Size | Literal["auto"], or_word("auto", 0, 1024)] = "auto"
     """GPUs to use; 0: the CPU; auto: what is there. Several are started by torchrun, one process each."""
     manual_seed: AutoSize = "auto"
     """Seed of everything random; auto: 0."""

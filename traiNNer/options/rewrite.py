@@ -16,10 +16,11 @@ from traiNNer.options.yaml_source import Mark, Path
 def written_part(tree: Mapping[str, Any], marks: Mapping[Path, Mark]) -> dict[str, Any]:
     """A canonical tree without what the program added: what its author wrote, under today's names."""
     part = _written(tree, (), marks)
-    automations = part.get("train", {}).get("training_automations")
-    if automations:
+    train = part.get("train")
+    automations = train.get("training_automations") if isinstance(train, dict) else None
+    if isinstance(train, dict) and isinstance(automations, dict) and automations:
         on = any(spec.get("enabled", True) is not False for spec in automations.values())
-        part["train"]["training_automations"] = {"enabled": on, **automations}
+        train["training_automations"] = {"enabled": on, **automations}
     return part
 
 

@@ -148,7 +148,8 @@ def _at(source: str, node: Node) -> str:
 _TAG = "tag:yaml.org,2002:"
 _KINDS: dict[str, Any] = {_TAG + "int": int, _TAG + "float": (int, float), _TAG + "bool": bool}
 _ALLOWED_TAGS = {_PLAIN, *_KINDS, *(_TAG + name for name in ("str", "null", "map", "seq"))}
-_MOST_VALUES = 100_000  # a configuration has hundreds; aliases of aliases can ask for billions
+_MOST_VALUES = 100_000  # a configuration has hundreds
+_ALIAS = "an alias (*name) inside what it names, or far too many values"
 
 Entries: TypeAlias = dict[str, tuple[Node, Node]]
 """Key and value nodes of a mapping, by key."""
@@ -172,8 +173,9 @@ class _Reader:
         return value
 
     def _value(self, node: Node, path: Path) -> Any:
-        if id(node) in self._open or self._too_many(1):
-            self._report(node, path, "an alias (*name) inside what it names, or far too many values")
+        self._count_in(1, node)
+        if id(node) in self._open:
+            self._report(node, path, _ALIAS)
             return None
         if node.tag not in _ALLOWED_TAGS:
             self._report(node, path, f"the tag {node.tag!r} is not allowed; only plain values are")
@@ -189,9 +191,11 @@ class _Reader:
         finally:
             self._open.discard(id(node))
 
-    def _too_many(self, more: int) -> bool:
-        self._count += more
-        return self._count > _MOST_VALUES
+    def _count_in(self, values: int, node: Node) -> None:
+        """End at once where aliases of aliases, or merges of merges, ask for billions of values."""
+        self._count += values
+        if self._count > _MOST_VALUES:
+            raise ConfigError(f"{_at(self.source, node)}: {_ALIAS}")
 
     def _scalar(self, node: Node, path: Path) -> Any:
         if any("\ud800" <= character <= "\udfff" for character in node.value):
@@ -235,9 +239,7 @@ class _Reader:
             if not isinstance(source, MappingNode) or id(source) in self._open:
                 self._report(node, path, "'<<' takes a mapping from elsewhere (*name) or a list of them")
                 continue
-            if self._too_many(1 + len(source.value)):  # a merge of merges of merges can ask for billions
-                self._report(node, path, "far too many values are merged")
-                break
+            self._count_in(1 + len(source.value), source)
             self._open.add(id(source))
             entries = {**self._entries(source, path), **entries}
             self._open.discard(id(source))

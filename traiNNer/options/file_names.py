@@ -1,0 +1,85 @@
+"""Texts of a configuration that become names of files and folders: what they may hold, and where they may lead."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path as FilePath
+
+from traiNNer.options.document import Draft
+from traiNNer.options.yaml_source import Path
+
+_FORBIDDEN = '/\\:*?"<>|'
+_LONGEST = 150  # bytes; file systems take 255, and a name gets prefixes, steps and suffixes
+_OF_WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+_OF_THE_PROGRAM = {"tb_logger"}
+_RUN_FOLDERS = ("models", "training_states", "log", "visualization")
+
+
+def check_names(draft: Draft) -> None:
+    """Report names that are none, paths with characters that nobody means, and folders of another run."""
+    name = draft.get(("name",))
+    if isinstance(name, str) and name.lower() in _OF_THE_PROGRAM:
+        draft.report(("name",), f"should be another name: experiments/{name} holds the records of all runs")
+    elif isinstance(name, str):
+        _check_name(draft, ("name",), "a name for a folder")
+    for path in draft.matches(("datasets", "*")):
+        _check_name(draft, (*path, "name"), "a name for a folder")
+    _check_name(draft, ("val", "suffix"), "a part of a file name")
+    for label in draft.section(("val", "metrics")):
+        if fault := _fault(label):
+            draft.report(("val", "metrics", label), f"should be a name for a metric, {fault}", key=True)
+    losses = draft.get(("train", "losses"))
+    for index in range(len(losses) if isinstance(losses, list) else 0):
+        _check_name(draft, ("train", "losses", index, "name"), "a name for a loss")
+    for path in (("path",), *draft.matches(("datasets", "*"))):
+        _check_paths(draft, path)
+    _note_other_runs(draft)
+
+
+def _check_name(draft: Draft, path: Path, kind: str) -> None:
+    value = draft.get(path)
+    if isinstance(value, str) and (fault := _fault(value)):
+        draft.report(path, f"should be {kind}, {fault} (got {value[:200]!r})")
+
+
+def _fault(name: str) -> str:
+    """Why a text cannot be part of a file's name, or nothing."""
+    if not name.strip(". ") or any(c in _FORBIDDEN or not c.isprintable() for c in name):
+        return f"without {' '.join(_FORBIDDEN)}"
+    if len(name.encode()) > _LONGEST:
+        return f"of at most {_LONGEST} bytes"
+    return "which Windows keeps for devices" if name.split(".")[0].strip().lower() in _OF_WINDOWS else ""
+
+
+def _check_paths(draft: Draft, section: Path) -> None:
+    """A path with a tab or a line break comes from double quotes, where `\\t` and `\\n` mean those."""
+    for key, value in draft.section(section).items():
+        if key == "name":
+            continue
+        for index, text in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            wrong = next((c for c in text if not c.isprintable()), "") if isinstance(text, str) else ""
+            if wrong:
+                place = (*section, key) if index is None else (*section, key, index)
+                message = f"holds the character {wrong!r}; in double quotes '\\' begins a special character: "
+                draft.report(place, f"{message}write / instead, or use single quotes (got {text[:200]!r})")
+
+
+def _note_other_runs(draft: Draft) -> None:
+    """A configuration copied under a new name whose folders are still those of the old one."""
+    root, name = draft.get(("path", "experiments_root")), draft.get(("name",))
+    root = root if isinstance(root, str) else "experiments"
+    for key in _RUN_FOLDERS:
+        folder = draft.get(("path", key))
+        if (
+            isinstance(name, str)
+            and isinstance(folder, str)
+            and (other := run_of(folder, root)) not in ("", name)
+        ):
+            message = f"lies in the folder of another run, {other!r}; without it, the folder follows the name"
+            draft.note(logging.WARNING, ("path", key), message)
+
+
+def run_of(folder: str, experiments_root: str) -> str:
+    """The run in whose folder another folder lies, by its path alone; empty where it lies in none."""
+    place, root = FilePath(folder).expanduser().absolute(), FilePath(experiments_root).expanduser().absolute()
+    return place.relative_to(root).parts[0] if root in place.parents else ""
