@@ -240,12 +240,24 @@ def test_pixels_reach_the_network_as_zero_to_one_whatever_their_depth():
     assert CPU.images(eight).flatten().tolist() == [0.0, 127 / 255, 1.0]
 
 
-def test_a_compiled_network_is_not_compiled_again_for_another_batch(batch, monkeypatch):
+class WithoutLength(nn.Module):
+    """A network that, other than `nn.Sequential`, has no length to ask for."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = tiny_network()
+
+    def forward(self, x):
+        return self.net(x)
+
+
+@pytest.mark.parametrize("network", [tiny_network, WithoutLength])
+def test_a_compiled_network_is_not_compiled_again_for_another_batch(batch, monkeypatch, network):
     from torch._dynamo.testing import CompileCounter
 
     counter, compile_ = CompileCounter(), torch.compile
     monkeypatch.setattr(torch, "compile", lambda net, mode: compile_(net, backend=counter))
-    model, eager = make_model(compile_mode="default"), make_model()
+    model, eager = make_model(network(), compile_mode="default"), make_model(network())
     for step, size in enumerate((8, 5, 4, 2)):
         for each in (model, eager):
             each.optimize_parameters(batch, step, Controls(batch=8, micro_batch=size, lq_size=8))

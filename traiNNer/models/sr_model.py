@@ -228,10 +228,10 @@ class SRModel:
                 yield images(lq), images(gt)
 
     def _forward(self, lq: Tensor, gt: Tensor) -> LossInputs:
-        if self._compiled and len(lq) > 1:  # one sample is always compiled for itself
+        if self._compiled is not None and len(lq) > 1:  # one sample is always compiled for itself
             torch._dynamo.maybe_mark_dynamic(lq, 0)
         with self.precision.autocast():
-            output = (self._compiled or self.generator.net)(lq)
+            output = (self.generator.net if self._compiled is None else self._compiled)(lq)
         return LossInputs(
             output.to(self.precision.dtype),
             gt,
