@@ -202,7 +202,7 @@ def test_a_changed_byte_in_a_png_is_noticed(saved):
         (_tiff(RGB16[..., 0], photometric="miniswhite"), "0 is white"),
         (_pil("TIFF", RGB8, "CMYK"), "CMYK"),
         (_pil("TIFF", _transparent()), "transparency"),
-        (b"<html>not found</html>", "not a PNG, JPEG, WebP, BMP or TIFF"),
+        (b"<html>not found</html>", "not a PNG, JPEG, WebP, BMP, TIFF"),
     ],
 )
 def test_what_would_come_out_wrong_is_refused_with_a_remedy(saved, data, reason):

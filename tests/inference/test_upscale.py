@@ -13,9 +13,10 @@ from torch import nn
 
 from traiNNer.archs import NetworkFacts, build_network
 from traiNNer.cli.upscale import main
-from traiNNer.data.image_io import Picture, read_image, read_picture, write_image
+from traiNNer.data.image_io import read_image, write_image
 from traiNNer.inference import tile_size
 from traiNNer.inference.network import EvalNetwork
+from traiNNer.inference.picture import Picture, read_picture
 from traiNNer.inference.tile_size import bytes_per_pixel, fitting_tile
 from traiNNer.inference.upscale import ImageUpscaler
 from traiNNer.inference.video import Reader
@@ -89,7 +90,7 @@ def test_a_folder_is_enlarged_with_what_is_inside_it_and_broken_files_are_listed
     assert read_image(folder / "out/deep/b_2x.png").shape == (34, 24, 3)
     said = capsys.readouterr()
     assert "2 of 3 enlarged by 2" in said.out
-    assert f"failed: {folder / 'in/broken.png'}: is damaged" in said.err
+    assert f"failed: {folder / 'in/broken.png'}: is cut short" in said.err
     assert [path.name for path in (folder / "out").iterdir()] != []
     assert not (folder / "out/broken_2x.png").exists()
 

@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from traiNNer.cli.ending import INTERRUPTED, ends_in_words, in_words
 from traiNNer.cli.overrides import network_overrides
-from traiNNer.data.image_io import IMAGE_SUFFIXES, ImageError, Pixels, image_size, read_picture, write_image
+from traiNNer.data.image_io import IMAGE_SUFFIXES, WRITTEN_SUFFIXES, ImageError, image_size
 from traiNNer.data.pairing import find_images
 from traiNNer.inference.load import Trained, load_trained
+from traiNNer.inference.picture import PictureFile, read_picture_file
+from traiNNer.inference.picture_writer import (
+    ANIMATED,
+    PAGED,
+    eight_bit,
+    write_animation,
+    write_pages,
+    write_picture,
+)
 from traiNNer.inference.upscale import ImageUpscaler
 from traiNNer.inference.video import VIDEO_SUFFIXES, Reader, frames_written
+from traiNNer.models.out_of_memory import is_out_of_memory
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.console import end_logging, report_config_errors, start_logging
+from traiNNer.runtime.console import end_logging, start_logging
 from traiNNer.runtime.memory import OutOfMemoryError
 
 _log = logging.getLogger(__name__)
 
-_FAILURES = (ImageError, FloatingPointError, OutOfMemoryError)
-"""What one file can suffer without an end to the others."""
+_NO_MORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Errors of a disk that would meet every file."""
 
 
 class Job(NamedTuple):
@@ -39,10 +50,12 @@ class Job(NamedTuple):
     target: Path
 
 
+@ends_in_words
 def main(arguments: Sequence[str] | None = None) -> int:
     """Enlarge what the command line names; returns the exit status.
 
     0: done. 1: some files could not be enlarged; they are listed. 2: a mistake on the command line, in words.
+    130: stopped by Ctrl-C.
     """
     args = _parser().parse_intermixed_args(arguments)
     console = Console()
@@ -57,11 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     console, f"{done - len(jobs)} of {done} are there already (--overwrite makes them anew)"
                 )
         return _enlarge(trained, jobs, args, console) if jobs else 0
-    except ConfigError as error:
-        return report_config_errors(error)
     except KeyboardInterrupt:
         sys.stderr.write("stopped; what is finished stays, and the same command goes on with the rest\n")
-        return 130
+        return INTERRUPTED
     finally:
         end_logging()
 
@@ -139,6 +150,8 @@ def find_jobs(source: Path, out: Path, *, suffix: str, form: str) -> list[Job]:
         )
     ending = form if kinds is IMAGE_SUFFIXES else "mp4"
     given = out.suffix.lower() in kinds and not out.is_dir()
+    if given and kinds is IMAGE_SUFFIXES and out.suffix.lower() not in WRITTEN_SUFFIXES:
+        raise ConfigError(f"{out}: should be one of {', '.join(sorted(WRITTEN_SUFFIXES))}")
     target = out if given else out / f"{source.stem}{suffix}.{ending}"
     if target.resolve() == source.resolve():
         raise ConfigError(f"{target}: is the input; choose another output")
@@ -170,8 +183,8 @@ def _enlarge(trained: Trained, jobs: Sequence[Job], args: argparse.Namespace, co
             shown.begin(number)
             try:
                 losses.update(_enlarge_one(upscaler, job))
-            except _FAILURES as error:
-                text = str(error)
+            except (ImageError, ArithmeticError, OSError, MemoryError, RuntimeError) as error:
+                text = _reason(error)
                 problems.append(text if text.startswith(str(job.source)) else f"{job.source}: {text}")
         shown.end()
     made = len(jobs) - len(problems)
@@ -237,18 +250,35 @@ def _enlarge_one(upscaler: ImageUpscaler, job: Job) -> list[str]:
             frames_written(job.target, (upscaler.pixels(frame) for frame in video), video.frames_per_second)
         add = f"ffmpeg -i {job.target} -i {job.source} -map 0:v -map 1:a -c copy WITH_SOUND.mp4"
         return [f"without sound, which stays in the input; to put it in: {add}"]
-    image, losses = storable(upscaler.picture(read_picture(job.source)), job.target.suffix.lower())
-    write_image(job.target, image)
+    return _enlarge_picture(upscaler, read_picture_file(job.source), job.target)
+
+
+def _enlarge_picture(upscaler: ImageUpscaler, file: PictureFile, target: Path) -> list[str]:
+    """Make an image of each frame or page that the format can hold; returns what it had to lose."""
+    suffix, images = target.suffix.lower(), (upscaler.picture(frame) for frame in file.frames)
+    if file.number > 1 and file.durations and suffix in ANIMATED:
+        write_animation(target, map(eight_bit, images), file.durations, file.loop, file.profile)
+        return []
+    if file.number > 1 and not file.durations and suffix in PAGED:
+        write_pages(target, images)
+        return ["without the colour profile, which files of several pages are written without"] * bool(
+            file.profile
+        )
+    losses = write_picture(target, next(images), file.profile)
+    if file.number > 1:
+        what, form = ("frames", "webp") if file.durations else ("pages", "tif")
+        losses.append(f"without all {what} but the first, as {suffix[1:]} files (--format {form} keeps them)")
     return losses
 
 
-def storable(image: Pixels, suffix: str) -> tuple[Pixels, list[str]]:
-    """An image as the format of that suffix can hold it, and what had to be left out."""
-    losses: list[str] = []
-    if image.shape[2] == 4 and suffix not in (".png", ".webp"):
-        image = cast("Pixels", np.ascontiguousarray(image[..., :3]))
-        losses.append(f"without transparency, which {suffix[1:]} files cannot hold")
-    if image.dtype == np.uint16 and suffix not in (".png", ".tif", ".tiff"):
-        image = cast("Pixels", (image / 257).round().astype(np.uint8))
-        losses.append(f"rounded from 16 to 8 bits a value, the most that {suffix[1:]} files can hold")
-    return image, losses
+def _reason(error: Exception) -> str:
+    """Why a file could not be made; raises what would meet all others too."""
+    if isinstance(error, OSError):
+        if error.errno in _NO_MORE:
+            raise error
+        return in_words(error)
+    if is_out_of_memory(error):
+        return "out of memory; smaller tiles may fit (--tile 128)"
+    if isinstance(error, RuntimeError) and not isinstance(error, OutOfMemoryError):
+        raise error
+    return str(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import zlib
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import BinaryIO, NamedTuple
@@ -16,6 +17,11 @@ TIFF = {b"II*\0": "<", b"MM\0*": ">"}
 """First bytes of TIFF files, and their order of bytes for `struct`."""
 _CUT_SHORT = "is cut short; copy or download it again"
 _PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_NEEDED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_PNG_LARGEST = 1_000_000
+"""Width and height that libpng reads."""
+_PIXELS = 1 << 30
+"""Of the largest image that OpenCV reads."""
 _JPEG_END = b"\xff\xd9"
 _JPEG_SCAN = 0xDA
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -61,7 +67,47 @@ def problem(data: bytes) -> str | None:
                 return _CUT_SHORT
         elif data[:4] in TIFF:
             return _tiff_problem(data)
+        elif data.startswith(_PNG):
+            return _png_problem(data)
     return None
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start (of the length before the name) and end of each whole chunk of a PNG file."""
+    at = len(_PNG)
+    while at + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        if at + 12 + length > len(data):
+            return
+        yield name, at, at + 12 + length
+        at += 12 + length
+
+
+def without_remarks(data: bytes) -> bytes:
+    """A PNG file without the chunks that no pixel depends on; other files as they are.
+
+    libpng prints what it thinks of them (such as "iCCP: known incorrect sRGB profile") without a name.
+    """
+    if not data.startswith(_PNG):
+        return data
+    chunks = list(png_chunks(data))
+    if all(name in _PNG_NEEDED for name, _, _ in chunks):
+        return data
+    return _PNG + b"".join(data[start:end] for name, start, end in chunks if name in _PNG_NEEDED)
+
+
+def _png_problem(data: bytes) -> str | None:
+    width, height = struct.unpack_from(">II", data, 16)
+    if not (0 < width <= _PNG_LARGEST and 0 < height <= _PNG_LARGEST and width * height <= _PIXELS):
+        return f"is a PNG that says it has {width} x {height} pixels"
+    last = b""
+    for last, start, end in png_chunks(data):
+        checksum = struct.unpack_from(">I", data, end - 4)[0]
+        if last in _PNG_NEEDED and zlib.crc32(memoryview(data)[start + 4 : end - 4]) != checksum:
+            return f"is damaged (the checksum of its {last.decode()} is wrong); copy or download it again"
+        if last == b"IEND":
+            return None
+    return _CUT_SHORT
 
 
 def read_header(file: BinaryIO) -> Header | None:

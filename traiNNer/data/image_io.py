@@ -3,20 +3,23 @@
 One convention for every format: (h, w, 3), RGB, uint8 or uint16. Grey becomes three equal channels.
 Transparency is dropped, not composited: the colours stay as stored, also where they were invisible. EXIF
 orientation is ignored: a pair is compared pixel by pixel, and LR images made from photographs seldom keep the
-mark. (A TIFF's own orientation is obeyed, by its decoder.) `read_picture` keeps and obeys both.
+mark. (A TIFF's own orientation is obeyed, by its decoder.) `inference.picture` keeps and obeys both.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
+import zlib
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from traiNNer.data.image_header import JPEG, REMEDY, TIFF, Header, problem, read_header
+from traiNNer.data.image_header import REMEDY, TIFF, Header, problem, read_header, without_remarks
 
 cv2.setNumThreads(0)  # workers are the parallelism; threads of each would fight for the same cores
 # what a decoder complains of is raised here, with the name of the file
@@ -25,11 +28,13 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 """An image: (h, w, 3), RGB, full range of its integer type."""
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+WRITTEN_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+"""What `write_image` writes, in lower case."""
+IMAGE_SUFFIXES = WRITTEN_SUFFIXES | {".jfif", ".gif", ".avif"}
 """File names that count as images, in lower case. What a file holds is told by its content."""
 
 _TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
-_FROM_RGB = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+_FROM_RGB = {1: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
 
 
 class ImageError(ValueError):
@@ -37,62 +42,68 @@ class ImageError(ValueError):
 
 
 def read_image(path: str | Path) -> Pixels:
-    """The pixels of a PNG, JPEG, WebP, BMP or TIFF file (its first picture, if it holds several).
+    """The pixels of a PNG, JPEG, WebP, BMP, TIFF, GIF or AVIF file (its first picture, if it holds several).
 
     Raises:
         ImageError: For a missing, empty, truncated, damaged or unsupported file. Damage that a format without
             checksums (TIFF, BMP, most of JPEG and WebP) cannot show is not found.
     """
-    return _rgb(_decode(_read(path), path, cv2.IMREAD_UNCHANGED))
+    return to_rgb(decoded(read_bytes(path), path))
 
 
-class Picture(NamedTuple):
-    """An image as viewers show it."""
-
-    pixels: Pixels
-    """(h, w, 3), RGB; colours as stored, also where they are invisible."""
-    alpha: Pixels | None
-    """(h, w) of the same type, full where opaque; None for a file without transparency."""
-
-
-def read_picture(path: str | Path) -> Picture:
-    """Like `read_image`, with transparency, and turned as the EXIF orientation of a JPEG file says.
-
-    Raises:
-        ImageError: See `read_image`.
-    """
-    data = _read(path)
-    stored = _decode(data, path, cv2.IMREAD_COLOR if data.startswith(JPEG) else cv2.IMREAD_UNCHANGED)
-    alpha = np.ascontiguousarray(stored[..., 3]) if stored.ndim == 3 and stored.shape[2] == 4 else None
-    return Picture(_rgb(stored), cast("Pixels | None", alpha))
-
-
-def write_image(path: str | Path, image: Pixels) -> None:
+def write_image(path: str | Path, image: Pixels, *, profile: bytes | None = None) -> None:
     """Write an image in the format of the path's suffix; the folder is made, an older file replaced at once.
 
     PNG, WebP and TIFF are lossless, JPEG has quality 95. uint16 can be written as PNG and TIFF, a fourth channel
-    (transparency) as PNG and WebP.
+    (transparency) as PNG and WebP, one channel (grey) as everything (WebP stores three equal ones).
+
+    Args:
+        path: Where.
+        image: (h, w, 1, 3 or 4), RGB.
+        profile: An ICC profile, for PNG, JPEG and WebP.
 
     Raises:
         ImageError: If the suffix or the array does not allow it.
+        OSError: If it cannot be written; nothing is left behind then.
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in IMAGE_SUFFIXES:
-        raise ImageError(f"{path}: the suffix should be one of {', '.join(sorted(IMAGE_SUFFIXES))}")
+    if suffix not in WRITTEN_SUFFIXES:
+        raise ImageError(f"{path}: the suffix should be one of {', '.join(sorted(WRITTEN_SUFFIXES))}")
     channels = image.shape[2] if image.ndim == 3 else 0
     if channels not in _FROM_RGB or image.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"{path}: takes (h, w, 3 or 4) uint8 or uint16, not {image.shape} {image.dtype}")
+        raise ImageError(f"{path}: takes (h, w, 1, 3 or 4) uint8 or uint16, not {image.shape} {image.dtype}")
     if channels == 4 and suffix not in (".png", ".webp"):
         raise ImageError(f"{path}: transparency can be written as PNG or WebP only")
     if image.dtype == np.uint16 and suffix not in (".png", ".tif", ".tiff"):
         raise ImageError(f"{path}: 16 bits a value can be written as PNG or TIFF only")
     settings = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix in (".jpg", ".jpeg") else []
-    data = cv2.imencode(suffix, cv2.cvtColor(image, _FROM_RGB[channels]), settings)[1]
+    code = _FROM_RGB[channels]
+    stored = image if code is None else cv2.cvtColor(image, code)
+    try:
+        if profile is None:
+            data = cv2.imencode(suffix, stored, settings)[1]
+        else:
+            icc = np.frombuffer(profile, np.uint8)
+            data = cv2.imencodeWithMetadata(suffix, stored, [cv2.IMAGE_METADATA_ICCP], [icc], settings)[1]
+    except cv2.error as error:
+        reason = error.err or f"{image.shape[1]} x {image.shape[0]} pixels"
+        raise ImageError(f"{path}: cannot be encoded ({reason})") from error
+    write_bytes(path, data.tobytes())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file beside its place and move it there. Raises OSError, and leaves nothing behind then."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    beside.write_bytes(data.tobytes())
-    beside.replace(path)
+    beside = path.with_name(
+        f".{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}.part"
+    )  # names may be long
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def image_header(path: str | Path) -> Header:
@@ -102,6 +113,7 @@ def image_header(path: str | Path) -> Header:
         ImageError: For a missing, empty or unsupported file.
     """
     try:
+        _refuse_pipes(path)
         with Path(path).open("rb", buffering=0) as file:
             header = read_header(file)
     except OSError as error:
@@ -117,23 +129,41 @@ def image_size(path: str | Path) -> tuple[int, int]:
     return image_header(path)[:2]
 
 
-def _read(path: str | Path) -> bytes:
+def read_bytes(path: str | Path) -> bytes:
+    """What is in a file. Raises ImageError where it cannot be read, or would wait for somebody to write it."""
     try:
+        _refuse_pipes(path)
         return Path(path).read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _decode(data: bytes, path: str | Path, flag: int) -> Pixels:
-    """(h, w) or (h, w, c) in OpenCV's order of channels."""
+def _refuse_pipes(path: str | Path) -> None:
+    """Reading a named pipe would wait for ever, reading a device would not end."""
+    mode = Path(path).stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ImageError(f"{path}: cannot be read (a pipe, device or socket, no file)")
+
+
+def decoded(data: bytes, path: str | Path) -> Pixels:
+    """The first image in the content of a file, (h, w) or (h, w, c) in OpenCV's order of channels, as stored.
+
+    Raises:
+        ImageError: With the path; see `read_image`.
+    """
     if found := problem(data):
         raise ImageError(f"{path}: {found}")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+        image = cv2.imdecode(np.frombuffer(without_remarks(data), np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ImageError(f"{path}: cannot be decoded ({error.err})") from error
     if image is None:
-        raise ImageError(f"{path}: is damaged or not a PNG, JPEG, WebP, BMP or TIFF image")
+        raise ImageError(f"{path}: is damaged or not a PNG, JPEG, WebP, BMP, TIFF, GIF or AVIF image")
+    return checked(image, data, path)
+
+
+def checked(image: Any, data: bytes, path: str | Path) -> Pixels:
+    """A decoded image, unless it is of a kind that comes out wrong."""
     channels = 1 if image.ndim == 2 else image.shape[2]
     if image.dtype not in (np.uint8, np.uint16) or channels not in _TO_RGB:
         raise ImageError(f"{path}: has {channels} channels of {image.dtype}{REMEDY}")
@@ -142,6 +172,7 @@ def _decode(data: bytes, path: str | Path, flag: int) -> Pixels:
     return cast("Pixels", image)
 
 
-def _rgb(image: Pixels) -> Pixels:
+def to_rgb(image: Pixels) -> Pixels:
+    """What `decoded` gives, as (h, w, 3), RGB."""
     channels = 1 if image.ndim == 2 else image.shape[2]
     return cast("Pixels", cv2.cvtColor(image, _TO_RGB[channels]))

@@ -83,9 +83,9 @@ class PairHeaders:
         if larger:
             text = (
                 "%d of %d GT images are larger than LQ times %d by up to %d pixels, which are cut right and "
-                "below"
+                "below (as make_lr.py does)"
             )
-            LOG.warning(text, larger, len(self), self._scale, self._scale - 1)
+            LOG.info(text, larger, len(self), self._scale, self._scale - 1)
         if not self.complete:
             LOG.info(
                 "the headers of %s of %s pairs were checked; the others are checked when they are read",

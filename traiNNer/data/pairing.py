@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -55,6 +56,8 @@ class Problems:
 def find_images(root: Path) -> list[str]:
     """Relative paths of all images below a folder, sorted, with `/`; hidden files and folders are left out.
 
+    Other files are named by their suffixes in the log.
+
     No file is opened or asked for its state, except links.
 
     Raises:
@@ -62,16 +65,21 @@ def find_images(root: Path) -> list[str]:
     """
     if not root.is_dir():
         raise ConfigError(f"{root}: is not a folder")
+    others: Counter[str] = Counter()
     try:
-        found = sorted(_images_below(str(root), ""))
+        found = sorted(_images_below(str(root), "", others))
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be listed ({error.strerror})") from error
+    if others:
+        kinds = " ".join(sorted(others)[:_LISTED])
+        LOG.info("%s: %d other files passed over: %s", root, others.total(), kinds)
     if not found:
         raise ConfigError(f"{root}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return found
 
 
-def _images_below(folder: str, prefix: str) -> Iterator[str]:
+def _images_below(folder: str, prefix: str, others: Counter[str]) -> Iterator[str]:
+    """Image files; what else there is, is counted by suffix. No state is asked for: the folder tells the kind."""
     inner: list[str] = []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -80,10 +88,14 @@ def _images_below(folder: str, prefix: str) -> Iterator[str]:
                 continue
             if entry.is_dir():
                 inner.append(name)
+            elif not entry.is_file() and not entry.is_symlink():
+                others["pipes and devices"] += 1
             elif suffix(name).lower() in IMAGE_SUFFIXES:
                 yield prefix + name
+            else:
+                others[suffix(name).lower() or "(no suffix)"] += 1
     for name in inner:
-        yield from _images_below(f"{folder}/{name}", f"{prefix}{name}/")
+        yield from _images_below(f"{folder}/{name}", f"{prefix}{name}/", others)
 
 
 class Pairs(NamedTuple):

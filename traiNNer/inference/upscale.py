@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from traiNNer.archs import NetworkFacts
-from traiNNer.data.image_io import Picture, Pixels
+from traiNNer.data.image_io import Pixels
 from traiNNer.inference.images import to_pixels
 from traiNNer.inference.network import EvalNetwork
+from traiNNer.inference.picture import Picture, filled
 from traiNNer.inference.tile_size import FittingTiles
 from traiNNer.inference.tiles import Tiles
 from traiNNer.models.precision import Precision
@@ -79,18 +80,24 @@ class ImageUpscaler:
         return 8 if self._ensemble else 1
 
     def picture(self, picture: Picture) -> Pixels:
-        """A picture `scale` times as large: (h * scale, w * scale, 3), or 4 with transparency, of the same type.
+        """A picture `scale` times as large: (h * scale, w * scale, c), of the same type.
 
-        Transparency is enlarged by the network too, as a grey image; the same everywhere, it needs none.
+        Transparency (c is 4) is enlarged by the network too, as a grey image; the same everywhere, it needs none.
+        Hidden colours do not count: see `picture.filled`. What is grey comes out grey, in one channel if it was
+        stored so.
 
         Raises:
             OutOfMemoryError: Where even the smallest tiles do not fit.
             FloatingPointError: Where the output is not finite, which low precision may bring about.
         """
-        colours = self.pixels(picture.pixels)
-        if picture.alpha is None:
-            return colours
         alpha = picture.alpha
+        pixels = picture.pixels if alpha is None else filled(picture.pixels, alpha)
+        output = self._enlarge(pixels)
+        if bool((pixels == pixels[..., :1]).all()):
+            output = output.mean(0, keepdim=True).expand(1 if picture.grey else 3, -1, -1)
+        colours = to_pixels(output, pixels.dtype)
+        if alpha is None:
+            return colours
         if alpha.min() == alpha.max():
             enlarged = np.full((*colours.shape[:2], 1), alpha.flat[0], alpha.dtype)
         else:

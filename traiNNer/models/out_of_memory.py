@@ -29,9 +29,14 @@ def unless_out_of_memory(work: Callable[[], T]) -> T | None:
     """
     try:
         return work()
-    except torch.OutOfMemoryError:
-        return None
-    except RuntimeError as error:
-        if not any(words in str(error) for words in _MESSAGES):
+    except RuntimeError as error:  # of which torch's is one
+        if not is_out_of_memory(error):
             raise
         return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python or torch means that memory did not suffice."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _MESSAGES)

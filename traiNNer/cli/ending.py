@@ -1,0 +1,80 @@
+"""How a command ends: in words, whatever its user, the disk or the memory did to it."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from traiNNer.models.out_of_memory import is_out_of_memory
+from traiNNer.registry import ConfigError
+from traiNNer.runtime.console import report_config_errors
+
+Main: TypeAlias = Callable[[Sequence[str] | None], int]
+
+FAILED = 1
+INTERRUPTED = 130
+"""As shells say it of a command that was stopped by Ctrl-C."""
+
+
+def ends_in_words(main: Main) -> Callable[..., int]:
+    """A decorator for what a command does, from its arguments to its exit status.
+
+    ConfigError: its lines, 2. Files that cannot be read or written, and memory that does not suffice: a line, 1.
+    Ctrl-C: a line, 130. A reader that has gone (`| head`): silence, 1. Text that the console cannot encode is
+    written with escapes.
+    """
+
+    @functools.wraps(main)
+    def run(arguments: Sequence[str] | None = None) -> int:
+        encode_anything()
+        try:
+            return main(arguments)
+        except ConfigError as error:
+            return report_config_errors(error)
+        except BrokenPipeError:
+            _discard_output()
+            return FAILED
+        except OSError as error:
+            return _say(in_words(error))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return _say(
+                "out of memory: a smaller --tile, another --device or closing other programs may help"
+            )
+        except KeyboardInterrupt:
+            _say("stopped")
+            return INTERRUPTED
+
+    return run
+
+
+def encode_anything() -> None:
+    """Let the console show what it can, with escapes for characters that its encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def in_words(error: OSError) -> str:
+    """What and where: `release/x.onnx: No space left on device`."""
+    place = error.filename2 or error.filename
+    said = error.strerror or str(error)
+    return f"{os.fsdecode(place)}: {said}" if isinstance(place, str | bytes | os.PathLike) else said
+
+
+def _say(text: str) -> int:
+    sys.stderr.write(f"{text}\n")
+    return FAILED
+
+
+def _discard_output() -> None:
+    """Or Python would complain once more when it flushes what nobody reads."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # no real stream
+        return
