@@ -18,8 +18,9 @@ from traiNNer.data.sampler import SampleSpec
 from traiNNer.events import RunFacts
 from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS
+from traiNNer.models.networks import Networks
 from traiNNer.models.precision import Precision
-from traiNNer.models.sr_model import SRModel, WeightedLoss
+from traiNNer.models.sr_model import SRModel, StepSettings, WeightedLoss
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
 from traiNNer.optim.schedules import SCHEDULES, warmup
@@ -110,6 +111,7 @@ def make_model(
     net: nn.Module | None = None,
     *,
     optimizer=None,
+    learner: Learner | None = None,
     ema: bool = True,
     window: int = 10,
     augment=None,
@@ -117,25 +119,21 @@ def make_model(
     precision: Precision = CPU,
 ) -> SRModel:
     """A model over `tiny_network`, two losses, AdamW with warm-up and milestones."""
-    net = net or tiny_network()
+    net = learner.net if learner else net or tiny_network()
     optimizer = optimizer or torch.optim.AdamW(net.parameters(), lr=1e-2, fused=True)
     schedule = SCHEDULES.build({"type": "MultiStepLR", "milestones": [12]}, base_lr=1e-2, total_iter=20)
-    learner = Learner(net, optimizer, lambda time: schedule(time) * warmup(time, 5))
+    learner = learner or Learner(net, optimizer, lambda time: schedule(time) * warmup(time, 5))
     losses = {
         "l1": WeightedLoss(LOSSES.build({"type": "L1Loss"}), lambda step: 1.0),
         "char": WeightedLoss(LOSSES.build({"type": "CharbonnierLoss"}), lambda step: 0.1),
     }
     return SRModel(
-        learner,
-        FACTS,
+        Networks(learner, FACTS, ema=Ema(net, 0.9) if ema else None),
         losses,
-        ema=Ema(net, 0.9) if ema else None,
-        augment=augment,
+        settings=StepSettings(7, window=window, compile_mode=compile_mode),
         precision=precision,
         collectives=DistributedContext(),
-        seed=7,
-        window=window,
-        compile_mode=compile_mode,
+        augment=augment,
     )
 
 

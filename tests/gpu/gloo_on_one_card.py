@@ -21,7 +21,7 @@ def main(device, file):
     rank = int(os.environ["RANK"])
     dist.init_process_group("gloo")
     together = DistributedContext(rank=rank, world_size=2)
-    model = model_on(torch.device(device), collectives=together, rank=rank, optimizer={"type": "SGD"})
+    model = model_on(torch.device(device), collectives=together, optimizer={"type": "SGD"})
     for step in range(STEPS):
         lq, gt, _ = pixels(seed=step)
         half = slice(4 * rank, 4 * rank + 4)

@@ -15,8 +15,9 @@ from traiNNer.control import Controls
 from traiNNer.data.loader import Batch
 from traiNNer.inference.tile_size import _LiveBytes
 from traiNNer.losses import LOSSES
+from traiNNer.models.networks import Networks
 from traiNNer.models.precision import Precision
-from traiNNer.models.sr_model import SRModel, WeightedLoss
+from traiNNer.models.sr_model import SRModel, StepSettings, WeightedLoss
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
 from traiNNer.optim.optimizers import build_optimizer
@@ -51,10 +52,9 @@ def model_on(
     collectives=None,
     fp16=False,
     compile_mode=None,
-    rank=0,
     lr=1e-3,
 ) -> SRModel:
-    """A model with its average, over a small network by default; `optimizer` is a spec."""
+    """A model with its EMA, over a small network by default; `optimizer` is a spec."""
     net = (net or build("compact")).to(device).train()
     precision = precision or Precision(device)
     if precision.channels_last:
@@ -67,17 +67,11 @@ def model_on(
     for loss in losses.values():
         loss.module.to(device)
     return SRModel(
-        learner,
-        getattr(net, "facts", FACTS),
+        Networks(learner, getattr(net, "facts", FACTS), ema=Ema(net, 0.9), adversary=adversary),
         losses,
-        adversary=adversary,
-        ema=Ema(net, 0.9),
+        settings=StepSettings(7, compile_mode=compile_mode),
         precision=precision,
         collectives=collectives or DistributedContext(),
-        seed=7,
-        rank=rank,
-        window=10,
-        compile_mode=compile_mode,
     )
 
 

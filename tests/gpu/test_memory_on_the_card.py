@@ -125,8 +125,10 @@ def test_a_first_update_without_memory_for_its_state_changes_nothing(name, weigh
     before = weights_of(model)
     small, controls = pixels(2, 8), Controls(2, 2, 8)
     reached = []
-    update = model._update
-    monkeypatch.setattr(model, "_update", lambda *given: (reached.append(1), update(*given))[1])
+    update = model._undo_if_out_of_memory
+    monkeypatch.setattr(
+        model, "_undo_if_out_of_memory", lambda *given: (reached.append(1), update(*given))[1]
+    )
     with limited_memory(device, int(weights * 4 * channels**2 / MIB)), pytest.raises(BatchTooLarge):
         model.optimize_parameters(small, 0, controls)
     assert reached

@@ -43,7 +43,7 @@ def loss_on(device, spec, dtype=torch.float32):
         gt=gt.to(device, dtype),
         lq=lq.to(device, dtype),
         discriminator=lambda images: discriminator_output(judge, images),
-        average=lambda: gt.to(device, dtype) * 0.9,
+        ema=lambda: gt.to(device, dtype) * 0.9,
     )
     torch.manual_seed(4)  # losses that draw projections
     value = loss(inputs)
@@ -113,7 +113,7 @@ def test_transfers_from_pinned_memory_train_as_pageable_ones(card):
             batch = pixels(seed=step)
             if pinned:
                 batch = type(batch)(*(images.pin_memory() for images in batch[:2]))
-            model.set_learning_rates(step, 1.0)
+            model.networks.set_learning_rates(step, 1.0)
             model.optimize_parameters(batch, step, CONTROLS)
             del batch  # the caching allocator of pinned memory must wait for the copy
         return model.read_metrics().total

@@ -28,7 +28,7 @@ every_optimizer = pytest.mark.parametrize("name", OPTIMIZER_NAMES)
 def train(model, steps, *, controls=CONTROLS, batch=None):
     batch = batch or pixels()
     for step in range(steps):
-        model.set_learning_rates(step, 1.0)
+        model.networks.set_learning_rates(step, 1.0)
         model.optimize_parameters(batch, step, controls)
     return model
 
@@ -71,7 +71,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(name, device):
         torch.use_deterministic_algorithms(True)
         model = model_on(device, Poisoned(poisoned), optimizer={"type": name})
         for _ in range(steps):
-            model.set_learning_rates(0, 1.0)
+            model.networks.set_learning_rates(0, 1.0)
             model.optimize_parameters(pixels(), 0, CONTROLS)
         return model
 
@@ -88,7 +88,7 @@ def test_steps_after_the_first_wait_for_nothing(name, card):
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     for step in range(1, 9):
-        model.set_learning_rates(step, 1.0)
+        model.networks.set_learning_rates(step, 1.0)
         model.optimize_parameters(batch, step, CONTROLS)
     torch.cuda.set_sync_debug_mode("default")
     assert model.read_metrics().applied["g"] == [True] * 9
@@ -161,7 +161,7 @@ def adversarial(device, name, gan, precision):
     net = build(name).to(device).train()
     game = LOSSES.build({"type": "GANLoss", "gan_type": gan, "r1_weight": 2.0, "r2_weight": 2.0})
     learner = Learner(net, build_optimizer({"lr": 1e-4}, net.parameters()), lambda time: 1.0, fp16=fp16)
-    adversary = Adversary(learner, game, plays_at=lambda step: True, precision=precision, penalty_every=2)
+    adversary = Adversary(learner, game, trains_at=lambda step: True, precision=precision, penalty_every=2)
     losses = {
         "l1": WeightedLoss(LOSSES.build({"type": "L1Loss"}), lambda step: 1.0),
         "gan": WeightedLoss(game, lambda step: 0.1),

@@ -69,7 +69,7 @@ def test_both_losses_are_those_of_the_papers_averaged_over_scales(gan_type):
     assert generator_loss(loss, output, gt).item() == pytest.approx(
         np.mean([GENERATOR[gan_type](r, f) for r, f in scales]), rel=1e-12
     )
-    assert loss.critic_loss(gt, output).item() == pytest.approx(
+    assert loss.discriminator_loss(gt, output).item() == pytest.approx(
         np.mean([CRITIC[gan_type](r, f) for r, f in scales]), rel=1e-12
     )
 
@@ -88,7 +88,9 @@ def test_labels_move_both_losses(real, fake):
     for gan_type, distance in (("vanilla", entropy), ("lsgan", square)):
         loss = gan(gan_type, real_label_val=real, fake_label_val=fake)
         assert generator_loss(loss, output, gt).item() == pytest.approx(distance(f, real))
-        assert loss.critic_loss(gt, output).item() == pytest.approx(distance(r, real) + distance(f, fake))
+        assert loss.discriminator_loss(gt, output).item() == pytest.approx(
+            distance(r, real) + distance(f, fake)
+        )
 
 
 @every_type
@@ -97,7 +99,7 @@ def test_the_generator_raises_logits_of_the_output_and_the_critic_lowers_them(ga
     gt, output = ([scale.sigmoid().requires_grad_() for scale in logits(seed)] for seed in (0, 1))
     loss = gan(gan_type)
     by_generator = torch.autograd.grad(generator_loss(loss, output, gt), output)
-    by_critic = torch.autograd.grad(loss.critic_loss(gt, output), [*output, *gt])
+    by_critic = torch.autograd.grad(loss.discriminator_loss(gt, output), [*output, *gt])
     assert all((slope < 0).all() for slope in by_generator)
     assert all((slope > 0).all() for slope in by_critic[: len(output)])
     assert all((slope < 0).all() for slope in by_critic[len(output) :])
@@ -116,7 +118,7 @@ def test_both_players_are_reached_through_a_discriminator_and_pull_the_output_ap
         output=output, gt=gt, lq=gt, discriminator=lambda image: discriminator_output(net, image)
     )
     (by_generator,) = torch.autograd.grad(loss(inputs), output)
-    loss.critic_loss(
+    loss.discriminator_loss(
         discriminator_output(net, gt).logits, discriminator_output(net, output).logits
     ).backward()
     assert (by_generator.abs().amax((2, 3)) > 0).all()
@@ -159,10 +161,10 @@ def test_where_output_and_ground_truth_look_the_same_the_critic_says_so(gan_type
     same = [torch.full((4, 1, 3, 3), level, dtype=torch.float64)]
     loss = gan(gan_type)
     assert generator_loss(loss, same, same).item() == pytest.approx(ours)
-    assert loss.critic_loss(same, same).item() == pytest.approx(theirs)
+    assert loss.discriminator_loss(same, same).item() == pytest.approx(theirs)
     for shift in (-1e-3, 1e-3):  # the one level at which it is best, or any level
         moved = [scale + shift for scale in same]
-        assert loss.critic_loss(moved, moved).item() >= theirs - 1e-12
+        assert loss.discriminator_loss(moved, moved).item() >= theirs - 1e-12
 
 
 @pytest.mark.parametrize("gan_type", ["vanilla", "lsgan", "hinge", "wgan_softplus"])
@@ -170,8 +172,8 @@ def test_a_perfect_critic_pays_nothing_and_one_fooled_pays(gan_type):
     low, high = (0.0, 1.0) if gan_type == "lsgan" else (-40.0, 40.0)
     gt, output = [torch.full((2, 1), high).double()], [torch.full((2, 1), low).double()]
     loss = gan(gan_type)
-    assert loss.critic_loss(gt, output).item() == pytest.approx(0, abs=1e-12)
-    assert loss.critic_loss(output, gt).item() >= 2
+    assert loss.discriminator_loss(gt, output).item() == pytest.approx(0, abs=1e-12)
+    assert loss.discriminator_loss(output, gt).item() >= 2
 
 
 @every_type
@@ -179,7 +181,7 @@ def test_a_perfect_critic_pays_nothing_and_one_fooled_pays(gan_type):
 def test_losses_and_gradients_are_finite_at_logits_that_overflow_exp(gan_type, level):
     gt, output = ([(level * scale).float().requires_grad_() for scale in logits(seed)] for seed in (0, 1))
     loss = gan(gan_type)
-    for value in (generator_loss(loss, output, gt), loss.critic_loss(gt, output)):
+    for value in (generator_loss(loss, output, gt), loss.discriminator_loss(gt, output)):
         assert value.isfinite()
         slopes = torch.autograd.grad(value, output)
         assert all(slope.isfinite().all() for slope in slopes)
@@ -189,10 +191,10 @@ def test_losses_and_gradients_are_finite_at_logits_that_overflow_exp(gan_type, l
 def test_every_scale_counts_the_same(gan_type):
     gt, output = logits(0), logits(1)
     loss = gan(gan_type)
-    alone = [loss.critic_loss([r], [f]).item() for r, f in zip(gt, output, strict=True)]
-    assert loss.critic_loss(gt, output).item() == pytest.approx(sum(alone) / 2)
+    alone = [loss.discriminator_loss([r], [f]).item() for r, f in zip(gt, output, strict=True)]
+    assert loss.discriminator_loss(gt, output).item() == pytest.approx(sum(alone) / 2)
     thrice = [scale.repeat(3, 1, 1, 1) for scale in gt], [scale.repeat(3, 1, 1, 1) for scale in output]
-    assert loss.critic_loss(*thrice).item() == pytest.approx(sum(alone) / 2)
+    assert loss.discriminator_loss(*thrice).item() == pytest.approx(sum(alone) / 2)
 
 
 def test_r3gan_pairs_each_place_and_ragan_compares_with_means():
@@ -200,7 +202,7 @@ def test_r3gan_pairs_each_place_and_ragan_compares_with_means():
     turned = [scale.flip(2) for scale in output]
     for gan_type, same in (("r3gan", False), ("ragan", True)):
         loss = gan(gan_type)
-        found, other = (loss.critic_loss(gt, side).item() for side in (output, turned))
+        found, other = (loss.discriminator_loss(gt, side).item() for side in (output, turned))
         assert (found == pytest.approx(other, rel=1e-12)) is same
 
 

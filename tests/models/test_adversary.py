@@ -15,7 +15,8 @@ from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.losses import LOSSES
 from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.models.adversary import Adversary
-from traiNNer.models.sr_model import BatchTooLarge, SRModel, WeightedLoss
+from traiNNer.models.networks import Networks
+from traiNNer.models.sr_model import BatchTooLarge, SRModel, StepSettings, WeightedLoss
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner, _Scaler
 from traiNNer.runtime.distributed import DistributedContext
@@ -44,39 +45,34 @@ def make_model(
     *,
     critic=None,
     generator=None,
-    plays_at=lambda step: True,
+    trains_at=lambda step: True,
     window=10,
     reg_every=1,
-    alone=0,
-    turns=1,
+    **schedule,
 ):
     net, critic = generator or tiny_network(), critic or Critic()
     net[1] = nn.Identity()
-    game = LOSSES.build({"type": "GANLoss", **(gan or {"gan_type": "vanilla"})})
-    assert isinstance(game, AdversarialLoss)
+    adversarial = LOSSES.build({"type": "GANLoss", **(gan or {"gan_type": "vanilla"})})
+    assert isinstance(adversarial, AdversarialLoss)
     losses = {
         "l1": WeightedLoss(LOSSES.build({"type": "L1Loss"}), lambda step: 1.0),
-        "gan": WeightedLoss(game, lambda step: 0.1 if plays_at(step) else 0.0),
+        "gan": WeightedLoss(adversarial, lambda step: 0.1 if trains_at(step) else 0.0),
     }
     adversary = Adversary(
         Learner(critic, torch.optim.AdamW(critic.parameters(), lr=1e-3, fused=True), lambda time: 1.0),
-        game,
-        plays_at=plays_at,
+        adversarial,
+        trains_at=trains_at,
         precision=CPU,
-        alone=alone,
-        turns=turns,
         penalty_every=reg_every,
+        **schedule,
     )
+    learner = Learner(net, torch.optim.AdamW(net.parameters(), lr=1e-2, fused=True), lambda time: 1.0)
     return SRModel(
-        Learner(net, torch.optim.AdamW(net.parameters(), lr=1e-2, fused=True), lambda time: 1.0),
-        FACTS,
+        Networks(learner, FACTS, ema=Ema(net, 0.9), adversary=adversary),
         losses,
-        adversary=adversary,
-        ema=Ema(net, 0.9),
+        settings=StepSettings(7, window=window),
         precision=CPU,
         collectives=DistributedContext(),
-        seed=7,
-        window=window,
     )
 
 
@@ -172,7 +168,9 @@ def test_any_split_into_micro_batches_moves_both_alike(batch, micro_batch):
     split = train(make_model(gan, critic=copy.deepcopy(freeze["critic"])), batch, 3, micro_batch)
     for name in ("g", "d"):
         for one, other in zip(
-            weights(whole.learners[name].net), weights(split.learners[name].net), strict=True
+            weights(whole.networks.learners[name].net),
+            weights(split.networks.learners[name].net),
+            strict=True,
         ):
             torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-11)
     one, other = whole.read_metrics().discriminator, split.read_metrics().discriminator
@@ -241,8 +239,8 @@ class Stingy(torch.optim.AdamW):
 
 @pytest.mark.parametrize(("who", "since"), [("g", 0), ("d", 0), ("d", 10)])
 def test_an_optimizer_without_memory_for_its_state_leaves_both_unchanged(batch, who, since):
-    model = make_model(plays_at=lambda step: step >= since)
-    learner = model.learners[who]
+    model = make_model(trains_at=lambda step: step >= since)
+    learner = model.networks.learners[who]
     learner.optimizer = Stingy(learner.net.parameters(), lr=1e-3, fused=True)
     for step in range(since):
         model.optimize_parameters(batch, step, controls())
@@ -255,10 +253,10 @@ def test_an_optimizer_without_memory_for_its_state_leaves_both_unchanged(batch, 
     assert model.read_metrics().applied == {"g": [True], "d": [True]}
 
 
-def test_each_player_gets_its_own_gradient_alone(batch):
+def test_each_network_gets_its_own_gradient_alone(batch):
     model = make_model()
     caught = {}
-    for name, learner in model.learners.items():
+    for name, learner in model.networks.learners.items():
         step = learner.step
 
         def noting(*args, _name=name, _learner=learner, _step=step, **options):
@@ -282,20 +280,20 @@ def test_each_player_gets_its_own_gradient_alone(batch):
 
 
 @pytest.mark.parametrize(
-    ("game", "expected"),
+    ("schedule", "expected"),
     [
-        ({"turns": 2}, [0, 1, 0, 1, 0]),
-        ({"alone": 2}, [0, 0, 1, 1, 1]),
-        ({"turns": 2, "alone": 3}, [0, 0, 0, 1, 0]),
+        ({"generator_every": 2}, [0, 1, 0, 1, 0]),
+        ({"generator_start": 2}, [0, 0, 1, 1, 1]),
+        ({"generator_every": 2, "generator_start": 3}, [0, 0, 0, 1, 0]),
     ],
 )
-def test_a_generator_that_is_held_still_is_measured_all_the_same(batch, game, expected):
-    model = make_model(**game)
+def test_a_generator_whose_update_is_skipped_is_measured_all_the_same(batch, schedule, expected):
+    model = make_model(**schedule)
     moved = {"g": [], "d": []}
     for step in range(5):
-        before = {name: weights(learner.net) for name, learner in model.learners.items()}
+        before = {name: weights(learner.net) for name, learner in model.networks.learners.items()}
         model.optimize_parameters(batch, step, controls())
-        for name, learner in model.learners.items():
+        for name, learner in model.networks.learners.items():
             pairs = zip(before[name], weights(learner.net), strict=True)
             moved[name].append(any(not torch.equal(a, b) for a, b in pairs))
     numbers = model.read_metrics()
@@ -303,8 +301,8 @@ def test_a_generator_that_is_held_still_is_measured_all_the_same(batch, game, ex
     assert all(norm > 0 for norm in numbers.grad_norm["g"]) and numbers.applied["g"] == [True] * 5
 
 
-def test_before_it_plays_a_discriminator_costs_and_changes_nothing(batch):
-    model = make_model(plays_at=lambda step: step >= 3, window=3)
+def test_before_it_trains_a_discriminator_costs_and_changes_nothing(batch):
+    model = make_model(trains_at=lambda step: step >= 3, window=3)
     before = everything(model)["discriminator"]
     train(model, batch, 3)
     numbers = model.read_metrics()
@@ -319,18 +317,18 @@ def test_before_it_plays_a_discriminator_costs_and_changes_nothing(batch):
 
 def test_a_return_to_the_snapshot_takes_both_back(batch):
     model = train(make_model(), batch, 2)
-    model.take_snapshot()
-    kept = {name: weights(learner.net) for name, learner in model.learners.items()}
+    model.networks.take_snapshot()
+    kept = {name: weights(learner.net) for name, learner in model.networks.learners.items()}
     train(model, batch, 3)
-    model.roll_back()
-    for name, learner in model.learners.items():
+    model.networks.roll_back()
+    for name, learner in model.networks.learners.items():
         assert all(torch.equal(a, b) for a, b in zip(kept[name], weights(learner.net), strict=True))
         assert not learner.optimizer.state
 
 
 def test_both_go_on_from_a_saved_state_bit_for_bit(batch):
     model = train(make_model(), batch, 3)
-    model.take_snapshot()
+    model.networks.take_snapshot()
     other = make_model()
     other.load_state_dict(copy.deepcopy(model.state_dict()))
     for each in (model, other):
@@ -349,12 +347,12 @@ def test_a_discriminator_that_is_new_to_a_run_begins_afresh(batch):
 
 def test_both_learning_rates_follow_one_schedule_and_one_factor(batch):
     model = make_model()
-    model.set_learning_rates(0, 0.25)
-    assert model.learning_rates == {"g": 0.25e-2, "d": 0.25e-3}
+    model.networks.set_learning_rates(0, 0.25)
+    assert model.networks.learning_rates == {"g": 0.25e-2, "d": 0.25e-3}
 
 
-def test_a_generator_that_is_held_still_lowers_its_loss_scale_all_the_same(batch):
-    model = make_model(alone=10)
+def test_a_generator_whose_update_is_skipped_lowers_its_loss_scale_all_the_same(batch):
+    model = make_model(generator_start=10)
     model.generator.scaler = _Scaler(torch.device("cpu"))
     model.losses["l1"] = WeightedLoss(model.losses["l1"].module, lambda step: math.inf if step == 0 else 1.0)
     model.optimize_parameters(batch, 0, controls())
@@ -365,23 +363,23 @@ def test_a_generator_that_is_held_still_lowers_its_loss_scale_all_the_same(batch
 
 def test_a_step_given_up_after_a_return_to_the_snapshot_leaves_what_was_returned_to(batch):
     model = train(make_model(), batch, 2)
-    model.take_snapshot()
+    model.networks.take_snapshot()
     kept = everything(model)
     train(model, batch, 3)
-    model.roll_back()
-    model._discard()
-    for player in ("generator", "discriminator"):
-        assert_same(kept[player]["net"], everything(model)[player]["net"])
+    model.networks.roll_back()
+    model.networks.discard_step()
+    for network in ("generator", "discriminator"):
+        assert_same(kept[network]["net"], everything(model)[network]["net"])
 
 
 def test_the_maps_of_the_generator_s_turn_are_gone_in_that_of_the_discriminator(batch):
     model, maps, alive = make_model(), [], []
-    judge, accumulate = model.adversary.discriminate, model.adversary.accumulate
+    discriminate, accumulate = model.adversary.discriminate, model.adversary.accumulate
 
     def noting(images):
-        judgement = judge(images)
-        maps.extend(weakref.ref(tap) for tap in judgement.taps.values())
-        return judgement
+        outputs = discriminate(images)
+        maps.extend(weakref.ref(tap) for tap in outputs.taps.values())
+        return outputs
 
     def counting(*args, **options):
         alive.append(sum(each() is not None for each in maps))
@@ -399,13 +397,13 @@ def test_processes_average_the_buffers_that_a_step_has_moved_and_no_constants(ba
 
     averaged, critic = [], Critic()
     critic.register_buffer("constant", torch.ones(3, dtype=torch.float64))
-    model = make_model(critic=critic, alone=5)
+    model = make_model(critic=critic, generator_start=5)
     model._collectives = Collectives()
     for step in range(3):
         averaged.clear()
         model.optimize_parameters(batch, step, controls())
         if step == 1:
-            model._discard()
+            model.networks.discard_step()
         assert any(each is critic.seen for each in averaged)
         assert not any(each is critic.constant for each in averaged)
 

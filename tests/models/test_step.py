@@ -12,7 +12,7 @@ from traiNNer.control import Clip, Controls
 from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.data.mixing import BatchAugmentation, Mixture
 from traiNNer.models.sr_model import BatchTooLarge
-from traiNNer.optim.ema import Ema, ema_decay
+from traiNNer.optim.ema import ema_decay
 from traiNNer.optim.learner import Learner
 from traiNNer.optim.optimizers import OPTIMIZERS, build_optimizer
 
@@ -46,7 +46,7 @@ def test_fifty_steps_read_the_device_once_per_window(batch, monkeypatch, augment
         monkeypatch.setattr(torch.Tensor, name, counted)
     controls = Controls(batch=8, micro_batch=4, lq_size=8, clip={"g": Clip(0.01, 0.01, 10.0)})
     for step in range(50):
-        model.set_learning_rates(step, 1.0)
+        model.networks.set_learning_rates(step, 1.0)
         model.optimize_parameters(batch, step, controls)
         if step % 10 == 9:
             model.read_metrics()
@@ -59,7 +59,7 @@ def test_any_split_into_micro_batches_gives_the_same_update(batch, micro_batch, 
     whole, split = (make_model(without_dropout(), augment=augment) for _ in range(2))
     for step in range(5):
         for model, size in ((whole, 8), (split, micro_batch)):
-            model.set_learning_rates(step, 1.0)
+            model.networks.set_learning_rates(step, 1.0)
             model.optimize_parameters(batch, step, Controls(batch=8, micro_batch=size, lq_size=8))
     for one, other in zip(whole.generator.net.parameters(), split.generator.net.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
@@ -140,7 +140,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(batch, name):
         optimizer = build_optimizer({"type": name, "lr": 1e-2}, net.parameters())
         model = make_model(net, optimizer=optimizer)
         for _ in range(steps):
-            model.set_learning_rates(20, 1.0)
+            model.networks.set_learning_rates(20, 1.0)
             model.optimize_parameters(batch, 0, CONTROLS)
         return model
 
@@ -158,7 +158,7 @@ def test_gradients_are_left_scaled_or_skipped_by_the_three_limits(batch, name):
         optimizer = torch.optim.SGD(net.parameters(), lr=1.0) if name == "SGD" else None
         optimizer = optimizer or build_optimizer({"type": name, "lr": 1.0}, net.parameters())
         model = make_model(net, optimizer=optimizer, ema=False)
-        model.set_learning_rates(20, 1.0)
+        model.networks.set_learning_rates(20, 1.0)
         controls = Controls(batch=8, micro_batch=8, lq_size=8, clip={"g": clip} if clip else {})
         model.optimize_parameters(batch, 0, controls)
         change = torch.cat(
@@ -183,7 +183,7 @@ def test_a_loss_scale_is_undone_before_clipping(batch):
         model = make_model(without_dropout())
         controls = Controls(batch=8, micro_batch=8, lq_size=8, clip={"g": Clip(0.01, 0.01)}, loss_scale=scale)
         for step in range(4):
-            model.set_learning_rates(step, 1.0)
+            model.networks.set_learning_rates(step, 1.0)
             model.optimize_parameters(batch, step, controls)
         return model.state_dict()
 
@@ -194,7 +194,7 @@ def test_the_average_follows_the_weights_as_its_formula_says(batch):
     model = make_model()
     expected = [p.detach().clone() for p in model.generator.net.parameters()]
     for step in range(6):
-        model.set_learning_rates(step, 1.0)
+        model.networks.set_learning_rates(step, 1.0)
         model.optimize_parameters(batch, step, CONTROLS)
         decay = min(0.9, 1 - (1 + step) ** -0.75)
         expected = [
@@ -209,10 +209,9 @@ def test_the_average_follows_the_weights_as_its_formula_says(batch):
 def test_half_precision_halves_its_scale_at_overflow_and_doubles_it_after_good_steps(batch):
     net = Poisoned([1])
     learner = Learner(net, build_optimizer({"lr": 1e-3}, net.parameters()), lambda time: 1.0, fp16=True)
-    model = make_model()
-    model.generator, model.ema = learner, Ema(net, 0.9)
+    model = make_model(learner=learner)
     for _ in range(3):
-        model.set_learning_rates(0, 1.0)
+        model.networks.set_learning_rates(0, 1.0)
         model.optimize_parameters(batch, 0, CONTROLS)
     assert learner.scaler.scale.item() == 32768
     assert model.read_metrics().applied["g"] == [True, False, True]
@@ -225,7 +224,7 @@ def test_a_step_draws_from_seed_step_and_rank_alone(batch):
     def weights(history, step):
         model = make_model()
         torch.manual_seed(history)
-        model.set_learning_rates(0, 1.0)
+        model.networks.set_learning_rates(0, 1.0)
         model.optimize_parameters(batch, step, CONTROLS)
         return torch.cat([p.flatten() for p in model.generator.net.parameters()])
 

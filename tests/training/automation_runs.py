@@ -12,7 +12,7 @@ from traiNNer.automations.batch_size import DynamicBatchSizeOptimizer
 from traiNNer.automations.early_stopping import IntelligentEarlyStopping
 from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
 from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
-from traiNNer.automations.loss_scheduling import DynamicLossScheduling
+from traiNNer.automations.loss_scheduling import MEASURE_EVERY, DynamicLossScheduling
 from traiNNer.automations.metric_guard import MetricGuard
 from traiNNer.automations.stabilizer import GradientFlowStabilizer
 from traiNNer.build.automations import set_starting_controls
@@ -136,7 +136,7 @@ def measure_other_losses(trainer):
     """With a second loss whose gradient differs from that of the first, measured every 16 steps."""
     losses = trainer.model.losses
     losses["char"] = losses["char"]._replace(module=TenfoldSquares())
-    trainer.model._measure_losses_every = 16
+    trainer.model.settings = replace(trainer.model.settings, measure_losses_every=MEASURE_EVERY)
 
 
 FULL = replace(FACTS, total_iter=90)

@@ -214,7 +214,7 @@ def test_memory_is_probed_in_a_step_with_penalties_after_one_that_moves_both(dat
 
     def noting(model, batch, step, controls):
         due = step % 3 == 0
-        steps.append((len(batch.lq), due, model.adversary.generator_moves(step), step >= 13))
+        steps.append((len(batch.lq), due, model.adversary.updates_generator(step), step >= 13))
         done(model, batch, step, controls)
 
     monkeypatch.setattr(SRModel, "optimize_parameters", noting)

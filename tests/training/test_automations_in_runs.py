@@ -71,7 +71,7 @@ def test_an_old_state_without_a_snapshot_gives_one_to_return_to(tmp_path):
     first.fit(At(first, 15))
     second = resumed(tmp_path, lambda: [plateau_scheduler()])
     second.fit(At(second, 16))
-    second.model.roll_back()
+    second.model.networks.roll_back()
 
 
 # --- the batch ---------------------------------------------------------------------------------------------

@@ -249,7 +249,7 @@ def test_a_run_goes_on_when_its_validation_does_not_fit(tmp_path, caplog):
         torch.manual_seed(0)
         net = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2)).double()
         trainer = trainer_of(root, model=make_model(Cramped(net, most), window=5), steps=20)
-        trainer.model.facts = NetworkFacts("generator", scale=2, tile_margin=1)
+        trainer.model.networks.facts = NetworkFacts("generator", scale=2, tile_margin=1)
         return trainer.fit(StopSignal()).status, [
             record["metrics"]["psnr"] for record in lines(root, "metrics") if record["kind"] == "val"
         ]

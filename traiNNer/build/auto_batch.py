@@ -132,7 +132,7 @@ class _Trial:
         adversary, every = parts.model.adversary, training(options).net_d_reg_every
         # a step that computes every loss and moves both networks, which makes the optimizers' states
         self._step = next(
-            s for s in count(parts.settled_from) if not adversary or adversary.generator_moves(s)
+            s for s in count(parts.settled_from) if not adversary or adversary.updates_generator(s)
         )
         self._memory = memory_source(device)
         if self.peak(1) is None:  # it makes the optimizer's state too

@@ -17,6 +17,7 @@ from traiNNer.archs import NETWORKS, NetworkFacts, build_network
 from traiNNer.archs.loading import fitted, load_weights, other_network
 from traiNNer.archs.weights_file import read_weights
 from traiNNer.automations.loss_schedule import LossSchedule
+from traiNNer.automations.loss_scheduling import MEASURE_EVERY
 from traiNNer.automations.lr_decisions import ScheduleFallback
 from traiNNer.build.automations import LEARNING_RATE, LOSS_SCHEDULING, chosen
 from traiNNer.build.check import loss_schedule, loss_spec
@@ -24,8 +25,9 @@ from traiNNer.data.mixing import BatchAugmentation
 from traiNNer.losses import LOSSES, LossInputs, uses_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.models.adversary import Adversary
+from traiNNer.models.networks import Networks
 from traiNNer.models.precision import Precision
-from traiNNer.models.sr_model import SRModel, WeightedLoss
+from traiNNer.models.sr_model import SRModel, StepSettings, WeightedLoss
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
 from traiNNer.optim.optimizers import build_optimizer
@@ -37,7 +39,8 @@ from traiNNer.runtime.distributed import DistributedContext
 
 _log = logging.getLogger(__name__)
 
-WINDOW = 10  # steps between two readings of the device's numbers
+WINDOW = 10  # steps between two readings of the metrics on the device
+_LOSSES_EVERY = 500  # steps between measurements of each loss's gradient where no automation acts on them
 
 
 class BuiltLoss(NamedTuple):
@@ -80,10 +83,10 @@ def build_precision(options: Options, device: torch.device) -> Precision:
 def build_adversary(
     options: Options, losses: Mapping[str, BuiltLoss], schedule: Schedule, precision: Precision
 ) -> Adversary | None:
-    """The discriminator in training, with the loss that it plays for; None without `network_d`."""
+    """The discriminator in training, with its adversarial loss; None without `network_d`."""
     train = training(options)
-    game = next((loss.module for loss in losses.values() if isinstance(loss.module, AdversarialLoss)), None)
-    if options.network_d is None or game is None:
+    loss = next((loss.module for loss in losses.values() if isinstance(loss.module, AdversarialLoss)), None)
+    if options.network_d is None or loss is None:
         return None
     patch = (options.datasets["train"].lq_size or 0) * options.scale
     net = build_discriminator(options, patch, precision)
@@ -92,11 +95,11 @@ def build_adversary(
         build_learner(
             net, optimizer, train, _schedule_of_discriminator(train, optimizer, schedule), precision
         ),
-        game,
-        plays_at=_playing_time(losses, train.net_d_start_iter),
+        loss,
+        trains_at=_training_time(losses, train.net_d_start_iter),
         precision=precision,
-        alone=train.net_d_init_iters,
-        turns=train.net_d_iters,
+        generator_start=train.net_d_init_iters,
+        generator_every=train.net_d_iters,
         penalty_every=train.net_d_reg_every,
     )
     _rehearse(adversary, losses, patch, precision)
@@ -130,20 +133,20 @@ def _schedule_of_discriminator(
     return own
 
 
-def _playing_time(losses: Mapping[str, BuiltLoss], start: int | None) -> Callable[[int], bool]:
+def _training_time(losses: Mapping[str, BuiltLoss], start: int | None) -> Callable[[int], bool]:
     """Whether the discriminator trains at a step: from `start` on, by default while any loss asks it.
 
     In whole windows, so that a window has its numbers for all steps or for none.
     """
     asking = [loss for loss in losses.values() if uses_discriminator(loss.module)]
 
-    def plays(step: int) -> bool:
+    def trains(step: int) -> bool:
         first = step - step % WINDOW
         if start is not None:
             return first + WINDOW > start
         return any(loss.schedule.on(at) for loss in asking for at in (first, first + WINDOW - 1))
 
-    return plays
+    return trains
 
 
 def build_model(
@@ -160,20 +163,24 @@ def build_model(
         ema = Ema(net, train.ema_decay, train.ema_power, train.ema_update_after_step)
     losses = build_losses(options, device)
     facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
-    model = SRModel(
+    networks = Networks(
         build_learner(net, train.optim_g or {}, train, schedule, precision),
         facts,
-        {label: loss.weighted() for label, loss in losses.items()},
-        adversary=build_adversary(options, losses, schedule, precision),
         ema=ema,
-        augment=build_augmentation(train, seed, processes.rank),
+        adversary=build_adversary(options, losses, schedule, precision),
+    )
+    model = SRModel(
+        networks,
+        {label: loss.weighted() for label, loss in losses.items()},
+        settings=StepSettings(
+            seed,
+            window=WINDOW,
+            measure_losses_every=MEASURE_EVERY if LOSS_SCHEDULING in chosen(options) else _LOSSES_EVERY,
+            compile_mode=options.compile_mode if options.use_compile else None,
+        ),
         precision=precision,
         collectives=processes,
-        seed=seed,
-        rank=processes.rank,
-        window=WINDOW,
-        compile_mode=options.compile_mode if options.use_compile else None,
-        measure_losses_every=16 if LOSS_SCHEDULING in chosen(options) else 500,
+        augment=build_augmentation(train, seed, processes.rank),
     )
     return Model(model, losses)
 
@@ -193,7 +200,7 @@ def build_generator(options: Options, precision: Precision) -> nn.Module:
 
 
 def build_discriminator(options: Options, patch: int, precision: Precision) -> nn.Module:
-    """Its opponent, likewise, for patches of `patch` pixels each way."""
+    """The discriminator, likewise, for patches of `patch` pixels each way."""
     path = options.path
     weights = path.pretrain_network_d, path.param_key_d, path.strict_load_d
     net = _build_network(options.network_d or {}, weights, precision)
@@ -296,5 +303,5 @@ def released_metadata(options: Options, model: SRModel) -> dict[str, dict[str, s
             "scale": str(options.scale if name == "g" else 1),
             "name": options.name,
         }
-        for name, learner in model.learners.items()
+        for name, learner in model.networks.learners.items()
     }

@@ -138,9 +138,9 @@ def build_parts(
 def smallest_patch(model: SRModel) -> int:
     """Smallest side of a low-resolution patch that generator and discriminator take, in pixels."""
     if model.adversary is None:
-        return model.facts.min_size
+        return model.networks.facts.min_size
     judged: NetworkFacts = model.adversary.learner.net.facts  # type: ignore[assignment]  # all registered have it
-    return max(model.facts.min_size, -(-judged.min_size // model.facts.scale))
+    return max(model.networks.facts.min_size, -(-judged.min_size // model.networks.facts.scale))
 
 
 def _check_plateau(plateau: ReduceLROnPlateau, validator: Validator | None) -> None:
@@ -174,7 +174,7 @@ def run_facts(
         batch=plan.samples_per_step // processes.world_size,
         world_size=processes.world_size,
         learning_rates={
-            name: learner.optimizer.param_groups[0]["lr"] for name, learner in model.learners.items()
+            name: learner.optimizer.param_groups[0]["lr"] for name, learner in model.networks.learners.items()
         },
         optimizer=type(model.generator.optimizer).__name__,
         precision=model.precision.name,

@@ -57,8 +57,8 @@ class LossInputs:
     """(n, 3, h, w), what it was given."""
     discriminator: DiscriminatorCall | None = None
     """The discriminator, whose parameters get no gradient through it; None where the run has none."""
-    average: Callable[[], Tensor] | None = None
-    """Makes what the generator's running average makes of `lq`, without gradient; None where there is none."""
+    ema: Callable[[], Tensor] | None = None
+    """Computes the EMA network's output for `lq`, without gradient; None where the run has no EMA."""
     _activations: dict[FeatureNetwork, tuple[Activations, Activations]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -75,13 +75,13 @@ class LossInputs:
             return self._discriminator(self.gt)
 
     @cached_property
-    def averaged_output(self) -> Tensor:
-        """(n, 3, h * scale, w * scale), what the running average of the generator makes of `lq`."""
-        if self.average is None:
+    def ema_output(self) -> Tensor:
+        """(n, 3, h * scale, w * scale), the output of the EMA network for `lq`."""
+        if self.ema is None:
             raise ConfigError(
-                "this loss compares with the running average: set train.ema_decay, such as 0.999"
+                "this loss compares with the output of the EMA network: set train.ema_decay, such as 0.999"
             )
-        return self.average()
+        return self.ema()
 
     @property
     def _discriminator(self) -> DiscriminatorCall:

@@ -34,8 +34,9 @@ class AdversarialLoss(nn.Module):
 
     `forward(inputs)` is what the generator minimises, as of every loss: it reads
     `inputs.discriminator_on_output` (and `inputs.discriminator_on_gt`, where it is relative to the target).
-    `critic_loss` is what the discriminator minimises. Both are means over samples, places and scales. Penalties
-    on the gradient of the discriminator are asked for by their weights and computed by `models.adversary`.
+    `discriminator_loss` is what the discriminator minimises. Both are means over samples, places and scales.
+    Penalties on the gradient of the discriminator are asked for by their weights and computed by
+    `models.adversary`.
     """
 
     pixel: ClassVar[bool] = False
@@ -45,7 +46,7 @@ class AdversarialLoss(nn.Module):
     output_penalty: float = 0.0
     """The same with respect to the generator's output (R2)."""
 
-    def critic_loss(self, gt: Sequence[Tensor], output: Sequence[Tensor]) -> Tensor:
+    def discriminator_loss(self, gt: Sequence[Tensor], output: Sequence[Tensor]) -> Tensor:
         """Scalar that the discriminator minimises.
 
         Args:

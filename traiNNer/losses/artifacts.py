@@ -19,7 +19,7 @@ class LDLLoss(nn.Module):
     """Error times a map of artifacts, |M (output - gt)|; Liang et al. 2022 (arXiv 2203.09195), section 3.
 
     With R the absolute error summed over the channels, M is the variance of R in the window around each pixel
-    times the fifth root of its variance in the image, and 0 where R is below that of the running average: there
+    times the fifth root of its variance in the image, and 0 where R is below that of the EMA network: there
     training is on its way to details. The gradient flows through M too, as in the authors' programme. Needs
     `train.ema_decay`.
 
@@ -47,9 +47,9 @@ class LDLLoss(nn.Module):
                 f"{output.shape[-2]} x {output.shape[-1]})"
             )
         error = _error(output, gt)
-        averaged = _error(at_least_float32(inputs.averaged_output), gt)
+        of_ema = _error(at_least_float32(inputs.ema_output), gt)
         image = error.var(dim=(1, 2, 3), keepdim=True).clamp_min(_FLOOR) ** 0.2
-        artifacts = image * _local_variance(error, self.ksize) * (error >= averaged)
+        artifacts = image * _local_variance(error, self.ksize) * (error >= of_ema)
         return mean_error(artifacts * (output - gt), self.criterion)
 
 

@@ -86,7 +86,7 @@ class GANLoss(AdversarialLoss):
             return _mean_over_scales([pair(f, r) for f, r in zip(fake, real, strict=True)])
         return _mean_over_scales([_GENERATOR[self.gan_type](f, self.labels) for f in fake])
 
-    def critic_loss(self, gt: Sequence[Tensor], output: Sequence[Tensor]) -> Tensor:
+    def discriminator_loss(self, gt: Sequence[Tensor], output: Sequence[Tensor]) -> Tensor:
         """Scalar that falls as logits of `gt` rise over those of `output`."""
         scales = zip(gt, output, strict=True)
         if self.gan_type in _RELATIVISTIC:

@@ -1,4 +1,4 @@
-"""The discriminator's side of an adversarial step."""
+"""The discriminator's side of adversarial training."""
 
 from __future__ import annotations
 
@@ -16,70 +16,72 @@ from traiNNer.optim.learner import Learner
 
 
 class Adversary:
-    """A discriminator in training, and the loss that says what it and the generator play for.
+    """A discriminator in training, and the adversarial loss that trains it and the generator.
 
     Args:
         learner: The discriminator with its optimizer.
         loss: The adversarial loss of the run.
-        plays_at: Whether the discriminator trains at a step. True for whole windows of numbers, or not at all.
+        trains_at: Whether the discriminator trains at a step. True for whole windows of steps, or not at all.
         precision: Device and precision.
-        alone: Steps at the beginning of the run in which the generator is measured and held still.
-        turns: Steps for each update of the generator, which is held so in those between.
+        generator_start: Steps at the beginning of the run that skip the generator's update.
+        generator_every: Steps for each update of the generator, which is skipped in those between.
         penalty_every: Steps between penalties on the gradient, which are weighted by this number
             (lazy regularisation, Karras et al. 2020, section 3.1).
     """
 
-    NUMBERS = ("l_d", "l_d_penalty", "out_d_real", "out_d_fake")
-    """What `accumulate` gives: the loss, the penalty before that weighting (NaN where it was not due), and the
-    mean logits of ground truth and output."""
+    METRICS = ("l_d", "l_d_penalty", "out_d_real", "out_d_fake")
+    """What `accumulate` measures: the loss, the penalty before that weighting, and the mean logits of ground truth
+    and output."""
 
     def __init__(
         self,
         learner: Learner,
         loss: AdversarialLoss,
         *,
-        plays_at: Callable[[int], bool],
+        trains_at: Callable[[int], bool],
         precision: Precision,
-        alone: int = 0,
-        turns: int = 1,
+        generator_start: int = 0,
+        generator_every: int = 1,
         penalty_every: int = 1,
     ) -> None:
-        self.learner, self.loss, self.plays_at = learner, loss, plays_at
+        self.learner, self.loss, self.trains_at = learner, loss, trains_at
         self._net = cast(Discriminator, learner.net)
         self._precision = precision
-        self._alone, self._turns, self._penalty_every = alone, turns, penalty_every
-        self._unmeasured = torch.full((), float("nan"), dtype=precision.dtype, device=precision.device)
+        self._generator_start, self._generator_every = generator_start, generator_every
+        self._penalty_every = penalty_every
 
-    def generator_moves(self, step: int) -> bool:
-        """Whether it is the generator's turn too."""
-        return not self.plays_at(step) or (step >= self._alone and (step + 1) % self._turns == 0)
+    def updates_generator(self, step: int) -> bool:
+        """Whether the generator is updated at a step; else it is measured alone."""
+        if not self.trains_at(step):
+            return True
+        return step >= self._generator_start and (step + 1) % self._generator_every == 0
 
     def discriminate(self, images: Tensor) -> DiscriminatorOutput:
         """What the discriminator makes of images, for the generator: its parameters get no gradient."""
         with self._frozen(), self._precision.autocast():
             return discriminator_output(self._net, images)
 
-    def accumulate(self, gt: Tensor, output: Tensor, *, share: float, step: int) -> Tensor:
+    def accumulate(self, gt: Tensor, output: Tensor, *, share: float, step: int) -> dict[str, Tensor]:
         """Forward and backward for the discriminator on one micro-batch.
 
         Args:
             gt: (n, 3, h, w), the ground truth.
             output: The generator's output for it, without gradient.
-            share: Of the step's samples.
+            share: Of the step's samples; the gradient's weight.
             step: Says whether penalties are due.
 
         Returns:
-            `NUMBERS`, times `share`.
+            Scalars by the names of `METRICS`; without a penalty where none was due.
         """
         with self._precision.autocast():
             real = discriminator_output(self._net, gt).logits
             fake = discriminator_output(self._net, output).logits
-        loss = self.loss.critic_loss(real, fake)
+        loss = self.loss.discriminator_loss(real, fake)
         penalty = self._penalty(gt, output) if step % self._penalty_every == 0 else None
         total = loss if penalty is None else loss + penalty * self._penalty_every
         self.learner.backward(total * share)
-        numbers = [loss, self._unmeasured if penalty is None else penalty, _mean(real), _mean(fake)]
-        return torch.stack([number.detach().to(self._unmeasured.dtype) for number in numbers]) * share
+        measured = {"l_d": loss, "out_d_real": _mean(real), "out_d_fake": _mean(fake)}
+        return measured if penalty is None else {**measured, "l_d_penalty": penalty}
 
     def _penalty(self, gt: Tensor, output: Tensor) -> Tensor | None:
         """R1 and R2, as far as the loss asks for them; in float32, which their second derivatives need."""

@@ -1,30 +1,28 @@
 """Single-image super-resolution: what one optimizer step computes.
 
-`optimize_parameters` reads the controls and changes none; numbers go into a buffer on the device, which the
-trainer reads once per window of steps.
+`optimize_parameters` is the step, from a batch to moved weights; it reads the controls and changes none. What
+it measured goes into a buffer on the device, which the trainer reads once per window of steps.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from traiNNer.archs import NetworkFacts
 from traiNNer.control import Controls
 from traiNNer.data.loader import Batch
 from traiNNer.data.mixing import BatchAugmentation
 from traiNNer.losses import LossInputs
 from traiNNer.models.adversary import Adversary
-from traiNNer.models.moving import move_together
+from traiNNer.models.networks import Networks
 from traiNNer.models.out_of_memory import unless_out_of_memory
 from traiNNer.models.precision import Precision
-from traiNNer.models.step_metrics import StepMetrics, StepMetricsBuffer
-from traiNNer.optim.ema import Ema
-from traiNNer.optim.learner import Learner, Update
+from traiNNer.models.step_metrics import StepMetrics, StepMetricsBuffer, at_output_key, loss_key
+from traiNNer.optim.learner import NO_LIMIT, Learner, all_ok
 
 UPDATE_RATIO_EVERY = 500  # steps between measurements of |dw| / |w|, which take a copy of the weights
 
@@ -42,7 +40,9 @@ class WeightedLoss(NamedTuple):
 
 
 class Collectives(Protocol):
-    """The other processes of a distributed run, as far as a step needs them."""
+    """The processes of a distributed run, as far as a step needs them."""
+
+    rank: int
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on at least one process."""
@@ -53,97 +53,109 @@ class Collectives(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class StepSettings:
+    """What does not change about a step."""
+
+    seed: int
+    """Of the run; every step draws from (seed, step, rank)."""
+    window: int = 10
+    """Steps between two readings of the metrics."""
+    measure_losses_every: int = 0
+    """Steps between measurements of each loss's gradient at the network's output, which cost one backward pass
+    through each loss; 0 measures the first step only."""
+    compile_mode: str | None = None
+    """Of torch.compile, for training steps alone (validation has images of any size); None: eager."""
+
+
 class SRModel:
-    """A generator, its losses, its running average, its adversary, and the step that trains them.
+    """The step that trains the networks, and the losses it minimises.
 
     Args:
-        generator: The network to train, with its optimizer.
-        facts: Of that network.
+        networks: Generator, EMA network, discriminator.
         losses: By label; the labels are the names of the log.
-        adversary: The discriminator in training, or None.
-        ema: The running average that validates, or None.
-        augment: Given the batch (LQ, GT) and the step, what to train on instead, or None.
+        settings: What does not change about a step.
         precision: Device and precision.
-        seed: Of the run; every step draws from (seed, step, rank).
-        window: Steps between two readings of the numbers.
-        measure_losses_every: Steps between measurements of what each loss does at the network's output, which
-            cost one backward pass through each loss; 0 measures the first step only.
-        compile_mode: Of torch.compile, for training steps alone (validation has images of any size); None: eager.
+        collectives: This process among those of the run.
+        augment: Given the batch (LQ, GT) and the step, what to train on instead; None: as it is.
     """
 
     def __init__(
         self,
-        generator: Learner,
-        facts: NetworkFacts,
+        networks: Networks,
         losses: Mapping[str, WeightedLoss],
         *,
-        adversary: Adversary | None = None,
-        ema: Ema | None,
-        augment: BatchAugmentation | None = None,
+        settings: StepSettings,
         precision: Precision,
         collectives: Collectives,
-        seed: int,
-        rank: int = 0,
-        window: int = 10,
-        measure_losses_every: int = 0,
-        compile_mode: str | None = None,
+        augment: BatchAugmentation | None = None,
     ) -> None:
-        self.generator, self.facts, self.ema, self.adversary = generator, facts, ema, adversary
-        self._augment = augment
-        self._compiled = None
-        if compile_mode:
-            self._compiled = torch.compile(generator.net, mode=compile_mode)
+        self.networks = networks
+        self.generator, self.ema, self.adversary = networks.generator, networks.ema, networks.adversary
         self.losses = dict(losses)
-        self.precision = precision
-        self._collectives, self._seed, self._rank = collectives, seed, rank
-        self._measure_losses_every = measure_losses_every
-        critic = Adversary.NUMBERS if adversary else ()
-        self._numbers = StepMetricsBuffer(list(losses), critic, window, precision.dtype, precision.device)
-        self._unmeasured = torch.full(
-            (len(losses),), math.nan, dtype=precision.dtype, device=precision.device
+        self.settings, self.precision = settings, precision
+        self._collectives, self._augment = collectives, augment
+        self._forward_net: Callable[[Tensor], Tensor] = self.generator.net
+        if settings.compile_mode:
+            self._forward_net = torch.compile(self.generator.net, mode=settings.compile_mode)
+        self._metrics = StepMetricsBuffer(
+            list(losses), Adversary.METRICS if self.adversary else (), settings.window, precision
         )
-        self._one = torch.ones((), dtype=precision.dtype, device=precision.device)
-        self._snapshot: dict[str, Any] | None = None
 
     def optimize_parameters(self, batch: Batch, step: int, controls: Controls) -> None:
         """One update of the weights from the samples of `batch`, or none if a gradient is not fit for one.
 
-        Generator and discriminator move together or not at all; both gradients are of the weights before.
+        Generator and discriminator are updated together or not at all, by gradients of the weights before.
 
         Raises:
             BatchTooLarge: If memory did not suffice on any process. Nothing was changed.
         """
-        self.precision.seed(((self._seed * 1_000_003 + step) * 4_099 + self._rank) % 2**63)
-        means = unless_out_of_memory(lambda: self._accumulate(batch, step, controls))
-        if self._collectives.any(means is None) or means is None:
-            self._discard()
+        self.precision.seed(
+            ((self.settings.seed * 1_000_003 + step) * 4_099 + self._collectives.rank) % 2**63
+        )
+
+        # forward, losses, backward
+        metrics = unless_out_of_memory(lambda: self._forward_backward(batch, step, controls))
+        if self._collectives.any(metrics is None) or metrics is None:
+            self.networks.discard_step()
             raise BatchTooLarge
-        players = self._players(step)
-        shared = [t for player in players.values() for t in (*player.gradients(), *player.floating_buffers())]
-        self._collectives.average([*shared, means])
-        updates = self._update(step, players, controls)
-        scaler = self.generator.scaler
-        row = [means, torch.stack([*updates["g"], scaler.scale if scaler else self._one])]
-        if self.adversary:
-            row.append(torch.stack(updates["d"][:2]) if "d" in updates else self._unmeasured[0].repeat(2))
-        self._numbers.write(torch.cat(row))
 
-    @property
-    def learners(self) -> dict[str, Learner]:
-        """Generator ("g") and discriminator ("d"), as far as there are any."""
-        return {"g": self.generator, **({"d": self.adversary.learner} if self.adversary else {})}
+        # gradients ready: those of all processes, with the buffers that the forward passes moved
+        learners = self.networks.trained_at(step)
+        shared = [tensor for net in learners.values() for tensor in net.shared()]
+        self._collectives.average([*shared, *metrics.values()])
 
-    def _players(self, step: int) -> dict[str, Learner]:
-        """The learners that have a gradient at a step."""
-        return {
-            name: learner
-            for name, learner in self.learners.items()
-            if name == "g" or (self.adversary and self.adversary.plays_at(step))
-        }
+        # check: one gradient that is not finite, or too long, skips the update of every network
+        limits = {name: controls.clip.get(name, NO_LIMIT) for name in learners}
+        scales = {"g": controls.loss_scale, "d": 1.0}
+        checks = {name: net.check_gradient(limits[name], scales[name]) for name, net in learners.items()}
+        ok = all_ok(checks.values())
+        applied = ok.to(checks["g"].norm.dtype)
+        skip_generator = self.adversary is not None and not self.adversary.updates_generator(step)
+        measured = step % UPDATE_RATIO_EVERY == UPDATE_RATIO_EVERY - 1
 
-    def _discard(self) -> None:
-        for learner in self.learners.values():
-            learner.discard()
+        # clip, update or skip, EMA
+        def update() -> bool:
+            # those without optimizer state go first: nothing has to be undone if memory does not suffice for it
+            for name, net in sorted(learners.items(), key=lambda item: item[1].has_stepped):
+                norm = checks[name].norm
+                if name == "g" and skip_generator:
+                    net.skip_update(norm)
+                elif name == "g" and measured:
+                    metrics["update_ratio"] = net.measured_step(norm, ok, limits[name], scales[name])
+                else:
+                    net.step(norm, ok, limits[name], scales[name])
+            if self.ema and not skip_generator:
+                self.ema.update(step, applied)
+            return True
+
+        self._undo_if_out_of_memory(learners.values(), update)
+
+        # metrics row
+        for name, check in checks.items():
+            metrics[f"norm_{name}"], metrics[f"applied_{name}"] = check.norm, applied
+        metrics["amp_scale"] = self.generator.amp_scale
+        self._metrics.write(metrics)
 
     def loss_weights(self, step: int, controls: Controls) -> dict[str, float]:
         """The weights of the losses that are on at a step."""
@@ -153,69 +165,37 @@ class SRModel:
         }
         return {label: weight for label, weight in weights.items() if weight}
 
-    def _update(self, step: int, players: Mapping[str, Learner], controls: Controls) -> dict[str, Update]:
-        """Move the weights and their average.
+    def _forward_backward(self, batch: Batch, step: int, controls: Controls) -> dict[str, Tensor]:
+        """Forward, losses and backward in micro-batches, for the generator and then for the discriminator.
 
-        The first update makes an optimizer's state, for which memory may not suffice: it is undone then.
+        Returns:
+            Scalars: means over the samples of every loss, of the weighted total, and of what the discriminator
+            measured; where due the gradient norms at the output, of the first micro-batch.
         """
-        fresh = [learner for learner in players.values() if not learner.has_stepped]
-        if not fresh:
-            return self._move(step, players, controls)
-        live, kept = self._changing(fresh), list[Tensor]()
-
-        def move() -> dict[str, Update]:
-            kept.extend([tensor.detach().clone() for tensor in live])
-            return self._move(step, players, controls)
-
-        updates = unless_out_of_memory(move)
-        if self._collectives.any(updates is None) or updates is None:
-            with torch.no_grad():
-                for tensor, old in zip(live if kept else (), kept, strict=True):
-                    tensor.copy_(old)
-            for learner in fresh:
-                learner.reset_optimizer()
-            self._discard()
-            raise BatchTooLarge
-        return updates
-
-    def _move(self, step: int, players: Mapping[str, Learner], controls: Controls) -> dict[str, Update]:
-        held = self.adversary is not None and not self.adversary.generator_moves(step)
-        measured = step % UPDATE_RATIO_EVERY == UPDATE_RATIO_EVERY - 1
-        updates = move_together(players, controls, held=held, measured=measured)
-        if self.ema and not held:
-            self.ema.update(step, updates["g"].applied)
-        return updates
-
-    def _changing(self, learners: Sequence[Learner]) -> list[Tensor]:
-        """All that an update changes, the optimizers' state aside."""
-        average = self.ema.state_dict().values() if self.ema and self.generator in learners else ()
-        return [*(tensor for learner in learners for tensor in learner.changing()), *average]
-
-    def _accumulate(self, batch: Batch, step: int, controls: Controls) -> Tensor:
-        """Forward and backward in micro-batches.
-
-        Means over the samples of every loss and of the total, then the gradient norms at the output (NaN where
-        not measured; those of the first micro-batch otherwise), then the numbers of the adversary.
-        """
-        every = self._measure_losses_every
         weights = self.loss_weights(step, controls)
-        measured = step % every == 0 if every else step == 0
-        count = len(batch.lq)
-        sums: list[Tensor] = []
-        at_output = self._unmeasured
-        for lq, gt in self._micro_batches(batch, step, min(controls.micro_batch, count)):
+        every = self.settings.measure_losses_every
+        at_output_due = step % every == 0 if every else step == 0
+        metrics, means, sums = dict[str, Tensor](), dict[str, Tensor](), None
+        for lq, gt in self._micro_batches(batch, step, controls.micro_batch):
+            share = len(lq) / len(batch.lq)
             inputs = self._forward(lq, gt)
-            raw = {label: self.losses[label].module(inputs) for label in weights}
-            if measured and not sums:
-                at_output = self._gradients_at_output(raw, inputs.output)
-            share = len(lq) / count
-            values = [self._backward(raw, weights, share, controls.loss_scale)]
+            losses = {label: self.losses[label].module(inputs) for label in weights}
+            if at_output_due and sums is None:
+                metrics = self._gradients_at_output(losses, inputs.output)
+            weighted = [loss * weights[label] for label, loss in losses.items()]
+            total = torch.stack(weighted).sum() if len(weighted) > 1 else weighted[0]
+            factor = share * controls.loss_scale
+            self.generator.backward(total if factor == 1.0 else total * factor)
+            means = {**{loss_key(label): loss for label, loss in losses.items()}, "total": total}
             output = inputs.output.detach()
             del inputs  # its maps of losses and discriminator; the latter makes two more sets of them now
-            if self.adversary:
-                values.append(self._backward_of_adversary(self.adversary, gt, output, share, step))
-            sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
-        return torch.cat([sums[0], at_output, *sums[1:]])
+            if self.adversary and self.adversary.trains_at(step):
+                means |= self.adversary.accumulate(gt, output, share=share, step=step)
+            values = torch.stack([value.detach().to(output.dtype) for value in means.values()])
+            values = values if share == 1.0 else values * share
+            sums = values if sums is None else sums + values
+        assert sums is not None, "a batch has samples"
+        return {**metrics, **dict(zip(means, sums.unbind(), strict=True))}
 
     def _micro_batches(self, batch: Batch, step: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """LQ and GT on the device; samples that are mixed come from the whole batch."""
@@ -228,136 +208,75 @@ class SRModel:
                 yield images(lq), images(gt)
 
     def _forward(self, lq: Tensor, gt: Tensor) -> LossInputs:
-        if self._compiled is not None and len(lq) > 1:  # one sample is always compiled for itself
+        if self.settings.compile_mode and len(lq) > 1:  # one sample is always compiled for itself
             torch._dynamo.maybe_mark_dynamic(lq, 0)
         with self.precision.autocast():
-            output = (self.generator.net if self._compiled is None else self._compiled)(lq)
+            output = self._forward_net(lq)
         return LossInputs(
             output.to(self.precision.dtype),
             gt,
             lq,
             discriminator=self.adversary.discriminate if self.adversary else None,
-            average=(lambda: self._average(lq)) if self.ema else None,
+            ema=(lambda: self._ema_output(lq)) if self.ema else None,
         )
 
     @torch.no_grad()
-    def _average(self, lq: Tensor) -> Tensor:
+    def _ema_output(self, lq: Tensor) -> Tensor:
         assert self.ema
         with self.precision.autocast():
             return self.ema.net(lq).to(self.precision.dtype)
 
-    def _backward_of_adversary(
-        self, adversary: Adversary, gt: Tensor, output: Tensor, share: float, step: int
-    ) -> Tensor:
-        """Its numbers; NaN where it does not play."""
-        if not adversary.plays_at(step):
-            return self._unmeasured[0].repeat(len(Adversary.NUMBERS))
-        return adversary.accumulate(gt, output, share=share, step=step)
-
-    def _backward(
-        self, raw: Mapping[str, Tensor], weights: Mapping[str, float], share: float, loss_scale: float
-    ) -> Tensor:
-        """Backward of the weighted sum; the losses (NaN for those that are off) and the sum, times `share`."""
-        weighted = [value * weights[label] for label, value in raw.items()]
-        total = torch.stack(weighted).sum() if len(weighted) > 1 else weighted[0]
-        factor = share * loss_scale
-        self.generator.backward(total if factor == 1.0 else total * factor)
-        values = torch.stack(
-            [*(raw.get(label, self._unmeasured[0]) for label in self.losses), total]
-        ).detach()
-        return values if share == 1.0 else values * share
-
-    def _gradients_at_output(self, raw: Mapping[str, Tensor], output: Tensor) -> Tensor:
-        """L2 norms: what each loss, unweighted, asks of the output.
+    def _gradients_at_output(self, losses: Mapping[str, Tensor], output: Tensor) -> dict[str, Tensor]:
+        """L2 norms of each unweighted loss's gradient with respect to the output.
 
         Scaled as for training, since a discriminator in fp16 loses gradients that are not.
         """
-        scale = self.generator.scaler.scale if self.generator.scaler else self._one
-        norms = [
-            torch.linalg.vector_norm(torch.autograd.grad(raw[label] * scale, output, retain_graph=True)[0])
-            if label in raw and raw[label].requires_grad
-            else self._unmeasured[0]
-            for label in self.losses
-        ]
-        return torch.stack(norms) / scale
+        scale = self.generator.amp_scale
+        norms: dict[str, Tensor] = {}
+        for label, loss in losses.items():
+            if loss.requires_grad:
+                (gradient,) = torch.autograd.grad(loss * scale, output, retain_graph=True)
+                norms[at_output_key(label)] = torch.linalg.vector_norm(gradient) / scale
+        return norms
+
+    def _undo_if_out_of_memory(self, learners: Iterable[Learner], update: Callable[[], bool]) -> None:
+        """Run `update`. The first of a learner makes its optimizer's state, for which memory may not suffice.
+
+        Raises:
+            BatchTooLarge: If it did not, on any process; what was updated is as before.
+        """
+        fresh = [learner for learner in learners if not learner.has_stepped]
+        if not fresh:
+            update()
+            return
+        average = self.ema.state_dict().values() if self.ema and self.generator in fresh else ()
+        live, kept = (
+            [*(tensor for learner in fresh for tensor in learner.changing()), *average],
+            list[Tensor](),
+        )
+
+        def copy_and_update() -> bool:
+            kept.extend([tensor.detach().clone() for tensor in live])
+            return update()
+
+        if self._collectives.any(not unless_out_of_memory(copy_and_update)):
+            with torch.no_grad():
+                for tensor, old in zip(live if kept else (), kept, strict=True):
+                    tensor.copy_(old)
+            for learner in fresh:
+                learner.reset_optimizer()
+            self.networks.discard_step()
+            raise BatchTooLarge
 
     def read_metrics(self) -> StepMetrics:
         """The steps since the last reading. The one host read of a window."""
-        return self._numbers.read()
-
-    def set_learning_rates(self, time: float, factor: float) -> None:
-        """Write the learning rates of a moment, see `Learner.set_learning_rate`."""
-        for learner in self.learners.values():
-            learner.set_learning_rate(time, factor)
-
-    @property
-    def learning_rates(self) -> dict[str, float]:
-        """The rates last written, per network."""
-        return {name: learner.learning_rate for name, learner in self.learners.items()}
-
-    @property
-    def eval_net(self) -> nn.Module:
-        """The network that validation measures and users want: the EMA network where there is one."""
-        return self.ema.net if self.ema else self.generator.net
-
-    def take_snapshot(self) -> None:
-        """Remember the weights and their average in memory, to return to."""
-        self._snapshot = {
-            "net": _copy(self.generator.net.state_dict()),
-            "ema": _copy(self.ema.state_dict()) if self.ema else None,
-            "discriminator": _copy(self.adversary.learner.net.state_dict()) if self.adversary else None,
-        }
-
-    @property
-    def has_snapshot(self) -> bool:
-        """Whether there is anything to return to."""
-        return self._snapshot is not None
-
-    def roll_back(self) -> None:
-        """Return to the last snapshot; the optimizers forget what they learned since."""
-        assert self._snapshot is not None, "no snapshot was taken"
-        self.generator.load_weights(self._snapshot["net"])
-        if self.ema:
-            self.ema.load_state_dict(self._snapshot["ema"])
-        if self.adversary:
-            self.adversary.learner.load_weights(self._snapshot["discriminator"])
-        for learner in self.learners.values():
-            learner.reset_optimizer()
-
-    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take weights as they are, for the network and its average."""
-        self.generator.load_weights(weights)
-        if self.ema:
-            self.ema.load_state_dict(dict(weights))
+        return self._metrics.read()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything learned, the open window of numbers included."""
-        return {
-            "generator": self.generator.state_dict(),
-            "ema": self.ema.state_dict() if self.ema else None,
-            "discriminator": self.adversary.learner.state_dict() if self.adversary else None,
-            "numbers": self._numbers.state_dict(),
-            "snapshot": self._snapshot,
-        }
+        """Everything learned, the open window of metrics included."""
+        return {**self.networks.state_dict(), "numbers": self._metrics.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave.
-
-        An average that is new to the run begins at the weights, a discriminator that is new begins afresh.
-        """
-        self.generator.load_state_dict(state["generator"])
-        if self.ema:
-            self.ema.load_state_dict(state["ema"] or state["generator"]["net"])
-        if self.adversary and state.get("discriminator"):
-            self.adversary.learner.load_state_dict(state["discriminator"])
-        self._numbers.load_state_dict(state["numbers"])
-        if state["snapshot"] is not None:
-            self.take_snapshot()
-            assert self._snapshot is not None
-            for name, kept in self._snapshot.items():
-                for key, tensor in ((kept and state["snapshot"].get(name)) or {}).items():
-                    kept[key].copy_(tensor)
-
-
-def _copy(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in weights.items()}
+        """Restore what `state_dict` gave; networks that are new to the run start afresh."""
+        self.networks.load_state_dict(state)
+        self._metrics.load_state_dict(state["numbers"])

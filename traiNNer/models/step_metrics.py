@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from traiNNer.models.precision import Precision
 
 
 class StepMetrics(NamedTuple):
@@ -28,38 +30,32 @@ class StepMetrics(NamedTuple):
 
 
 class StepMetricsBuffer:
-    """One row a step.
-
-    Every loss, their total, every gradient at the output, the numbers of the discriminator, the generator's norm,
-    applied, ratio and scale, the discriminator's norm and applied.
+    """One row of named scalars a step.
 
     Args:
         labels: Of the losses.
-        critic: Names of the discriminator's numbers; none without one.
+        discriminator: Names of what the discriminator measures; none without one.
         window: Steps between two readings.
-        dtype: Of the rows.
-        device: Where they are written.
+        precision: Device and type of the rows.
     """
 
     def __init__(
-        self,
-        labels: Sequence[str],
-        critic: Sequence[str],
-        window: int,
-        dtype: torch.dtype,
-        device: torch.device,
+        self, labels: Sequence[str], discriminator: Sequence[str], window: int, precision: Precision
     ) -> None:
-        self._labels, self._critic = list(labels), list(critic)
-        at_output = [_at_output(label) for label in labels]
+        self._labels, self._discriminator = list(labels), list(discriminator)
         self._columns = [
-            *labels, "total", *at_output, *critic, "norm_g", "applied_g", "update_ratio", "amp_scale",
-            *(("norm_d", "applied_d") if critic else ()),
+            *map(loss_key, labels), "total", *map(at_output_key, labels), *discriminator,
+            "norm_g", "applied_g", "update_ratio", "amp_scale",
+            *(("norm_d", "applied_d") if discriminator else ()),
         ]  # fmt: skip
-        self._table = torch.zeros(window, len(self._columns), dtype=dtype, device=device)
+        kind = {"dtype": precision.dtype, "device": precision.device}
+        self._table = torch.zeros(window, len(self._columns), **kind)
+        self._unmeasured = torch.full((), math.nan, **kind)
         self._rows = 0
 
-    def write(self, row: Tensor) -> None:
-        """The numbers of one step, (columns,)."""
+    def write(self, metrics: Mapping[str, Tensor]) -> None:
+        """The scalars of one step; what is missing was not measured, and read as NaN."""
+        row = torch.stack([metrics.get(name, self._unmeasured) for name in self._columns])
         self._table[self._rows].copy_(row)
         self._rows += 1
 
@@ -68,22 +64,18 @@ class StepMetricsBuffer:
         rows = self._table[: self._rows].tolist()  # the host read
         self._rows = 0
         columns = {name: [row[i] for row in rows] for i, name in enumerate(self._columns)}
-        at_output = {label: _last(columns[_at_output(label)]) for label in self._labels}
-        played = bool(self._critic) and not _never(columns["applied_d"])
-        nets = ("g", "d") if played else ("g",)
+        losses, total = {label: columns[loss_key(label)] for label in self._labels}, columns["total"]
+        at_output = {label: _last(columns[at_output_key(label)]) for label in self._labels}
+        nets = ("g", "d") if self._discriminator and not _never(columns["applied_d"]) else ("g",)
         return StepMetrics(
-            losses={
-                label: columns[label]
-                for label in self._labels
-                if not _is_off(columns[label], columns["total"])
-            },
-            total=columns["total"],
+            losses={label: values for label, values in losses.items() if not _is_off(values, total)},
+            total=total,
             grad_norm={net: columns[f"norm_{net}"] for net in nets},
             applied={net: [value > 0 for value in columns[f"applied_{net}"]] for net in nets},
             gradient_at_output={label: value for label, value in at_output.items() if value is not None},
             update_ratio=_last(columns["update_ratio"]),
             amp_scale=_last(columns["amp_scale"]) or 1.0,
-            discriminator={name: columns[name] for name in self._critic if not _never(columns[name])},
+            discriminator={name: columns[name] for name in self._discriminator if not _never(columns[name])},
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -92,12 +84,19 @@ class StepMetricsBuffer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore it; with other losses than before the window begins afresh."""
-        if state["columns"] == self._columns:
+        older = [*self._labels, *self._columns[len(self._labels) :]]  # of states without a prefix of losses
+        if state["columns"] in (self._columns, older):
             self._rows = len(state["rows"])
             self._table[: self._rows].copy_(state["rows"])
 
 
-def _at_output(label: str) -> str:
+def loss_key(label: str) -> str:
+    """The name of a loss among the metrics of a step, where labels are the user's."""
+    return f"loss {label}"
+
+
+def at_output_key(label: str) -> str:
+    """The name of the norm of its gradient at the network's output."""
     return f"at_output {label}"
 
 

@@ -7,7 +7,7 @@ changes nothing. That is decided on the device; no number of a step is read by t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -21,17 +21,6 @@ _log = logging.getLogger(__name__)
 NO_LIMIT = Clip(threshold=float("inf"), target=float("inf"))
 
 
-class Update(NamedTuple):
-    """What became of one step, as scalars on the device."""
-
-    norm: Tensor
-    """L2 norm of the gradient before clipping, without any loss scale."""
-    applied: Tensor
-    """1 where the weights were changed, 0 where the step was skipped."""
-    ratio: Tensor
-    """|dw| / |w| over all weights; NaN where it was not measured."""
-
-
 class GradientCheck(NamedTuple):
     """Whether a gradient may be applied, as scalars on the device."""
 
@@ -39,6 +28,12 @@ class GradientCheck(NamedTuple):
     """Its L2 norm, without any loss scale."""
     ok: Tensor
     """False where it is not finite or too long."""
+
+
+def all_ok(checks: Iterable[GradientCheck]) -> Tensor:
+    """Whether every gradient may be applied, as a scalar on the device."""
+    first, *others = (check.ok for check in checks)
+    return torch.stack([first, *others]).all() if others else first
 
 
 class Learner:
@@ -64,10 +59,10 @@ class Learner:
         self._peaks: list[float] = [group["lr"] for group in optimizer.param_groups]
         self.parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
         """Those that are trained."""
-        device = self.parameters[0].device
+        device, dtype = self.parameters[0].device, self.parameters[0].dtype
         self.scaler = _Scaler(device) if fp16 else None
+        self._one = torch.ones((), device=device, dtype=dtype)
         self._fused = has_device_skip(optimizer)
-        self._unmeasured = torch.full((), float("nan"), device=device)
         self.has_stepped = False
         """Whether an update has made the optimizer's state."""
         self._buffers = _Buffers(net)
@@ -76,6 +71,11 @@ class Learner:
     def learning_rate(self) -> float:
         """The rate of the first group, as last set."""
         return self.optimizer.param_groups[0]["lr"]
+
+    @property
+    def amp_scale(self) -> Tensor:
+        """The scale of fp16, a scalar on the device; 1 in other precisions."""
+        return self.scaler.scale if self.scaler else self._one
 
     def set_learning_rate(self, time: float, factor: float) -> None:
         """Write the rate of a moment into the optimizer; nothing is accumulated, so nothing can drift."""
@@ -91,9 +91,9 @@ class Learner:
         """The gradients that exist, in the order of the parameters."""
         return [p.grad for p in self.parameters if p.grad is not None]
 
-    def floating_buffers(self) -> list[Tensor]:
-        """Buffers of the network that this step has moved, such as running means."""
-        return [b for b in self._buffers.moved() if b.is_floating_point()]
+    def shared(self) -> list[Tensor]:
+        """What the processes of a run average: gradients, and buffers that this step has moved (running means)."""
+        return [*self.gradients(), *(b for b in self._buffers.moved() if b.is_floating_point())]
 
     def changing(self) -> list[Tensor]:
         """All that a step changes, the optimizer's state aside; of buffers what `discard` puts back."""
@@ -102,7 +102,12 @@ class Learner:
 
     @torch.no_grad()
     def check_gradient(self, clip: Clip, loss_scale: float = 1.0) -> GradientCheck:
-        """Measure the gradient; changes nothing. Arguments as of `step`."""
+        """Measure the gradient; changes nothing.
+
+        Args:
+            clip: The limits on the gradient's norm.
+            loss_scale: What the loss was multiplied by, the scale of fp16 aside.
+        """
         scale = self._scale(loss_scale)
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(self.gradients())))
         if isinstance(scale, Tensor) or scale != 1.0:
@@ -111,54 +116,46 @@ class Learner:
         return GradientCheck(norm, norm <= largest)  # False for NaN and infinity
 
     @torch.no_grad()
-    def step(
-        self,
-        clip: Clip,
-        loss_scale: float = 1.0,
-        *,
-        check: GradientCheck | None = None,
-        measured: bool = False,
-    ) -> Update:
+    def step(self, norm: Tensor, ok: Tensor, clip: Clip, loss_scale: float = 1.0) -> None:
         """Clip, update the weights or skip the step, discard the gradient.
 
         Args:
-            clip: The limits on the gradient's norm.
-            loss_scale: What the loss was multiplied by (the scale of fp16 aside); undone before clipping.
-            check: What `check_gradient` measured, `ok` only where the gradient of every network is.
-            measured: Compare the weights before and after, which takes a copy of them.
+            norm: Of the gradient, as `check_gradient` measured it.
+            ok: A scalar on the device: False skips the step.
+            clip: The limits on the norm.
+            loss_scale: As of `check_gradient`; undone before clipping.
         """
-        before = [p.detach().clone() for p in self.parameters] if measured else None
-        norm, applied = check or self.check_gradient(clip, loss_scale)
         scale = self._scale(loss_scale)
         shrink = torch.where(norm <= clip.threshold, 1.0, clip.target / norm) if clip != NO_LIMIT else 1.0
         divisor = scale / shrink
         if self._fused:
-            self._fused_step(applied, divisor, norm)
+            self._fused_step(ok, divisor, norm)
             self.has_stepped = True
         else:
-            self._guarded_step(applied, divisor, self.gradients())
-        self._buffers.commit_or_restore(applied)
+            self._guarded_step(ok, divisor, self.gradients())
+        self._buffers.commit_or_restore(ok)
         if self.scaler:
             self.scaler.update(torch.isfinite(norm))
         self.discard_gradient()
-        ratio = self._change_since(before) if before else self._unmeasured
-        return Update(norm, applied.to(norm.dtype), ratio.to(norm.dtype))
 
-    def skip_update(self, check: GradientCheck) -> Update:
-        """Give up the gradient without an update, in a step that is not its turn; buffers stay as they were."""
+    @torch.no_grad()
+    def measured_step(self, norm: Tensor, ok: Tensor, clip: Clip, loss_scale: float = 1.0) -> Tensor:
+        """The same; returns |dw| / |w| over all weights, which takes a copy of them."""
+        before = [p.detach().clone() for p in self.parameters]
+        self.step(norm, ok, clip, loss_scale)
+        length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before)))
+        torch._foreach_sub_(before, self.parameters)  # in place: the update cannot be undone any more
+        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before))) / length
+
+    def skip_update(self, norm: Tensor) -> None:
+        """Discard the gradient in a step of the other network; buffers stay as they were."""
         if self.scaler:
-            self.scaler.update(torch.isfinite(check.norm))
+            self.scaler.update(torch.isfinite(norm))
         self.discard()
-        return Update(check.norm, check.ok.to(check.norm.dtype), self._unmeasured)
 
     def _scale(self, loss_scale: float) -> Tensor | float:
         """What the loss was multiplied by in all."""
         return loss_scale * self.scaler.scale if self.scaler else loss_scale
-
-    def _change_since(self, before: list[Tensor]) -> Tensor:
-        length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before)))
-        torch._foreach_sub_(before, self.parameters)  # in place: the update cannot be undone any more
-        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before))) / length
 
     def discard(self) -> None:
         """Give up a step that could not be finished: no gradient, and buffers as before it."""
@@ -170,12 +167,12 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
 
     def load_weights(self, weights: Mapping[str, Any]) -> None:
-        """Take weights and buffers as they are; a step that is given up later returns to these buffers."""
+        """Load weights and buffers as they are; a step that is given up later restores these buffers."""
         self.net.load_state_dict(weights)
         self._buffers = _Buffers(self.net)
 
     def reset_optimizer(self) -> None:
-        """Let the optimizer start afresh, as after a return to earlier weights."""
+        """Reset the optimizer's state, which belongs to other weights after these were loaded."""
         self.optimizer.state.clear()
         self.has_stepped = False
 
@@ -197,31 +194,33 @@ class Learner:
             self.optimizer.load_state_dict({"state": state["moments"], "param_groups": groups})
             self.has_stepped = bool(state["moments"])
         else:
-            _log.warning("%s cannot use the moments of %s and begins without", own, state["optimizer"])
+            _log.warning(
+                "%s cannot use the optimizer state of %s and starts without", own, state["optimizer"]
+            )
         if self.scaler and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 
-    def _fused_step(self, applied: Tensor, divisor: Tensor | float, norm: Tensor) -> None:
+    def _fused_step(self, ok: Tensor, divisor: Tensor | float, norm: Tensor) -> None:
         """The fused kernels divide the gradient and skip the step themselves."""
         optimizer: Any = self.optimizer  # these attributes are how torch's GradScaler speaks to fused kernels
         if isinstance(divisor, Tensor):
             optimizer.grad_scale = divisor.to(torch.float32)
         else:
             optimizer.grad_scale = None if divisor == 1.0 else norm.new_tensor(divisor, dtype=torch.float32)
-        optimizer.found_inf = (~applied).to(torch.float32)
+        optimizer.found_inf = (~ok).to(torch.float32)
         self.optimizer.step()
 
-    def _guarded_step(self, applied: Tensor, divisor: Tensor | float, gradients: list[Tensor]) -> None:
+    def _guarded_step(self, ok: Tensor, divisor: Tensor | float, gradients: list[Tensor]) -> None:
         """For other optimizers: keep what was, step, and put it back where the step is to be skipped."""
         torch._foreach_div_(gradients, divisor)
-        if not self.has_stepped and not applied:  # the one host read: there are no moments yet to put back
+        if not self.has_stepped and not ok:  # the one host read: there are no moments yet to put back
             return
         self.has_stepped = True
         tensors = [*self.parameters, *self._moments()]
         before = [tensor.clone() for tensor in tensors]
         self.optimizer.step()
         for tensor, old in zip(tensors, before, strict=True):
-            torch.where(applied, tensor, old, out=tensor)
+            torch.where(ok, tensor, old, out=tensor)
 
     def _moments(self) -> list[Tensor]:
         states = [self.optimizer.state[p] for p in self.parameters if p in self.optimizer.state]
@@ -244,10 +243,10 @@ class _Buffers:
         for index in range(len(self.live)):
             self._put_back(index)
 
-    def commit_or_restore(self, applied: Tensor) -> None:
+    def commit_or_restore(self, ok: Tensor) -> None:
         for index in self._moved():
             live, kept = self.live[index], self.kept[index]
-            kept.copy_(torch.where(applied, live, kept))
+            kept.copy_(torch.where(ok, live, kept))
             self._put_back(index)
 
     def _put_back(self, index: int) -> None:

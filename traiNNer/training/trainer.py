@@ -137,8 +137,8 @@ class Trainer:
     def begin(self) -> None:
         """Ask for the data from where the run stands."""
         self._restart_batches()
-        if not self.model.has_snapshot and wants_snapshot(self._supervisor):
-            self.model.take_snapshot()
+        if not self.model.networks.has_snapshot and wants_snapshot(self._supervisor):
+            self.model.networks.take_snapshot()
 
     def advance(self) -> None:
         """One step, and what the end of a window of steps brings."""
@@ -151,7 +151,7 @@ class Trainer:
         self._restart_batches()
         self._step()
         if self._validator:
-            self._validator.rehearse(EvalNetwork(self.model.eval_net, self.model.facts))
+            self._validator.rehearse(EvalNetwork(self.model.networks.eval_net, self.model.networks.facts))
 
     @property
     def headline_name(self) -> str | None:
@@ -182,7 +182,9 @@ class Trainer:
         self._clock.start()
         batch = next(self._batches)
         self._clock.data_arrived()
-        self.model.set_learning_rates(progress.time, controls.learning_rate_factor(progress.position))
+        self.model.networks.set_learning_rates(
+            progress.time, controls.learning_rate_factor(progress.position)
+        )
         while True:
             try:
                 self.model.optimize_parameters(batch, progress.step, controls)
@@ -218,7 +220,7 @@ class Trainer:
                 batch=controls.batch,
                 micro_batch=controls.micro_batch,
                 lq_size=controls.lq_size,
-                lr=self.model.learning_rates,
+                lr=self.model.networks.learning_rates,
                 schedule=self._schedule(progress.time),
                 warming_up=progress.time < self.plan.warmup_iter,
                 losses=numbers.losses,
@@ -255,7 +257,7 @@ class Trainer:
         progress = self.progress
         began = time.monotonic()
         event = self._validator.run(
-            EvalNetwork(self.model.eval_net, self.model.facts),
+            EvalNetwork(self.model.networks.eval_net, self.model.networks.facts),
             step=progress.step,
             position=progress.position,
             lr_exhausted=self._schedule(progress.time) < 0.01,
@@ -274,7 +276,7 @@ class Trainer:
             self._recorder.validation(event, best)
         self._react(event)
         if wants_snapshot(self._supervisor):
-            self.model.take_snapshot()
+            self.model.networks.take_snapshot()
 
     def _keep_best(self, event: ValidationEvent) -> None:
         assert self._validator is not None
@@ -314,7 +316,7 @@ class Trainer:
         decision.apply(controls)
         match decision:
             case RollBack():
-                self.model.roll_back()
+                self.model.networks.roll_back()
             case SetBatch():
                 self._memory.restart()
                 if (before.batch, before.lq_size) == (controls.batch, controls.lq_size):
@@ -338,7 +340,7 @@ class Trainer:
     def _restore_best(self) -> None:
         """End with the weights that validated best, where a validation has kept any."""
         if self._best_weights.is_file():
-            self.model.load_weights(read_weights(self._best_weights)[0])
+            self.model.networks.load_weights(read_weights(self._best_weights)[0])
             _log.info("Stopped at iteration %s; the best weights are restored", f"{self.progress.step:,}")
 
     def _shrink_micro_batch(self) -> None:
@@ -401,7 +403,7 @@ class Trainer:
     def _save_weights(self, name: str, *, averaged: bool = True) -> None:
         if self._checkpointer is None:
             return
-        net = self.model.eval_net if averaged else self.model.generator.net
+        net = self.model.networks.eval_net if averaged else self.model.generator.net
         about = {**self._metadata["g"], "iteration": str(self.progress.step)}
         if self.progress.validated == self.progress.step and self.progress.best is not None:
             about["best_score"] = repr(self.progress.best)

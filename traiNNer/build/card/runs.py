@@ -266,7 +266,7 @@ def measure_validation(settings: Settings, report: Report, until: float) -> None
                 continue
             run = _build(settings, folder, network, 0)
             validator, model = run.parts.validator, run.parts.model
-            network_g = EvalNetwork(model.eval_net, model.facts)
+            network_g = EvalNetwork(model.networks.eval_net, model.networks.facts)
             assert validator is not None
             validator.run(network_g, step=0, position=0, lr_exhausted=False)  # bicubic enlargement too, once
             began = time.perf_counter()
