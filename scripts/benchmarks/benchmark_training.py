@@ -34,8 +34,8 @@ from traiNNer.build.defaults import derive
 from traiNNer.build.model import WINDOW
 from traiNNer.build.run import Parts, build_parts
 from traiNNer.build.session import make_trainer, run_folder
+from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import Batch, TrainLoader
-from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.synthetic import make_demo_data
 from traiNNer.losses import LossInputs
 from traiNNer.options import Options, load_options
@@ -128,7 +128,7 @@ def configuration(arguments: argparse.Namespace, folder: Path, name: str, **trai
     return file
 
 
-def build(file: Path) -> tuple[Options, Parts, PairedImageDataset]:
+def build(file: Path) -> tuple[Options, Parts, ImageDataset]:
     """The parts of a run."""
     options = load_options(file, check=check_parts)
     device = choose_device(options.num_gpu, 0)
@@ -268,7 +268,7 @@ def ratio(over: list[Seconds], under: list[Seconds], clock: str) -> float:
     return statistics.median(getattr(a, clock) / getattr(b, clock) for a, b in pairs)
 
 
-def loader_ms_per_sample(images: PairedImageDataset, batch: int, lq_size: int, batches: int = 20) -> float:
+def loader_ms_per_sample(images: ImageDataset, batch: int, lq_size: int, batches: int = 20) -> float:
     """CPU milliseconds for one sample, once every image has been decoded."""
     found = TrainLoader(images, 0).batches(0, batch, lq_size)
     for _ in range(-(-len(images) // batch)):

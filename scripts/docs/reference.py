@@ -19,6 +19,7 @@ from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS
 from traiNNer.optim.schedules import SCHEDULES
 from traiNNer.options import aliases as names
+from traiNNer.options import degradation_forms
 from traiNNer.options.scalars import write_scalar
 from traiNNer.registry import Registry
 
@@ -30,6 +31,7 @@ _SECTIONS = {
     "train": "TrainOptions",
     "val": "ValOptions",
     "logger": "LogOptions",
+    "degradation": "DegradationOptions",
 }
 
 _PLACES = {key: key for key in _SECTIONS} | {
@@ -277,6 +279,11 @@ def _older() -> Iterator[str]:
     ]
     yield _rows(("written", "read as"), [(f"`{old}`", f"`{new}`") for old, new in places])
     yield (
+        f"- Options of `degradation` at the top level and in `datasets.train` (traiNNer-redux, Real-ESRGAN), or "
+        f"in `degradations` (neosr). With `{degradation_forms.SWITCH}: true` the others are those of the preset "
+        "`redux`, with `false` they ask for nothing. "
+        f"{', '.join(f'`{old}` is `{new}`' for old, new in degradation_forms.ALIASES.items())}; "
+        f"{_listed(degradation_forms.WITHOUT_EFFECT)} have no effect.\n"
         f"- Losses as keys of `train`, each with its `type`: {_listed(names.LOSS_FORMS)}.\n"
         "- Automations in snake_case, and directly under `train`; `auto_vram_management` at the top level, too.\n"
         "- `reduction: mean` of a loss, `better` of a metric, `scale` of a data set or of `network_g` where it "
@@ -302,5 +309,4 @@ def _not_yet() -> Iterator[str]:
     ]
     missing = [name for name in LOSSES_NOT_YET if LOSSES.find(f"{name}loss") is None]
     rows += [("`train.losses`", _listed(missing))] if missing else []
-    rows.append(("`datasets.*.type`", "all but `PairedImageDataset`"))
     yield _rows(("where", "options"), rows)

@@ -19,8 +19,8 @@ from traiNNer.build.automations import chosen
 from traiNNer.build.model import training
 from traiNNer.build.run import build_parts
 from traiNNer.control import Controls
+from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import Batch
-from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.models.sr_model import BatchTooLarge
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError
@@ -43,8 +43,8 @@ def choose_batch(
     options: Options,
     device: torch.device,
     processes: DistributedContext,
-    train_set: PairedImageDataset,
-    val_sets: Mapping[str, PairedImageDataset],
+    train_set: ImageDataset,
+    val_sets: Mapping[str, ImageDataset],
 ) -> tuple[int, str]:
     """Samples per forward pass for the networks, losses and patch of the options, and a line for the log.
 
@@ -122,8 +122,8 @@ class _Trial:
         self,
         options: Options,
         device: torch.device,
-        train_set: PairedImageDataset,
-        val_sets: Mapping[str, PairedImageDataset],
+        train_set: ImageDataset,
+        val_sets: Mapping[str, ImageDataset],
     ) -> None:
         # compiling for every size would take minutes, and compiled networks need less memory, not more
         eager = options.with_derived({BATCH: 1, "use_compile": False})

@@ -13,13 +13,14 @@ from typing import Any
 from traiNNer.archs import NETWORKS
 from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.build.automations import LOSS_SCHEDULING, check_automation
+from traiNNer.build.data import DATASET_TYPES
 from traiNNer.build.recognised_network import is_auto, recognised
 from traiNNer.losses import LOSSES, uses_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.metrics import METRICS
 from traiNNer.optim.optimizers import check_optimizer
 from traiNNer.optim.schedules import SCHEDULES
-from traiNNer.registry import ConfigError, Problem, normalise
+from traiNNer.registry import ConfigError, Problem, did_you_mean, normalise
 
 SCHEDULE_KEYS = tuple(field.name for field in fields(LossSchedule))
 """Options of a loss that say when it is on."""
@@ -71,10 +72,10 @@ def _check_sets(sets: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(("datasets",), "needs a set named train")
     for key, spec in sets.items():
         kind = str(_mapping(spec).get("type", "PairedImageDataset"))
-        if normalise(kind) not in ("pairedimagedataset", "paired"):
-            yield Problem(
-                ("datasets", key, "type"), f"{kind!r} is not supported yet; there is PairedImageDataset"
-            )
+        if normalise(kind) not in ("paired", *map(normalise, DATASET_TYPES)):
+            hint = did_you_mean(kind, DATASET_TYPES)
+            known = ", ".join(DATASET_TYPES)
+            yield Problem(("datasets", key, "type"), f"no data set named {kind!r}{hint}; known: {known}")
 
 
 def _check_loss(spec: Mapping[str, Any], train: Mapping[str, Any]) -> list[Problem]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from traiNNer.build.degradation import build_chain
 from traiNNer.data.cache.memory import mib
-from traiNNer.data.cache.policy import CacheSettings
+from traiNNer.data.cache.policy import NO_CACHE, CacheSettings
+from traiNNer.data.degraded_dataset import DegradedImageDataset, Downsampling, ImageDataset
 from traiNNer.data.paired_dataset import PairedImageDataset
+from traiNNer.data.pairing import Progress
 from traiNNer.data.synthetic import ensure_demo_data
-from traiNNer.options import DatasetOptions, Options
-from traiNNer.registry import ConfigError
+from traiNNer.options import DatasetOptions, DegradationOptions, Options
+from traiNNer.registry import ConfigError, normalise
 from traiNNer.runtime.cpus import usable_cpus
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.memory import host_memory_limit
@@ -20,11 +24,16 @@ from traiNNer.runtime.memory import host_memory_limit
 _log = logging.getLogger(__name__)
 
 DEMO = Path("datasets/demo")
+PAIRED = ("pairedimagedataset", "paired", "realesrganpaireddataset")
+"""Types of data sets that read LQ images, normalised."""
+ONLINE = ("realesrgandataset", "realesrganpaireddataset")
+"""Types that make them by the chain."""
+DATASET_TYPES = ("PairedImageDataset", "RealESRGANDataset", "RealESRGANPairedDataset", "SingleGtDataset")
 
 
 def open_sets(
     options: Options, processes: DistributedContext, *, may_write: bool = True
-) -> tuple[PairedImageDataset, dict[str, PairedImageDataset]]:
+) -> tuple[ImageDataset, dict[str, ImageDataset]]:
     """The training set and the validation sets by name, checked.
 
     Args:
@@ -42,7 +51,7 @@ def open_sets(
     return train, _by_name(options, opened)
 
 
-def open_test_sets(options: Options, processes: DistributedContext) -> dict[str, PairedImageDataset]:
+def open_test_sets(options: Options, processes: DistributedContext) -> dict[str, ImageDataset]:
     """All sets but that of the training, by name, checked; each image is read once, so none is written decoded.
 
     Raises:
@@ -56,7 +65,7 @@ def open_test_sets(options: Options, processes: DistributedContext) -> dict[str,
 
 def _open_all(
     options: Options, keys: Sequence[str], processes: DistributedContext, *, may_write: bool
-) -> dict[str, PairedImageDataset]:
+) -> dict[str, ImageDataset]:
     """The sets by key, after the demonstration data is made if one of them is part of it."""
     data = {key: options.datasets[key] for key in keys}
     if processes.is_main and any(is_demo(root) for part in data.values() for root in _roots(part)):
@@ -70,7 +79,7 @@ def _open_all(
 
 def open_each(
     options: Options, data: Mapping[str, DatasetOptions], shares: int, *, may_write: bool = False
-) -> tuple[dict[str, PairedImageDataset], list[str]]:
+) -> tuple[dict[str, ImageDataset], list[str]]:
     """The sets that can be opened, by key, and what is wrong with the others.
 
     Args:
@@ -80,7 +89,7 @@ def open_each(
         may_write: Whether decoded images may be written to the disk.
     """
     problems: list[str] = []
-    opened: dict[str, PairedImageDataset] = {}
+    opened: dict[str, ImageDataset] = {}
     for key, part in data.items():
         try:
             opened[key] = _open(options, key, part, _cache_settings(part, shares, may_write=may_write))
@@ -89,8 +98,8 @@ def open_each(
     return opened, problems
 
 
-def _by_name(options: Options, opened: Mapping[str, PairedImageDataset]) -> dict[str, PairedImageDataset]:
-    named: dict[str, PairedImageDataset] = {}
+def _by_name(options: Options, opened: Mapping[str, ImageDataset]) -> dict[str, ImageDataset]:
+    named: dict[str, ImageDataset] = {}
     for key, images in opened.items():
         name = options.datasets[key].name
         if name in named:
@@ -99,7 +108,7 @@ def _by_name(options: Options, opened: Mapping[str, PairedImageDataset]) -> dict
     return named
 
 
-def _open(options: Options, key: str, data: DatasetOptions, cache: CacheSettings) -> PairedImageDataset:
+def _open(options: Options, key: str, data: DatasetOptions, cache: CacheSettings) -> ImageDataset:
     began = time.monotonic()
 
     def progress(done: int, total: int) -> None:
@@ -108,19 +117,40 @@ def _open(options: Options, key: str, data: DatasetOptions, cache: CacheSettings
             began = time.monotonic()
             _log.info("datasets.%s: checked %s of %s files", key, f"{done:,}", f"{total:,}")
 
+    images = assemble(options, data, cache, progress)
+    size, pairs = mib(images.decoded_bytes), f"{len(images):,}"
+    _log.info("datasets.%s: %s pairs, %s decoded, %s", key, pairs, size, images.kept)
+    return images
+
+
+def assemble(
+    options: Options,
+    data: DatasetOptions,
+    cache: CacheSettings = NO_CACHE,
+    progress: Progress | None = None,
+) -> ImageDataset:
+    """The images, and what makes the LQ of each where they have none."""
+    kind = normalise(data.type)
+    paired = kind in PAIRED
+    if not paired:  # ground truth on both sides, of which one is read
+        cache = replace(cache, share=2 * cache.share, memory=2 * cache.memory)
     images = PairedImageDataset(
         data.dataroot_gt,
-        data.dataroot_lq,
-        options.scale,
-        filename_tmpl=data.filename_tmpl,
+        data.dataroot_lq if paired else data.dataroot_gt,
+        options.scale if paired else 1,
+        filename_tmpl=data.filename_tmpl if paired else "{}",
         use_hflip=data.use_hflip,
         use_rot=data.use_rot,
         skip_bad_images=data.skip_bad_images,
         cache=cache,
         progress=progress,
     )
-    size, pairs = mib(images.decoded_bytes), f"{len(images):,}"
-    _log.info("datasets.%s: %s pairs, %s decoded, %s", key, pairs, size, images.kept)
+    if kind == "singlegtdataset":
+        return DegradedImageDataset(images, options.scale, Downsampling(data.lq_resize_mode))
+    if kind in ONLINE:
+        chain = options.degradation or DegradationOptions()
+        share = chain.dataroot_lq_prob if paired else 0.0
+        return DegradedImageDataset(images, options.scale, build_chain(chain), paired_prob=share)
     return images
 
 

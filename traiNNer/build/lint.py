@@ -16,7 +16,7 @@ from torch import nn
 
 from traiNNer.archs import NETWORKS
 from traiNNer.build.automations import LEARNING_RATE, STOPPING
-from traiNNer.data.paired_dataset import PairedImageDataset
+from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.options import Options
 from traiNNer.options.aliases import ALL_AUTOMATIONS
 from traiNNer.registry import ConfigError
@@ -171,7 +171,7 @@ def _normalises_over_the_batch(spec: Mapping[str, Any]) -> bool:
 # --- what the data say -------------------------------------------------------------------------------------
 
 
-def unwise_data(options: Options, sets: Mapping[str, PairedImageDataset]) -> Iterator[Advice]:
+def unwise_data(options: Options, sets: Mapping[str, ImageDataset]) -> Iterator[Advice]:
     """Crops that do not fit, validation images that are trained on, images that are never seen.
 
     Args:
@@ -200,11 +200,11 @@ def unwise_data(options: Options, sets: Mapping[str, PairedImageDataset]) -> Ite
             yield Advice(("datasets", key), text)
 
 
-def _sizes(images: PairedImageDataset) -> set[int]:
+def _sizes(images: ImageDataset) -> set[int]:
     return {path.stat().st_size for path in images.gt_paths()}
 
 
-def _contents(images: PairedImageDataset, sizes: set[int]) -> set[bytes]:
+def _contents(images: ImageDataset, sizes: set[int]) -> set[bytes]:
     """Digests of the ground truth, of files of these sizes only."""
     return {_digest(path) for path in images.gt_paths() if path.stat().st_size in sizes}
 

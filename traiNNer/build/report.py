@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 from traiNNer.archs.loading import load_network
+from traiNNer.build.data import assemble
 from traiNNer.data.image_io import ImageError
-from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.options import load_options
 from traiNNer.registry import ConfigError
 from traiNNer.tracking.report.html import write_report
@@ -39,13 +39,7 @@ def run_pictures(folder: Path) -> list[Picture]:
         or not all(Path(root).is_dir() for root in (*data.dataroot_gt, *data.dataroot_lq))
     ):
         return []
-    images = PairedImageDataset(
-        data.dataroot_gt,
-        data.dataroot_lq,
-        options.scale,
-        filename_tmpl=data.filename_tmpl,
-        skip_bad_images=True,
-    )
+    images = assemble(options, data.model_copy(update={"skip_bad_images": True}))
     net = load_network(weights)
     return pictures_of(images, net, set_name=set_name, scores=scores, scale=options.scale)
 

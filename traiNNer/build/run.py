@@ -24,8 +24,8 @@ from traiNNer.build.model import (
     training,
 )
 from traiNNer.control import Controls
+from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import TrainLoader
-from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.events import RunFacts
 from traiNNer.losses import uses_discriminator
 from traiNNer.metrics import METRICS
@@ -60,7 +60,7 @@ class Parts:
 
 def build_validator(
     options: Options,
-    sets: Mapping[str, PairedImageDataset],
+    sets: Mapping[str, ImageDataset],
     precision: Precision,
     processes: DistributedContext,
 ) -> Validator | None:
@@ -86,8 +86,8 @@ def build_parts(
     options: Options,
     processes: DistributedContext,
     device: torch.device,
-    train_set: PairedImageDataset,
-    val_sets: Mapping[str, PairedImageDataset],
+    train_set: ImageDataset,
+    val_sets: Mapping[str, ImageDataset],
 ) -> Parts:
     """Everything that computes. `auto` must have been replaced by values."""
     train, data = training(options), options.datasets["train"]

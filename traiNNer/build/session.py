@@ -22,8 +22,8 @@ from traiNNer.build.report import try_report
 from traiNNer.build.run import Parts, build_parts
 from traiNNer.control import to_plain
 from traiNNer.data.audit import audit
+from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.image_io import ImageError
-from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.options import Options, dump_resolved, load_options
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import end_logging, log_to_file, start_logging
@@ -71,7 +71,7 @@ class Session:
         options: Options,
         processes: DistributedContext,
         device: torch.device,
-        sets: tuple[PairedImageDataset, dict[str, PairedImageDataset]],
+        sets: tuple[ImageDataset, dict[str, ImageDataset]],
         console: Console | None,
     ) -> None:
         self.options, self.processes, self.device = options, processes, device

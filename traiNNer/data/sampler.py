@@ -31,6 +31,10 @@ class SampleSpec:
     flip_rows: bool
     flip_columns: bool
     transpose: bool
+    seed: int = 0
+    """Seed of the stream."""
+    position: int = 0
+    """Place in the stream; with the seed it numbers whatever else a source draws for the sample."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Sampler:
             flip_rows=bool(coins & 1),
             flip_columns=bool(coins & 2),
             transpose=bool(coins & 4),
+            seed=self.seed,
+            position=position,
         )
 
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from traiNNer.options.canonicalize import rename, settle
 from traiNNer.options.constraints import complete, relate
+from traiNNer.options.degradation import DegradationOptions as DegradationOptions
 from traiNNer.options.document import MISSING, Draft
 from traiNNer.options.document import Note as Note
 from traiNNer.options.fields import DatasetOptions as DatasetOptions

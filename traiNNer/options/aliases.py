@@ -61,39 +61,14 @@ class Feature(NamedTuple):
     """The option that switches the feature on; where it is written as false, the others ask for nothing."""
 
 
-_KERNELS = ["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"]
-_KERNEL_PROB = [0.45, 0.25, 0.12, 0.03, 0.12, 0.03]
-_MODES = ["bilinear", "bicubic", "nearest-exact", "lanczos"]
-_EVEN = [0.25, 0.25, 0.25, 0.25]
-_OTF = ("high_order_degradation",)
-
 FEATURES = (
     Feature((), {
         "input_pixel_format": "rgb", "output_pixel_format": "rgb", "network_g_teacher": None,
         "network_ae": None, "watch": False, "switch_iter_per_epoch": 1, "onnx": None,
     }),
-    Feature((), {
-        "high_order_degradation": False, "high_order_degradations_debug": False,
-        "high_order_degradations_debug_limit": 100, "dataroot_lq_prob": 0, "lq_usm": False,
-        "lq_usm_radius_range": [1, 25], "blur_prob": 0, "thicklines_prob": 0,
-        "resize_prob": [0.2, 0.7, 0.1], "resize_mode_list": _MODES, "resize_mode_prob": _EVEN,
-        "resize_range": [0.4, 1.5], "gaussian_noise_prob": 0, "noise_range": [0, 0],
-        "poisson_scale_range": [0, 0], "gray_noise_prob": 0, "jpeg_prob": 1, "jpeg_range": [75, 95],
-        "blur_prob2": 0, "resize_prob2": [0.3, 0.4, 0.3], "resize_mode_list2": _MODES,
-        "resize_mode_prob2": _EVEN, "resize_range2": [0.6, 1.2], "gaussian_noise_prob2": 0,
-        "noise_range2": [0, 0], "poisson_scale_range2": [0, 0], "gray_noise_prob2": 0, "jpeg_prob2": 1,
-        "jpeg_range2": [75, 95], "resize_mode_list3": _MODES, "resize_mode_prob3": _EVEN, "queue_size": 120,
-    }, _OTF),
-    Feature(("datasets", "*"), {
-        "blur_kernel_size": 12, "kernel_list": _KERNELS, "kernel_prob": _KERNEL_PROB,
-        "kernel_range": [5, 17], "sinc_prob": 0, "blur_sigma": [0.2, 2], "betag_range": [0.5, 4],
-        "betap_range": [1, 2], "blur_kernel_size2": 12, "kernel_list2": _KERNELS,
-        "kernel_prob2": _KERNEL_PROB, "kernel_range2": [5, 17], "sinc_prob2": 0, "blur_sigma2": [0.2, 1],
-        "betag_range2": [0.5, 4], "betap_range2": [1, 2], "final_sinc_prob": 0, "final_kernel_range": [5, 17],
-    }, _OTF),
     Feature(("datasets", "*"), {
         "io_backend": {"type": "disk"}, "mean": [0, 0, 0], "std": [1, 1, 1], "color": None,
-        "clip_size": None, "lq_resize_mode": None, "meta_info": None,
+        "clip_size": None, "meta_info": None,
     }),
     Feature(("path",), {
         "pretrain_network_g_teacher": None, "pretrain_network_ae_path": None, "pretrain_network_g_ema": None,

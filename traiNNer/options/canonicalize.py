@@ -11,6 +11,7 @@ import logging
 from typing import Any
 
 from traiNNer.options import aliases as names
+from traiNNer.options.degradation_forms import complete_degradation, gather
 from traiNNer.options.document import COMMAND_LINE, MISSING, Draft
 from traiNNer.options.yaml_source import Path
 from traiNNer.registry import did_you_mean, normalise
@@ -31,6 +32,7 @@ def rename(draft: Draft) -> None:
             if (source, target) in names.MOVES:
                 draft.note(logging.INFO, source, f"read as {'.'.join(target)}")
             draft.move(source, target)
+    gather(draft)
     _collect_losses(draft)
     _collect_automations(draft)
     for path in (*draft.matches((*_AUTOMATIONS, "*")), *draft.matches(_LOSS_SCHEDULING)):
@@ -169,6 +171,7 @@ def settle(draft: Draft) -> None:
     for feature in names.FEATURES:
         for path in draft.matches(feature.place):
             _drop_feature(draft, path, feature.options, off=feature.switch in off)
+    complete_degradation(draft)
 
 
 def _note_relativistic(draft: Draft) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
+from traiNNer.options.degradation import DegradationOptions
 from traiNNer.options.document import DERIVED, Draft, Note
 from traiNNer.options.kinds import (
     AutoCount,
@@ -27,6 +28,7 @@ from traiNNer.options.kinds import (
     at_most,
     or_word,
 )
+from traiNNer.options.section import Section
 from traiNNer.options.yaml_source import Mark, Path
 
 MOST_PIXELS = 65_536
@@ -35,21 +37,16 @@ OPTIMIZER: OptimizerSpec = {"type": "AdamW", "lr": 2e-4}
 """The optimizer of a run that names none."""
 
 
-class Section(BaseModel):
-    """One mapping of the configuration with a fixed set of keys."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-
 class DatasetOptions(Section):
-    """A collection of image pairs: `datasets.train`, or any key that begins with `val` or `test`."""
+    """A collection of images: `datasets.train`, or any key that begins with `val` or `test`."""
 
     name: str
     """What logs call the set; the key by default."""
     type: str = "PairedImageDataset"
-    """Kind of data set."""
+    """Kind of data set: `PairedImageDataset` reads both images, `RealESRGANDataset` makes the low-quality one by
+    the chain in `degradation`, `RealESRGANPairedDataset` does either, `SingleGtDataset` only shrinks."""
+    lq_resize_mode: Literal["area", "bilinear", "bicubic", "lanczos", "nearest-exact"] = "bicubic"
+    """How a `SingleGtDataset` shrinks; antialiased but for `nearest-exact`."""
     dataroot_gt: Paths = []
     """Folder, or list of folders, of high-resolution images; searched with their subfolders."""
     dataroot_lq: Paths = []
@@ -251,6 +248,9 @@ class Options(Section):
     """Train in several processes; found out from the launcher by default."""
     datasets: dict[str, DatasetOptions] = {}
     """Data sets: `train`, and any number whose keys begin with `val` or `test`."""
+    degradation: DegradationOptions | None = None
+    """How the sets of type `RealESRGANDataset` and `RealESRGANPairedDataset` make their low-quality images;
+    `medium` where they have nothing to go by."""
     network_g: Spec | None = None
     """The generator: `type` and the parameters of that type."""
     network_d: Spec | None = None

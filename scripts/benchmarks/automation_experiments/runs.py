@@ -27,8 +27,8 @@ from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
 from traiNNer.build.run import Parts, build_parts
 from traiNNer.build.session import make_trainer, run_folder
+from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import TrainLoader
-from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.optim.learner import NO_LIMIT
 from traiNNer.options import Options, load_options
 from traiNNer.runtime.distributed import DistributedContext
@@ -48,7 +48,7 @@ class Laboratory:
 
     def __init__(self, photographs: Photographs, alexnet: Path | None = None) -> None:
         self._photographs, self._alexnet = photographs, alexnet
-        self._sets: tuple[PairedImageDataset, dict[str, PairedImageDataset]] | None = None
+        self._sets: tuple[ImageDataset, dict[str, ImageDataset]] | None = None
 
     def run(self, setting: Setting) -> dict[str, Any]:
         """What is kept of a run.

@@ -22,8 +22,8 @@ from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
 from traiNNer.build.run import Parts, build_parts
 from traiNNer.build.session import make_trainer, run_folder
+from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import Batch, TrainLoader
-from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.synthetic import make_demo_data
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.losses import LossInputs
@@ -53,7 +53,7 @@ class _Run(NamedTuple):
 
     options: Options
     parts: Parts
-    images: PairedImageDataset
+    images: ImageDataset
 
 
 @contextmanager

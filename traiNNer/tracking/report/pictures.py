@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from traiNNer.control import from_plain
+from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.image_io import Pixels
-from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.resize import imresize
 from traiNNer.events import SetScores, ValidationEvent
 from traiNNer.inference.network import upscale
@@ -35,7 +35,7 @@ class Picture(NamedTuple):
 
 
 def pictures_of(
-    images: PairedImageDataset, net: nn.Module, *, set_name: str, scores: SetScores, scale: int
+    images: ImageDataset, net: nn.Module, *, set_name: str, scores: SetScores, scale: int
 ) -> list[Picture]:
     """The images of a validation set where a network gains most and least over bicubic."""
     metric, gains = _gains(scores)

@@ -1,0 +1,176 @@
+"""Pairs whose LQ image is made as it is asked for, from the ground truth and the draws of its position."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Protocol, TypeAlias, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from traiNNer.data.degradations.chain import Applied
+from traiNNer.data.degradations.draws import Draws, Purpose
+from traiNNer.data.degradations.resizing import resize
+from traiNNer.data.image_io import ImageError, Pixels
+from traiNNer.data.paired_dataset import Pair, PairedImageDataset, Patch, of_one_type
+from traiNNer.data.sampler import SampleSpec
+
+LOG = logging.getLogger(__name__)
+
+MARGIN = 8
+"""Pixels of ground truth around a patch that are degraded with it and cut off, so that its borders are as good as
+its middle; rounded up to whole LQ pixels."""
+_VALIDATION_SEED = 0  # whatever the seed of the run: scores of runs can be compared
+
+
+class Degrade(Protocol):
+    """Makes an LQ image; see `degradations.chain.Chain`."""
+
+    def __call__(
+        self,
+        image: NDArray[np.float32],
+        size: tuple[int, int],
+        draws: Draws,
+        trace: list[Applied] | None = None,
+    ) -> NDArray[np.float32]: ...
+
+
+class DegradedImageDataset:
+    """Ground truth with LQ images that are made while it is read.
+
+    Args:
+        images: The ground truth, with LQ images of its own where `paired_prob` is above 0; says how samples are
+            flipped.
+        scale: Height and width of GT over those of LQ.
+        degrade: Makes LQ from GT.
+        paired_prob: Share of samples that take the LQ image that `images` has.
+    """
+
+    def __init__(
+        self, images: PairedImageDataset, scale: int, degrade: Degrade, *, paired_prob: float = 0.0
+    ) -> None:
+        self.scale = scale
+        self._images, self._degrade, self._paired_prob = images, degrade, paired_prob
+        self._margin = -(-MARGIN // scale)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @property
+    def names(self) -> list[str]:
+        """Of every image, as in `Pair.name`."""
+        return self._images.names
+
+    @property
+    def kept(self) -> str:
+        """Where the decoded images are, in words."""
+        return self._images.kept
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Bytes of the pixels of all files; estimated for large sets."""
+        return self._images.decoded_bytes
+
+    @property
+    def lq_sizes(self) -> NDArray[np.int32]:
+        """(m, 2), height and width of LQ images in pixels; of large sets those of a sample."""
+        return self._images.lq_sizes * self._images.scale // self.scale
+
+    def gt_paths(self) -> list[Path]:
+        """The files of the ground truth, in the order of `names`."""
+        return self._images.gt_paths()
+
+    def report_small(self, lq_size: int) -> int:
+        """Log and return how many images are smaller than a patch and will be padded."""
+        small = int(np.count_nonzero((self.lq_sizes < lq_size).any(axis=1)))
+        if small:
+            text = "%d of %d images are smaller than the patch (%d pixels) and are padded by reflection"
+            LOG.warning(text, small, len(self.lq_sizes), lq_size * self.scale)
+        return small
+
+    def read(self, draw: SampleSpec, lq_size: int) -> Patch:
+        """The sample that a draw describes: LQ is a function of the seed and the position alone."""
+        if self._is_paired(draw.seed, draw.position):
+            return self._images.read(draw, lq_size)
+        return self.traced(draw, lq_size, None)
+
+    def traced(self, draw: SampleSpec, lq_size: int, trace: list[Applied] | None) -> Patch:
+        """`read` by the chain alone, with every stage in `trace`."""
+        gt = self._images.gt_image(draw.index)
+        size, around = lq_size * self.scale, self._margin * self.scale
+        top, left = (
+            int(place * max(1, side - size + 1))
+            for place, side in zip((draw.row, draw.column), gt.shape[:2], strict=True)
+        )
+        window = self._images.orient(_window(gt, top - around, left - around, size + 2 * around), draw)
+        draws = Draws(draw.seed, Purpose.TRAIN, draw.position)
+        whole = lq_size + 2 * self._margin
+        lq = self._degrade(_levels(window), (whole, whole), draws, trace)
+        inside = slice(self._margin, self._margin + lq_size)
+        inner = window[around : around + size, around : around + size]
+        return of_one_type(lq[inside, inside].astype(np.uint8), cast("Pixels", inner.copy()))
+
+    def pair(self, index: int) -> Pair:
+        """A whole image for validation, degraded by draws of its index: the same in every run."""
+        if self._is_paired(_VALIDATION_SEED, index):
+            return self._images.pair(index)
+        return self.traced_pair(index, None)
+
+    def traced_pair(self, index: int, trace: list[Applied] | None) -> Pair:
+        """`pair` by the chain alone, with every stage in `trace`."""
+        gt = self._images.gt_image(index)
+        height, width = (side // self.scale for side in gt.shape[:2])
+        if not height or not width:
+            raise ImageError(f"{self.gt_paths()[index]}: is smaller than {self.scale} pixels")
+        gt = gt[: height * self.scale, : width * self.scale]
+        draws = Draws(_VALIDATION_SEED, Purpose.VALIDATION, index)
+        lq = self._degrade(_levels(gt), (height, width), draws, trace)
+        return Pair(*of_one_type(lq.astype(np.uint8), cast("Pixels", gt)), self.names[index])
+
+    def _is_paired(self, seed: int, number: int) -> bool:
+        return self._paired_prob > 0 and Draws(seed, Purpose.CHOICE, number).stage(0).chance(
+            self._paired_prob
+        )
+
+
+ImageDataset: TypeAlias = PairedImageDataset | DegradedImageDataset
+"""What a run trains and validates on."""
+
+
+class Downsampling:
+    """The `Degrade` that only shrinks, by one of `degradations.resizing.MODES`."""
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+
+    def __call__(
+        self,
+        image: NDArray[np.float32],
+        size: tuple[int, int],
+        draws: Draws,
+        trace: list[Applied] | None = None,
+    ) -> NDArray[np.float32]:
+        """(*size, 3), whole numbers from 0 to 255."""
+        small = resize(image, *size, self.mode)
+        if trace is not None:
+            trace.append(Applied("final", {"mode": self.mode}, small))
+        return np.rint(np.clip(small, 0, 255))
+
+
+def _window(image: Pixels, top: int, left: int, size: int) -> Pixels:
+    """A square part of the image continued by its mirror image on all sides, edge pixels included."""
+    bottom, right = top + size, left + size
+    height, width = image.shape[:2]
+    inside = image[max(0, top) : bottom, max(0, left) : right]
+    beyond = max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width)
+    if not any(beyond):
+        return cast("Pixels", inside)
+    return cast("Pixels", cv2.copyMakeBorder(np.ascontiguousarray(inside), *beyond, cv2.BORDER_REFLECT))
+
+
+def _levels(image: Pixels) -> NDArray[np.float32]:
+    """Float32, 0 to 255."""
+    levels = image.astype(np.float32)
+    return levels / np.float32(257) if image.dtype == np.uint16 else levels

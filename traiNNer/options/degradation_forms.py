@@ -1,0 +1,116 @@
+"""The places and forms in which options of the degradation chain are written, brought to one section.
+
+traiNNer-redux and Real-ESRGAN have them at the top level and in the training set, neosr in `degradations`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from traiNNer.options.degradation import PRESETS, DegradationOptions
+from traiNNer.options.document import DERIVED, MISSING, Draft
+from traiNNer.options.yaml_source import Mark, Path
+from traiNNer.registry import normalise
+
+SECTION = ("degradation",)
+ALIASES = {"second_blur_prob": "blur_prob2"}
+"""Other names of options of the chain."""
+SWITCH = "high_order_degradation"
+"""traiNNer-redux's switch for options at the top level."""
+WITHOUT_EFFECT = {
+    "queue_size": "not needed: every sample is drawn for itself, so there is no pool to mix them in",
+    "high_order_degradations_debug": "ignored: scripts/preview_degradations.py shows the samples of any position",
+    "high_order_degradations_debug_limit": "ignored, like high_order_degradations_debug",
+}
+"""Accepted with these words."""
+ONLINE_TYPES = ("realesrgandataset", "realesrganpaireddataset")
+"""Types of data sets that degrade, normalised."""
+KNOWN = {*DegradationOptions.model_fields, *ALIASES, SWITCH, *WITHOUT_EFFECT}
+"""All names of options of the chain, wherever they are written."""
+_PLACES: tuple[Path, ...] = ((), ("datasets", "train"), ("degradations",))
+
+
+def gather(draft: Draft) -> None:
+    """Bring options of the chain from all places into their section."""
+    if isinstance(preset := draft.get(SECTION), str):
+        draft.put(SECTION, {"preset": preset}, {(): draft.mark(SECTION), ("preset",): draft.mark(SECTION)})
+    for place in _PLACES:
+        # unknown keys of the section itself are reported there
+        for key in [key for key in draft.section(place) if key in KNOWN or place == ("degradations",)]:
+            draft.move((*place, key), (*SECTION, ALIASES.get(key, key)))
+    for path in draft.matches(("datasets", "*")):
+        for key in [key for key in draft.section(path) if key in KNOWN and path[1] != "train"]:
+            draft.note(logging.WARNING, (*path, key), "ignored: all data sets have the chain of the run")
+            draft.take((*path, key))
+    if draft.get(("degradations",)) == {}:
+        draft.take(("degradations",))
+    for old in ALIASES.keys() & draft.section(SECTION).keys():
+        draft.move((*SECTION, old), (*SECTION, ALIASES[old]))
+
+
+def complete_degradation(draft: Draft) -> None:
+    """Take the switch, leave notes, and fill in the values of the preset."""
+    online = [
+        path
+        for path in draft.matches(("datasets", "*"))
+        if normalise(str(draft.get((*path, "type")))) in ONLINE_TYPES
+    ]
+    section = draft.section(SECTION)
+    for key in WITHOUT_EFFECT.keys() & section.keys():
+        if draft.get((*SECTION, key)) not in (None, False):
+            draft.note(logging.INFO, (*SECTION, key), WITHOUT_EFFECT[key])
+        draft.take((*SECTION, key))
+    switch = draft.take((*SECTION, SWITCH))[0] if SWITCH in section else None
+    if switch is False:
+        draft.take(SECTION)
+        for path in online:
+            text = "makes its LQ by the chain, which high_order_degradation: false switches off; "
+            draft.report((*path, "type"), f"{text}SingleGtDataset only shrinks")
+    elif online and (draft.get(SECTION) is None or draft.get(SECTION) is MISSING or section):
+        _fill_in(draft, "redux" if switch else "realesrgan" if section else "medium")
+    elif section:
+        text = "has no effect: no data set is a RealESRGANDataset or a RealESRGANPairedDataset"
+        draft.note(logging.WARNING, SECTION, text)
+    elif draft.get(SECTION) in (None, {}):
+        draft.take(SECTION)
+
+
+def _fill_in(draft: Draft, default: str) -> None:
+    """Every option that is not given gets the value of the preset."""
+    _fill(draft, "preset", default)
+    preset = draft.get((*SECTION, "preset"))
+    for key, value in PRESETS.get(preset if isinstance(preset, str) else "", {}).items():
+        _fill(draft, key, value)
+
+
+def _fill(draft: Draft, key: str, value: Any) -> None:
+    path = (*SECTION, key)
+    if draft.get(path) in (MISSING, None):
+        draft.put(path, value, {(): Mark(DERIVED, path)})
+
+
+_WEIGHTED = {
+    f"{kind}_list{number}": f"{kind}_prob{number}"
+    for kind, numbers in (("kernel", ("", "2")), ("resize_mode", ("", "2", "3")))
+    for number in numbers
+}
+
+
+def relate_degradation(draft: Draft) -> None:
+    """Report lists of different lengths, and weights that are all 0."""
+    if not draft.section(SECTION):
+        return
+    for names, weights in _WEIGHTED.items():
+        items, shares = _value(draft, names), _value(draft, weights)
+        if isinstance(items, list) and isinstance(shares, list) and len(items) != len(shares):
+            text = f"should have a number for each of {names}: {len(items)} (got {len(shares)})"
+            draft.report((*SECTION, weights), text)
+    for key in (*_WEIGHTED.values(), "resize_prob", "resize_prob2"):
+        if isinstance(shares := _value(draft, key), list) and not any(shares):
+            draft.report((*SECTION, key), f"should not all be 0 (got {shares})")
+
+
+def _value(draft: Draft, key: str) -> Any:
+    value = draft.get((*SECTION, key))
+    return DegradationOptions.model_fields[key].default if value is MISSING else value
