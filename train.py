@@ -3,6 +3,9 @@
 import sys
 
 from traiNNer.cli.train import train
+from traiNNer.runtime.signals import ignore_signals
 
 if __name__ == "__main__":
-    sys.exit(train())
+    status = train()
+    ignore_signals()
+    sys.exit(status)

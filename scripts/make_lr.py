@@ -24,6 +24,7 @@ from traiNNer.data.image_io import ImageError, read_image, write_image
 from traiNNer.data.pairing import find_images
 from traiNNer.data.resize import shrink
 from traiNNer.registry import ConfigError
+from traiNNer.runtime.console import accept_any_output
 from traiNNer.runtime.cpus import usable_cpus
 
 
@@ -90,6 +91,7 @@ def _report(results: Sequence[_Result], out: Path) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Read the command line and make the images. Returns the exit status: 1 if any failed."""
+    accept_any_output()
     parser = argparse.ArgumentParser(description="make LR images by MATLAB's bicubic")
     parser.add_argument("hr", type=Path, help="folder of ground truth, nested or not")
     parser.add_argument("out", type=Path, help="gets the folders LRx2, LRx3, ...")

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from safetensors import safe_open
 from traiNNer.archs import build_network
 from traiNNer.build.session import run_folder
 from traiNNer.options import load_options
+from traiNNer.runtime import run_dir
 from traiNNer.training import checkpoint
 
 
@@ -226,13 +228,17 @@ def test_a_full_disk_ends_the_run_in_words_and_leaves_the_last_state_whole(folde
     assert checkpoint.read_state(run / "training_states/6.state")["progress"]["step"] == 6
 
 
-def test_two_runs_of_one_name_do_not_share_a_folder(folder):
+def test_two_runs_of_one_name_do_not_share_a_folder(folder, monkeypatch):
     configuration = {**small_run.options(folder, total_iter=2), "name": "shared"}
     file = small_run.write_options(folder, configuration)
-    with run_folder(load_options(file)).lock():
-        printed = small_run.train(file)
+    monkeypatch.setattr(run_dir, "_PATIENCE", 0.3)
+    lock = run_folder(load_options(file)).lock()
+    printed = small_run.train(file)
     assert printed.returncode == 2
-    assert "another process is training" in printed.stderr
+    assert f"name: another process ({os.getpid()} on " in printed.stderr
+    threading.Timer(0.3, lock.release).start()
+    monkeypatch.setattr(run_dir, "_PATIENCE", 60)
+    assert small_run.train(file).returncode == 0  # it waited
 
 
 def test_torchrun_without_its_launcher_and_the_reverse_are_mistakes(folder, monkeypatch):

@@ -6,9 +6,10 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import torch
+from filelock import BaseFileLock
 from rich.console import Console
 
 from traiNNer import __version__
@@ -78,7 +79,7 @@ class Session:
         self.train_set, self.val_sets = sets
         self.console = console
         self.folder = run_folder(options)
-        self._lock: TextIO | None = None
+        self._lock: BaseFileLock | None = None
 
     @classmethod
     def prepare(cls, path: Path, overrides: Sequence[str], *, check: bool) -> Session:
@@ -114,8 +115,15 @@ class Session:
         )
         return cls(options, processes, device, open_sets(options, processes, may_write=not check), console)
 
-    def train(self) -> int:
-        """Run to the end; returns the exit status."""
+    def train(self, stop: StopSignal) -> int:
+        """Run to the end, or until `stop` has received a signal; returns the exit status.
+
+        Raises:
+            Interrupted: By a signal before the first step.
+        """
+        if self.processes.is_main and self.folder.has_run():
+            self._lock = self.folder.lock()  # before its states are read: another process may still be saving
+        self.processes.wait()
         state = starting_state(
             self.folder,
             self.processes,
@@ -125,15 +133,16 @@ class Session:
         how = self._settle_batch(state)
         parts = self._build()  # before any file is touched: mistakes that only building finds come first
         if self.processes.is_main:
-            self._lock = self.folder.lock()
+            self._lock = self._lock or self.folder.lock()
             self._open_folder(state)
             if how:
                 _log.info("batch_size_per_gpu: auto: %s", how)
             self._audit(_AUDITED_AT_START, every_line=False)
         trainer, recorder = self._assemble(parts, state)
         end = _End("failed", "", 1)
+        stop.defer()
         try:
-            end = self._fit(trainer)
+            end = self._fit(trainer, stop)
         except ConfigError as error:
             end = _End("failed", str(error), 2)
             raise
@@ -144,10 +153,9 @@ class Session:
                 self._say_how_it_ended(trainer, recorder, end.status, end.reason)
         return end.exit_status
 
-    def _fit(self, trainer: Trainer) -> _End:
+    def _fit(self, trainer: Trainer, stop: StopSignal) -> _End:
         try:
-            with StopSignal() as stop:
-                return _End(*trainer.fit(stop), exit_status=0)
+            return _End(*trainer.fit(stop), exit_status=0)
         except ImageError as error:
             raise ConfigError(str(error)) from error  # a data error, which belongs into the summary too
         except KeyboardInterrupt:
@@ -187,7 +195,7 @@ class Session:
     def close(self) -> None:
         """Leave the other processes and close the log."""
         if self._lock:
-            self._lock.close()
+            self._lock.release()
         self.processes.end()
         end_logging()
 

@@ -24,10 +24,12 @@ from traiNNer.build.lint import Advice, automation_block, missing, unwise, unwis
 from traiNNer.options import Examined, Options, examine
 from traiNNer.options.rewrite import rewritten, written_part
 from traiNNer.registry import ConfigError, Problem
+from traiNNer.runtime.console import accept_any_output
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the explanation; returns the exit status."""
+    accept_any_output()
     parser = argparse.ArgumentParser(description="Explain a configuration.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--write", type=Path, metavar="NEW", help="where the corrected file goes")

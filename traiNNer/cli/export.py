@@ -11,7 +11,7 @@ from traiNNer.cli.overrides import network_overrides
 from traiNNer.data.image_io import ImageError
 from traiNNer.registry import ConfigError
 from traiNNer.release.bundle import make_bundle
-from traiNNer.runtime.console import report_config_errors
+from traiNNer.runtime.console import accept_any_output, report_config_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: done. 1: a file is not as the network is, and was left out. 2: a mistake on the command line, in words.
     """
+    accept_any_output()
     args = _parser().parse_intermixed_args(arguments)
     try:
         args.network_options = network_overrides(args.overrides)

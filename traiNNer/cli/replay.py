@@ -24,10 +24,12 @@ from traiNNer.control import from_plain
 from traiNNer.events import RunFacts
 from traiNNer.options import load_options
 from traiNNer.registry import ConfigError
+from traiNNer.runtime.console import accept_any_output
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Read the command line, replay, compare. Returns the exit status."""
+    accept_any_output()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

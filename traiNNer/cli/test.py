@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from traiNNer.build.testing import read_and_run_test
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.console import end_logging, report_config_errors
+from traiNNer.runtime.console import accept_any_output, end_logging, report_config_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,6 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: done. 2: a mistake in the configuration or the data, said in words.
     """
+    accept_any_output()
     parser = argparse.ArgumentParser(prog="test.py", description="Measure a super-resolution network.")
     parser.add_argument("-opt", required=True, metavar="FILE", help="the YAML file that describes the test")
     parser.add_argument(

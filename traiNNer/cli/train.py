@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.console import report_config_errors
+from traiNNer.runtime.console import accept_any_output, report_config_errors
+from traiNNer.runtime.signals import Interrupted, StopSignal
 
 
 def train(arguments: Sequence[str] | None = None) -> int:
     """Run a training from command-line arguments; returns the exit status.
 
-    0: done, stopped early, or interrupted and saved. 1: the run failed. 2: a mistake in the configuration or
-    the data, said in words.
+    0: done, stopped early, interrupted and saved, or interrupted before the first step. 1: the run failed. 2: a
+    mistake in the configuration or the data, said in words. 130: a second signal ended it at once.
     """
+    accept_any_output()
     parser = argparse.ArgumentParser(prog="train.py", description="Train a super-resolution network.")
     parser.add_argument("-opt", required=True, metavar="FILE", help="the YAML file that describes the run")
     parser.add_argument(
@@ -33,12 +36,18 @@ def train(arguments: Sequence[str] | None = None) -> int:
     if args.launcher:
         overrides.append(f"launcher={args.launcher}")
     try:
-        return _run(Path(args.opt), overrides, check=args.check)
+        with StopSignal() as stop:
+            return _run(Path(args.opt), overrides, stop, check=args.check)
     except ConfigError as error:
         return report_config_errors(error)
+    except Interrupted as signal:
+        print(f"{signal}: stopped before the first step; there is nothing to save", file=sys.stderr)
+        return 0
+    except KeyboardInterrupt:
+        return 130
 
 
-def _run(path: Path, overrides: Sequence[str], *, check: bool) -> int:
+def _run(path: Path, overrides: Sequence[str], stop: StopSignal, *, check: bool) -> int:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
     # these import torch: a mistyped file name is said before that
@@ -47,7 +56,7 @@ def _run(path: Path, overrides: Sequence[str], *, check: bool) -> int:
 
     session = Session.prepare(path, overrides, check=check)
     try:
-        return session.check() if check else session.train()
+        return session.check() if check else session.train(stop)
     except ImageError as error:
         raise ConfigError(str(error)) from error
     finally:

@@ -2,18 +2,80 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+from collections import deque
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from rich.console import Console
 from rich.logging import RichHandler
 
 from traiNNer.registry import ConfigError
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
 CONFIGURATION_ERROR = 2
 
 _FORMAT = "%(asctime)s %(levelname)s: %(message)s"
+
+
+class _Early(logging.Handler):
+    """Keeps what is said before there is a file to write it to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: deque[logging.LogRecord] = deque(maxlen=10_000)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+class _Lasting(io.RawIOBase):
+    """The bytes of a console, as long as there is one: what is written later is lost, which ends no run."""
+
+    def __init__(self, stream: io.RawIOBase) -> None:
+        self._stream = stream
+
+    def write(self, data: Buffer) -> int | None:
+        try:
+            return self._stream.write(data)
+        except OSError:  # the terminal was closed, or whoever read the pipe has ended
+            return memoryview(data).nbytes
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+
+def accept_any_output() -> None:
+    """Let standard output and errors take any text at any time.
+
+    What their encoding lacks (cp1252 in a console of Windows, ASCII under LC_ALL=C) is written as an escape; what
+    is written to a closed terminal or a broken pipe is lost.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if type(stream) is not io.TextIOWrapper:
+            continue  # what a test or a notebook has put there
+        stream.flush()
+        buffer = stream.buffer
+        raw = buffer.raw if isinstance(buffer, io.BufferedWriter) else buffer  # PYTHONUNBUFFERED
+        lasting = io.TextIOWrapper(
+            io.BufferedWriter(_Lasting(cast("io.RawIOBase", raw))),
+            encoding=stream.encoding,
+            errors="backslashreplace",
+            line_buffering=True,
+            write_through=stream.write_through,
+        )
+        setattr(sys, name, lasting)
 
 
 def start_logging(console: Console | None, *, quiet: bool) -> None:
@@ -38,14 +100,21 @@ def start_logging(console: Console | None, *, quiet: bool) -> None:
         handler.setFormatter(logging.Formatter(_FORMAT))
     handler.setLevel(logging.WARNING if quiet else logging.INFO)
     root.addHandler(handler)
+    root.addHandler(_Early())
 
 
 def log_to_file(path: Path) -> None:
-    """Append log lines to a file as well."""
+    """Append log lines to a file as well, those since `start_logging` included."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    # names of files may hold what is no text
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter(_FORMAT))
-    logging.getLogger("traiNNer").addHandler(handler)
+    root = logging.getLogger("traiNNer")
+    for early in [found for found in root.handlers if isinstance(found, _Early)]:
+        root.removeHandler(early)
+        for record in early.records:
+            handler.handle(record)
+    root.addHandler(handler)
 
 
 def end_logging() -> None:

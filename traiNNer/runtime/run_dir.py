@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from traiNNer.registry import ConfigError
 
-try:
-    import fcntl
-except ImportError:  # Windows has none; two runs of one name are not noticed there
-    fcntl = None
+_log = logging.getLogger(__name__)
+
+_PATIENCE = 10.0  # seconds: a run that was asked to end saves within them
 
 
 @dataclass(frozen=True)
@@ -53,29 +55,44 @@ class RunFolder:
                 folder.rename(folder.with_name(f"{folder.name}_archived_{stamp}"))
         return self.root.with_name(f"{self.root.name}_archived_{stamp}")
 
-    def lock(self) -> TextIO:
-        """Hold the folder for this process, as long as the file that is returned is open.
+    def lock(self) -> BaseFileLock:
+        """Hold the folder for this process, until what is returned is released or the process is gone.
+
+        Processes that it forks do not hold it. One that ends is waited for.
 
         Raises:
-            ConfigError: If another process trains here.
+            ConfigError: If another process trains here; names it.
         """
         self.root.parent.mkdir(parents=True, exist_ok=True)
-        held = (self.root.parent / f".{self.name}.lock").open("w")
-        if fcntl is not None:
+        lock = FileLock(self.root.parent / f".{self.name}.lock", thread_local=False)
+        owner = self.root.parent / f".{self.name}.owner"  # Windows lets nobody read a locked file
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            _log.warning("%s is training %s; waiting %d s for it to end", _named(owner), self.root, _PATIENCE)
             try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                held.close()
+                lock.acquire(timeout=_PATIENCE)
+            except Timeout:
                 raise ConfigError(
-                    f"name: another process is training {self.root}; give this run another name"
+                    f"name: {_named(owner)} is training {self.root}; end it, or give this run another name"
                 ) from None
-        return held
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        owner.write_text(f"{os.getpid()} on {socket.gethostname()}, since {since}\n", encoding="utf-8")
+        return lock
 
     def remove_partial_files(self) -> None:
         """Clear what killed processes left half written."""
         for folder in (self.root, self.models, self.training_states):
             for partial in folder.glob(".*.partial"):
                 partial.unlink()
+
+
+def _named(owner: Path) -> str:
+    """The process that wrote this file when it took the lock, as far as it can be read."""
+    try:
+        return f"another process ({owner.read_text(encoding='utf-8').strip()})"
+    except OSError:
+        return "another process"
 
 
 def _sync_folder(folder: Path) -> None:
