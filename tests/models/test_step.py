@@ -262,3 +262,18 @@ def test_a_compiled_network_is_not_compiled_again_for_another_batch(batch, monke
             each.optimize_parameters(batch, step, Controls(batch=8, micro_batch=size, lq_size=8))
     assert counter.frame_count == 1
     assert_same(eager.state_dict(), model.state_dict())
+
+
+def test_a_gradient_of_infinite_norm_is_not_applied_where_nothing_limits_it(batch):
+    model = make_model(without_dropout(), ema=False)
+    weight = model.generator.net[0].weight
+    hook = weight.register_hook(lambda gradient: torch.full_like(gradient, math.inf))
+    before = weight.detach().clone()
+    model.networks.set_learning_rates(20, 1.0)
+    model.optimize_parameters(batch, 0, CONTROLS)
+    assert torch.equal(weight, before)
+    hook.remove()
+    model.optimize_parameters(batch, 1, CONTROLS)
+    metrics = model.read_metrics()
+    assert metrics.grad_norm["g"][0] == math.inf
+    assert metrics.applied["g"] == [False, True]
