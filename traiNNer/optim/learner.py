@@ -213,14 +213,21 @@ class Learner:
     def _guarded_step(self, ok: Tensor, divisor: Tensor | float, gradients: list[Tensor]) -> None:
         """For other optimizers: keep what was, step, and put it back where the step is to be skipped."""
         torch._foreach_div_(gradients, divisor)
-        if not self.has_stepped and not ok:  # the one host read: there are no moments yet to put back
+        if not self.has_stepped or self._counts_on_host():
+            # the only host reads: there is no state yet to put back, or some that the device cannot put back
+            if ok:
+                self.optimizer.step()
+                self.has_stepped = True
             return
-        self.has_stepped = True
         tensors = [*self.parameters, *self._moments()]
         before = [tensor.clone() for tensor in tensors]
         self.optimizer.step()
         for tensor, old in zip(tensors, before, strict=True):
             torch.where(ok, tensor, old, out=tensor)
+
+    def _counts_on_host(self) -> bool:
+        """Whether the optimizer keeps step counters on the host, as Adagrad and Adafactor do for any device."""
+        return any(moment.device != self.parameters[0].device for moment in self._moments())
 
     def _moments(self) -> list[Tensor]:
         states = [self.optimizer.state[p] for p in self.parameters if p in self.optimizer.state]
