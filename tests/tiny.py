@@ -23,15 +23,16 @@ from traiNNer.models.precision import Precision
 from traiNNer.models.sr_model import SRModel, StepSettings, WeightedLoss
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
-from traiNNer.optim.schedules import SCHEDULES, warmup
+from traiNNer.optim.schedules import SCHEDULES, Schedule, warmup
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.memory import HostMemory
 from traiNNer.runtime.run_dir import RunFolder
 from traiNNer.tracking.health import Health
 from traiNNer.tracking.recorder import Recorder
 from traiNNer.training.checkpoint import Checkpointer
+from traiNNer.training.parts import Parts
 from traiNNer.training.state import Plan
-from traiNNer.training.trainer import Trainer
+from traiNNer.training.trainer import Outputs, Trainer
 from traiNNer.training.validation import ValidationSet, Validator
 
 FACTS = NetworkFacts("generator", scale=2)
@@ -160,6 +161,8 @@ def make_trainer(
     source: object | None = None,
     controls: Controls | None = None,
     plan: Plan | None = None,
+    schedule: Schedule | None = None,
+    checkpoints: dict | None = None,
 ) -> Trainer:
     """A run of `total` steps that validates every 4 and saves every 5, in windows of 3."""
     source = source or Waves()
@@ -169,15 +172,6 @@ def make_trainer(
         total_iter=20, validate_every=4, save_every=5, window=3, samples_per_step=4, warmup_iter=5
     )
     supervisor = supervisor or Supervisor({})
-    recorder = Recorder(
-        folder,
-        total_iter=plan.total_iter,
-        print_freq=2,
-        save_images=False,
-        health=Health(FACTS_OF_RUN, model.losses, supervisor, print_freq=2),
-        dashboard=None,
-        console=None,
-    )
     validator = Validator(
         [ValidationSet("waves", Waves())],
         {"psnr": METRICS.build({"type": "psnr", "crop_border": 2})},
@@ -185,23 +179,26 @@ def make_trainer(
         precision=CPU,
         processes=DistributedContext(),
     )
-    return Trainer(
+    parts = Parts(
         model,
         TrainLoader(source, seed=3, num_workers=workers),
         controls or Controls(batch=4, micro_batch=2, lq_size=8, clip={"g": Clip(0.5, 0.5)}),
         replace(plan, total_iter=total),
-        schedule=SCHEDULES.build({"type": "constant"}, base_lr=1e-2, total_iter=20),
-        plateau=None,
-        supervisor=supervisor,
-        processes=DistributedContext(),
-        memory=HostMemory(),
-        validator=validator,
-        recorder=recorder,
-        checkpointer=Checkpointer(folder),
-        facts=FACTS_OF_RUN,
-        best_weights=folder.models / "net_g_best.safetensors",
+        schedule or SCHEDULES.build({"type": "constant"}, base_lr=1e-2, total_iter=20),
+        supervisor,
+        FACTS_OF_RUN,
+        DistributedContext(),
+        HostMemory(),
+        validator,
         metadata={"g": {"architecture": "tiny"}},
     )
+    recorder = Recorder(
+        folder,
+        total_iter=plan.total_iter,
+        health=Health(FACTS_OF_RUN, model.losses, supervisor, print_freq=2),
+    )
+    checkpointer = Checkpointer(folder, parts.metadata, **(checkpoints or {}))
+    return Trainer(parts, Outputs(recorder, checkpointer))
 
 
 def flatten(value, prefix=""):

@@ -32,8 +32,8 @@ from traiNNer.build.check import check_parts
 from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
 from traiNNer.build.model import WINDOW
-from traiNNer.build.run import Parts, build_parts
-from traiNNer.build.session import make_trainer, run_folder
+from traiNNer.build.run import build_parts
+from traiNNer.build.session import run_folder
 from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.data.synthetic import make_demo_data
@@ -42,8 +42,8 @@ from traiNNer.options import Options, load_options
 from traiNNer.runtime.device import choose_device, configure_torch
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.memory import memory_source
-from traiNNer.tracking.health import Health
-from traiNNer.tracking.recorder import Recorder
+from traiNNer.training.open_run import OutputSettings, open_run
+from traiNNer.training.parts import Parts
 from traiNNer.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,24 +170,8 @@ def forward_and_backward(parts: Parts, batch: Batch, *, compiled: bool = False) 
 
 def real(options: Options, parts: Parts) -> Trainer:
     """The trainer as `train.py` makes it, without saving."""
-    folder = run_folder(options)
-    health = Health(parts.facts, parts.model.losses, parts.supervisor, print_freq=options.logger.print_freq)
-    recorder = Recorder(
-        folder,
-        total_iter=parts.plan.total_iter,
-        print_freq=options.logger.print_freq,
-        save_images=False,
-        health=health,
-        dashboard=None,
-        console=None,
-    )
-    trainer = make_trainer(
-        parts,
-        folder,
-        processes=DistributedContext(),
-        recorder=recorder,
-        checkpointer=None,
-    )
+    settings = OutputSettings(print_freq=options.logger.print_freq)
+    trainer = open_run(parts, run_folder(options), settings)
     trainer.begin()
     return trainer
 
@@ -282,6 +266,8 @@ def loader_ms_per_sample(images: ImageDataset, batch: int, lq_size: int, batches
 _FIRST_STEP = """
 import sys, time
 from traiNNer.cli import train as launch
+from traiNNer.training.open_run import OutputSettings, open_run
+from traiNNer.training.parts import Parts
 from traiNNer.training.trainer import Trainer
 advance = Trainer.advance
 def first(self):

@@ -14,6 +14,7 @@ from training.test_resume import kill_at, records, resumed
 from traiNNer.automations import Supervisor
 from traiNNer.automations.stabilizer import GradientFlowStabilizer
 from traiNNer.control import Clip
+from traiNNer.events import ValidationEvent
 from traiNNer.models.sr_model import WeightedLoss
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.tracking.health import Health
@@ -30,7 +31,13 @@ def health_of(print_freq=10, weights=None, automations=None, **changes):
 
 
 def feed(health, events, **in_force):
-    return [line for event in events for line in health.records(event, controls(**in_force))]
+    lines = []
+    for event in events:
+        if isinstance(event, ValidationEvent):
+            lines.append(health.validation(event))
+        else:
+            lines += [line.record for line in health.window(event, controls(**in_force))]
+    return lines
 
 
 # --- lines -------------------------------------------------------------------------------------------------
@@ -73,7 +80,7 @@ def test_the_stabilizer_reports_on_the_flow_of_gradients():
     health = health_of(automations={"GradientFlowStabilizer": stabilizer})
     for step in (10, 20, 30):
         event = window(step, norms=[0.03] * 6 + [1e3] * 4)
-        line = health.records(event, controls())[0]
+        line = health.window(event, controls())[0].record
         stabilizer.observe(event)
         stabilizer.decide(controls())
     assert (line["stability_score"], line["status"], line["explosions"]) == (0.6, "unstable", 8)
@@ -115,7 +122,7 @@ def test_the_first_step_has_a_table_of_every_loss_and_no_other_has(caplog):
     for step in (10, 20):
         event = window(step, **both)
         event.losses.update({"gan": [0.7] * 10, "late": [0.3] * 10})
-        health.records(event, controls())
+        health.window(event, controls())
     table = [record.getMessage().split() for record in caplog.records]
     assert table == [
         ["losses", "at", "the", "first", "step", "value", "weight", "weighted", "gradient", "norm", "share"],

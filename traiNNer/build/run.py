@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 
 from traiNNer.archs import NetworkFacts
-from traiNNer.automations import Supervisor
 from traiNNer.build.automations import build_supervisor, configured_controls, set_starting_controls
 from traiNNer.build.check import metric_spec
 from traiNNer.build.model import (
@@ -23,7 +21,6 @@ from traiNNer.build.model import (
     released_metadata,
     training,
 )
-from traiNNer.control import Controls
 from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import TrainLoader
 from traiNNer.events import RunFacts
@@ -31,31 +28,14 @@ from traiNNer.losses import uses_discriminator
 from traiNNer.metrics import METRICS
 from traiNNer.models.precision import Precision
 from traiNNer.models.sr_model import SRModel
-from traiNNer.optim.schedules import ReduceLROnPlateau, Schedule
+from traiNNer.optim.schedules import ReduceLROnPlateau
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.distributed import DistributedContext
+from traiNNer.runtime.memory import memory_source
+from traiNNer.training.parts import Parts
 from traiNNer.training.state import Plan
 from traiNNer.training.validation import ValidationSet, Validator
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a trainer is made of, before it has files or a loop."""
-
-    model: SRModel
-    loader: TrainLoader
-    controls: Controls
-    plan: Plan
-    schedule: Schedule
-    plateau: ReduceLROnPlateau | None
-    supervisor: Supervisor
-    facts: RunFacts
-    validator: Validator | None
-    metadata: dict[str, dict[str, str]]
-    """Per network, what its files of weights say about themselves."""
-    settled_from: int
-    """Step from which every loss is on, with the weight that it keeps."""
 
 
 def build_validator(
@@ -69,7 +49,8 @@ def build_validator(
     if not val.val_enabled or not sets or not (val.metrics_enabled or val.save_img):
         return None
     metrics = {}
-    for label, spec in (val.metrics or {"psnr": {}, "ssim": {}}).items():
+    wanted = (val.metrics or {"psnr": {}, "ssim": {}}) if val.metrics_enabled else {}
+    for label, spec in wanted.items():
         metrics[label] = METRICS.build({"crop_border": options.scale, **metric_spec(label, spec)})
     return Validator(
         [ValidationSet(name, images) for name, images in sets.items()],
@@ -104,31 +85,31 @@ def build_parts(
         pin_memory=data.pin_memory and device.type == "cuda",
         prefetch_factor=data.prefetch_factor,
     )
+    validator = build_validator(options, val_sets, precision, processes)
     plan = Plan(
         total_iter=train.total_iter,
-        validate_every=int(options.val.val_freq) if options.val and val_sets else 0,
+        validate_every=int(options.val.val_freq) if validator else 0,
         save_every=int(options.logger.save_checkpoint_freq),
         window=WINDOW,
         samples_per_step=controls.batch * processes.world_size,
         warmup_iter=train.warmup_iter,
     )
-    validator = build_validator(options, val_sets, precision, processes)
     known = run_facts(options, model, losses, validator, plan, processes, len(train_set))
     settled_from = max(loss.schedule.settled_from for loss in losses.values())
     supervisor = build_supervisor(options, known, settled_from=settled_from)
     set_starting_controls(controls, supervisor)
-    plateau = schedule if isinstance(schedule, ReduceLROnPlateau) else None
-    if plateau:
-        _check_plateau(plateau, validator)
+    if isinstance(schedule, ReduceLROnPlateau):
+        _check_plateau(schedule, validator)
     return Parts(
         model,
         loader,
         controls,
         plan,
         schedule,
-        plateau,
         supervisor,
         known,
+        processes,
+        memory_source(device),
         validator,
         metadata=released_metadata(options, model),
         settled_from=settled_from,
@@ -145,7 +126,7 @@ def smallest_patch(model: SRModel) -> int:
 
 def _check_plateau(plateau: ReduceLROnPlateau, validator: Validator | None) -> None:
     """`monitor` is the label of a metric; `val/psnr` means the same. Nothing to follow is a mistake."""
-    if validator is None:
+    if validator is None or not validator.metrics:
         raise ConfigError("train.scheduler: ReduceLROnPlateau follows a validation, and there is none")
     plateau.monitor = plateau.monitor.rpartition("/")[2] if plateau.monitor else None
     if plateau.monitor not in (None, *validator.metrics):
@@ -182,7 +163,7 @@ def run_facts(
         loss_weights=weights,
         anchor_loss=(pixel or list(losses))[0],
         higher_is_better={k: m.higher_is_better for k, m in validator.metrics.items()} if validator else {},
-        validate_every=plan.validate_every,
+        validate_every=plan.validate_every if validator and validator.metrics else 0,
         warmup_iter=train.warmup_iter,
         images=images,
         deterministic=options.deterministic,

@@ -17,10 +17,9 @@ from traiNNer.build.auto_batch import BATCH, choose_batch
 from traiNNer.build.check import check_parts
 from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
-from traiNNer.build.model import training
 from traiNNer.build.recognised_network import with_recognised_network
 from traiNNer.build.report import try_report
-from traiNNer.build.run import Parts, build_parts
+from traiNNer.build.run import build_parts
 from traiNNer.control import to_plain
 from traiNNer.data.audit import audit
 from traiNNer.data.degraded_dataset import ImageDataset
@@ -30,15 +29,14 @@ from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import end_logging, log_to_file, start_logging
 from traiNNer.runtime.device import choose_device, configure_torch, environment
 from traiNNer.runtime.distributed import DistributedContext
-from traiNNer.runtime.memory import memory_source
 from traiNNer.runtime.run_dir import RunFolder, atomic_write
 from traiNNer.runtime.signals import StopSignal
-from traiNNer.tracking.health import Health
 from traiNNer.tracking.jsonl import finite
 from traiNNer.tracking.recorder import Recorder
 from traiNNer.tracking.tables import diagnosis_table, score_table
-from traiNNer.tracking.tensorboard import Dashboard
 from traiNNer.training.checkpoint import Checkpointer, Start, starting_state
+from traiNNer.training.open_run import OutputSettings, open_run
+from traiNNer.training.parts import Parts
 from traiNNer.training.trainer import Trainer
 
 _log = logging.getLogger(__name__)
@@ -138,7 +136,7 @@ class Session:
             if how:
                 _log.info("batch_size_per_gpu: auto: %s", how)
             self._audit(_AUDITED_AT_START, every_line=False)
-        trainer, recorder = self._assemble(parts, state)
+        trainer = self._open_run(parts, state)
         end = _End("failed", "", 1)
         stop.defer()
         try:
@@ -147,10 +145,8 @@ class Session:
             end = _End("failed", str(error), 2)
             raise
         finally:
-            if recorder:
-                recorder.close()
-            if self.processes.is_main:
-                self._say_how_it_ended(trainer, recorder, end.status, end.reason)
+            if trainer.outputs.recorder:
+                self._say_how_it_ended(trainer, trainer.outputs.recorder, end)
         return end.exit_status
 
     def _fit(self, trainer: Trainer, stop: StopSignal) -> _End:
@@ -175,8 +171,7 @@ class Session:
         if how := self._settle_batch(None):
             _log.info("batch_size_per_gpu: auto: %s", how)
         parts = self._build()
-        trainer = self._trainer(parts, None, None)
-        trainer.rehearse()
+        Trainer(parts).rehearse()
         total = sum(p.numel() for p in parts.model.generator.net.parameters())
         _log.info(
             "One step and one validation image went through; the network has %s parameters", f"{total:,}"
@@ -218,73 +213,28 @@ class Session:
     def _build(self) -> Parts:
         return build_parts(self.options, self.processes, self.device, self.train_set, self.val_sets)
 
-    def _assemble(self, parts: Parts, state: Start | None) -> tuple[Trainer, Recorder | None]:
-        recorder = self._recorder(state, parts) if self.processes.is_main else None
-        checkpointer = self._checkpointer() if self.processes.is_main else None
-        trainer = self._trainer(parts, recorder, checkpointer)
-        if state:
-            try:
-                trainer.load_state_dict(state.parts)
-            except (RuntimeError, KeyError, ValueError) as error:
-                first = str(error).strip().splitlines()[:4]
-                raise ConfigError(
-                    f"{state.path} does not fit this configuration: {' '.join(first)}"
-                ) from error
-            _log.info("Going on from %s, iteration %s", state.path, f"{state.step:,}")
-        elif recorder:
-            recorder.start_afresh()
-        return trainer, recorder
-
-    def _checkpointer(self) -> Checkpointer:
-        logger = self.options.logger
-        return Checkpointer(
-            self.folder,
-            keep_states=logger.keep_training_states,
-            keep_models=logger.keep_models,
-            suffix=logger.save_checkpoint_format,
-        )
-
-    def _trainer(self, parts: Parts, recorder: Recorder | None, checkpointer: Checkpointer | None) -> Trainer:
-        return make_trainer(
+    def _open_run(self, parts: Parts, state: Start | None) -> Trainer:
+        environment_rows = [f"| {key} | {value} |" for key, value in environment(self.device).items()]
+        trainer = open_run(
             parts,
             self.folder,
-            processes=self.processes,
-            recorder=recorder,
-            checkpointer=checkpointer,
-            suffix=self.options.logger.save_checkpoint_format,
-        )
-
-    def _recorder(self, state: Start | None, parts: Parts) -> Recorder:
-        options = self.options
-        resumed_at = state.step if state else 0
-        dashboard = None
-        if options.logger.use_tb_logger:
-            metrics = parts.validator.metrics if parts.validator else ()
-            dashboard = Dashboard(
-                self.folder.tensorboard,
-                resumed_at=resumed_at,
-                metrics=metrics,
-                adversarial=parts.model.adversary is not None,
-            )
-            dashboard.text(resumed_at, "configuration", f"```yaml\n{dump_resolved(options)}\n```")
-            rows = [f"| {key} | {value} |" for key, value in environment(self.device).items()]
-            dashboard.text(resumed_at, "environment", "\n".join(["| | |", "|---|---|", *rows]))
-        return Recorder(
-            self.folder,
-            total_iter=training(options).total_iter,
-            print_freq=(print_freq := options.logger.print_freq),
-            save_images=options.val.save_img,
-            health=Health(parts.facts, parts.model.losses, parts.supervisor, print_freq=print_freq),
-            image_suffix=f"_{options.val.suffix}" if options.val.suffix else "",
-            dashboard=dashboard,
+            output_settings(self.options),
+            start=state,
             console=self.console,
+            notes={
+                "configuration": f"```yaml\n{dump_resolved(self.options)}\n```",
+                "environment": "\n".join(["| | |", "|---|---|", *environment_rows]),
+            },
         )
+        if state:
+            _log.info("Going on from %s, iteration %s", state.path, f"{state.step:,}")
+        return trainer
 
     def _open_folder(self, state: Start | None) -> None:
         if state is None and not self.options.auto_resume and self.folder.has_run():
             _log.info("An earlier run of this name was moved to %s", self.folder.archive())
         if not self.options.auto_resume:
-            self._checkpointer().set_aside_after(state.step if state else -1)
+            Checkpointer(self.folder).set_aside_after(state.step if state else -1)
         self.folder.remove_partial_files()
         log_to_file(self.folder.log_file)
         with atomic_write(self.folder.file("resolved.yml")) as partial:
@@ -293,13 +243,12 @@ class Session:
 
     # --- the end -------------------------------------------------------------------------------------------
 
-    def _say_how_it_ended(
-        self, trainer: Trainer, recorder: Recorder | None, status: str, reason: str
-    ) -> None:
-        progress, diagnosis = trainer.progress, recorder.diagnosis() if recorder else []
+    def _say_how_it_ended(self, trainer: Trainer, recorder: Recorder, end: _End) -> None:
+        recorder.close()
+        progress, diagnosis = trainer.progress, recorder.diagnosis()
         summary = {
-            "status": status,
-            "reason": reason,
+            "status": end.status,
+            "reason": end.reason,
             "iterations": progress.step,
             "samples": progress.position,
             "best": {
@@ -309,46 +258,33 @@ class Session:
             },
             "seconds": round(progress.seconds, 1),
             "automations": trainer.status(),
-            "gradient_flow": recorder.gradient_flow() if recorder else {},
+            "gradient_flow": recorder.gradient_flow(),
             "diagnosis": [finite(to_plain(found)) for found in diagnosis],
             "environment": environment(self.device),
         }
         with atomic_write(self.folder.file("summary.json")) as partial:
             partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        _log.info("Run %s: %s (%s)", status, reason, self.folder.root)
-        if status in ("completed", "stopped_early") and trainer.last_validation:
-            (self.console or Console()).print(score_table(trainer.last_validation))
-        if status in ("completed", "stopped_early"):
-            (self.console or Console()).print(diagnosis_table(diagnosis))
-            try_report(self.folder.root)
+        _log.info("Run %s: %s (%s)", end.status, end.reason, self.folder.root)
+        if end.status not in ("completed", "stopped_early"):
+            return
+        console = self.console or Console()
+        if trainer.last_validation:
+            console.print(score_table(trainer.last_validation))
+        console.print(diagnosis_table(diagnosis))
+        try_report(self.folder.root)
 
 
-def make_trainer(
-    parts: Parts,
-    folder: RunFolder,
-    *,
-    processes: DistributedContext,
-    recorder: Recorder | None,
-    checkpointer: Checkpointer | None,
-    suffix: str = "safetensors",
-) -> Trainer:
-    """The trainer of a run; `suffix` is that of its weights."""
-    return Trainer(
-        parts.model,
-        parts.loader,
-        parts.controls,
-        parts.plan,
-        schedule=parts.schedule,
-        plateau=parts.plateau,
-        supervisor=parts.supervisor,
-        processes=processes,
-        memory=memory_source(parts.model.precision.device),
-        validator=parts.validator,
-        recorder=recorder,
-        checkpointer=checkpointer,
-        facts=parts.facts,
-        best_weights=folder.models / f"net_g_best.{suffix}",
-        metadata=parts.metadata,
+def output_settings(options: Options) -> OutputSettings:
+    """What the options let a run write."""
+    logger, val = options.logger, options.val
+    return OutputSettings(
+        print_freq=logger.print_freq,
+        tensorboard=logger.use_tb_logger,
+        save_images=val.save_img,
+        image_suffix=f"_{val.suffix}" if val.suffix else "",
+        keep_states=logger.keep_training_states,
+        keep_models=logger.keep_models,
+        weights_suffix=logger.save_checkpoint_format,
     )
 
 

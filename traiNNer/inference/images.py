@@ -64,12 +64,17 @@ class Shown:
     @cached_property
     def bicubic(self) -> Pixels:
         """The LQ enlarged by MATLAB's bicubic."""
-        return imresize(self.lq, self.scale)
+        return bicubic(self.lq, self.scale)
 
     @cached_property
     def output(self) -> Pixels:
         """What the network made of it, rounded."""
         return to_pixels(self.enlarged[0], self.gt.dtype)
+
+
+def bicubic(lq: Pixels, scale: int) -> Pixels:
+    """(h, w, 3) to (h * scale, w * scale, 3) by MATLAB's bicubic, which scores are compared with."""
+    return imresize(lq, scale)
 
 
 def to_pixels(image: Tensor, dtype: Any) -> Pixels:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -21,6 +24,27 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[s
             partial.write_bytes(_sorted_header(save(plain, metadata=dict(metadata))))
         else:
             torch.save({"params": plain, "metadata": json.dumps(dict(metadata))}, partial)
+
+
+def read_with_metadata(path: Path) -> dict[str, Any] | None:
+    """`weights` and `metadata` of a file that `write_weights` wrote; None if there is none, or it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                names = list(file.keys())
+                return {"weights": {n: file.get_tensor(n) for n in names}, "metadata": file.metadata() or {}}
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        return {"weights": saved["params"], "metadata": json.loads(saved["metadata"])}
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, UnpicklingError, SafetensorError):
+        return None
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """What such a file says about itself; nothing where it is of another kind."""
+    found = read_with_metadata(path)
+    return found["metadata"] if found else {}
 
 
 def _sorted_header(data: bytes) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from traiNNer.registry import ConfigError
 
+T = TypeVar("T")
 _TIMEOUT = timedelta(minutes=30)  # a validation on one process may keep the others waiting
 
 
@@ -84,11 +85,13 @@ class DistributedContext:
         dist.all_reduce(numbers, dist.ReduceOp.MAX, group=self._host)
         return numbers.tolist()
 
-    def sum(self, table: Tensor) -> Tensor:
-        """The sum of a host tensor over the processes."""
-        if self._host:
-            dist.all_reduce(table, dist.ReduceOp.SUM, group=self._host)
-        return table
+    def gather(self, value: T) -> list[T]:
+        """The value of every process, in their order; plain values, arrays or host tensors."""
+        if not self._host:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value, group=self._host)
+        return values
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its mean over the processes, in place and in few messages."""

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
-from typing import Any
+from typing import Any, NamedTuple
 
 from traiNNer.automations import Supervisor
 from traiNNer.automations.diagnosis import RunNumbers
@@ -19,8 +19,9 @@ from traiNNer.automations.loss_scheduling import gradient_shares
 from traiNNer.automations.stabilizer import flow_reports
 from traiNNer.automations.statistics import fit_line
 from traiNNer.control import Controls, Plain, from_plain, to_plain
-from traiNNer.events import Event, RunFacts, ValidationEvent, WindowEvent
+from traiNNer.events import RunFacts, ValidationEvent, WindowEvent
 from traiNNer.models.sr_model import WeightedLoss
+from traiNNer.tracking.interval import Interval, is_clipped, with_pending
 from traiNNer.tracking.tables import first_step_table
 
 _log = logging.getLogger(__name__)
@@ -31,28 +32,16 @@ _MOST_RATIOS = 1000
 _EARLY = 1000  # steps in which a network need not be better than bicubic enlargement
 
 
-@dataclass
-class _Interval(Plain):
-    """Steps since the last line."""
+class Line(NamedTuple):
+    """An interval that has ended, and its line of health.jsonl."""
 
-    steps: int = 0
-    samples: int = 0
-    """Of one process."""
-    totals: list[float] = field(default_factory=list)
-    losses: dict[str, list[float]] = field(default_factory=dict)
-    norms: dict[str, list[float]] = field(default_factory=dict)
-    clipped: dict[str, int] = field(default_factory=dict)
-    skipped: dict[str, int] = field(default_factory=dict)
-    shares: dict[str, float] = field(default_factory=dict)
-    update_ratio: float | None = None
-    seconds: float = 0.0
-    data_wait: float = 0.0
-    """Seconds spent waiting for data."""
+    record: dict[str, Any]
+    interval: Interval
 
 
 @dataclass
 class _State(Plain):
-    interval: _Interval = field(default_factory=_Interval)
+    interval: Interval = field(default_factory=Interval)
     step: int = 0
     progress: float = 0.0
     clipped: list[bool] = field(default_factory=list)
@@ -96,16 +85,6 @@ class Health:
         self._supervisor, self._print_freq = supervisor, print_freq
         self.state = _State()
 
-    def records(self, event: Event, controls: Controls) -> list[dict[str, Any]]:
-        """The lines that an event completes; `controls` as they were when it happened."""
-        match event:
-            case WindowEvent():
-                return self._window(event, controls)
-            case ValidationEvent():
-                return [self._validation(event)]
-            case _:
-                return []
-
     def numbers(self) -> RunNumbers:
         """What the diagnosis at the end is made of."""
         s = self.state
@@ -124,6 +103,7 @@ class Health:
             bicubic=s.bicubic,
             higher_is_better=self.facts.higher_is_better.get(s.metric.rpartition("/")[2], True),
             data_wait_share=s.data_wait / s.seconds if s.seconds else None,
+            adversarial=bool(self.facts.judged_losses),
             warm=s.step > max(_EARLY, self.facts.warmup_iter),
         )
 
@@ -135,13 +115,15 @@ class Health:
         """What was gathered since the last line, and for the diagnosis."""
         return to_plain(self.state)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it."""
-        self.state = from_plain(_State, state)
+    def load_state_dict(self, state: Mapping[str, Any], pending: Mapping[str, Any] | None = None) -> None:
+        """Restore it; `pending` is what states of before 2026-11-27 hold beside it."""
+        interval = with_pending(state["interval"], pending) if pending else state["interval"]
+        self.state = from_plain(_State, {**state, "interval": interval})
 
     # --- windows -------------------------------------------------------------------------------------------
 
-    def _window(self, event: WindowEvent, controls: Controls) -> list[dict[str, Any]]:
+    def window(self, event: WindowEvent, controls: Controls) -> list[Line]:
+        """The intervals that a window completes; `controls` as they were when it was computed."""
         s, count = self.state, len(event.total)
         s.step, s.progress = event.step, event.progress
         s.steps += count
@@ -155,12 +137,14 @@ class Health:
                 del s.update_ratios[::2]
         self._take_shares(event, controls)
         self._follow_trend(event)
-        lines: list[dict[str, Any]] = []
+        lines: list[Line] = []
         for row in range(count):
-            self._add(event, row, controls)
+            s.interval.add(event, row, controls)
+            if "g" in controls.clip:
+                s.clipped = [*s.clipped, is_clipped(event, "g", row, controls)][-_LATELY:]
             if (event.step - count + row + 1) % self._print_freq == 0:
-                lines.append(self._line(event, count - row - 1, controls))
-                s.interval = _Interval()
+                lines.append(Line(self._record(event, count - row - 1, controls), s.interval))
+                s.interval = Interval()
         return lines
 
     def _take_shares(self, event: WindowEvent, controls: Controls) -> None:
@@ -191,31 +175,10 @@ class Health:
         s.doubling = max(growth, s.doubling or 1.0)
         s.levels, s.level_steps = [], 0
 
-    def _add(self, event: WindowEvent, row: int, controls: Controls) -> None:
-        interval, share = self.state.interval, 1 / len(event.total)
-        interval.steps += 1
-        interval.samples += event.batch
-        interval.seconds += event.seconds * share
-        interval.data_wait += event.seconds * event.data_wait * share
-        interval.totals.append(event.total[row])
-        for label, values in event.losses.items():
-            interval.losses.setdefault(label, []).append(values[row])
-        for net, norms in event.grad_norm.items():
-            interval.norms.setdefault(net, []).append(norms[row])
-            interval.skipped[net] = interval.skipped.get(net, 0) + (not event.applied[net][row])
-        for net, clip in controls.clip.items():
-            if net not in event.grad_norm:  # the discriminator does not train yet
-                continue
-            clipped = not event.grad_norm[net][row] <= clip.threshold
-            interval.clipped[net] = interval.clipped.get(net, 0) + clipped
-            if net == "g":
-                self.state.clipped = [*self.state.clipped, clipped][-_LATELY:]
-
-    def _line(self, event: WindowEvent, behind: int, controls: Controls) -> dict[str, Any]:
+    def _record(self, event: WindowEvent, behind: int, controls: Controls) -> dict[str, Any]:
         """One logging interval that ended `behind` steps before the end of the window."""
         interval = self.state.interval
         samples = event.position - behind * event.batch * self.facts.world_size
-        rate = interval.steps / interval.seconds if interval.seconds else 0.0
         line: dict[str, Any] = {
             "iter": event.step - behind,
             "kind": "train",
@@ -236,9 +199,7 @@ class Health:
             "lq_size": event.lq_size,
             "memory_peak": event.memory_peak,
             "memory_free": max(0.0, 1.0 - event.memory_peak),
-            "it_per_s": rate,
-            "samples_per_s": interval.samples / interval.seconds if interval.seconds else 0.0,
-            "data_wait_share": interval.data_wait / interval.seconds if interval.seconds else 0.0,
+            **interval.speed._asdict(),
         }
         if interval.shares:
             line["loss_gradient_share"] = interval.shares
@@ -255,7 +216,8 @@ class Health:
 
     # --- validations ---------------------------------------------------------------------------------------
 
-    def _validation(self, event: ValidationEvent) -> dict[str, Any]:
+    def validation(self, event: ValidationEvent) -> dict[str, Any]:
+        """The line of a validation."""
         s = self.state
         sets: dict[str, Any] = {}
         for name, scores in event.sets.items():

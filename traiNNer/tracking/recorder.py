@@ -5,62 +5,28 @@ from __future__ import annotations
 import json
 import logging
 import math
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress, TaskID, TextColumn
-from rich.table import Column
 
 from traiNNer.automations import Proposal
 from traiNNer.automations.diagnosis import Finding, diagnose
-from traiNNer.control import Controls, Plain, from_plain, to_plain
-from traiNNer.data.image_io import write_image
-from traiNNer.data.paired_dataset import Pixels
+from traiNNer.control import Controls, to_plain
 from traiNNer.events import Event, ValidationEvent, WindowEvent
-from traiNNer.inference.images import Shown
 from traiNNer.runtime.run_dir import RunFolder, atomic_write
 from traiNNer.tracking.decisions import decision_record, sentence
-from traiNNer.tracking.health import Health
+from traiNNer.tracking.health import Health, Line
+from traiNNer.tracking.interval import Speed
 from traiNNer.tracking.jsonl import JsonLines, finite
+from traiNNer.tracking.live_line import LiveLine, hours_minutes
 from traiNNer.tracking.tensorboard import Dashboard, control_scalars, health_scalars
+from traiNNer.tracking.validation_images import Strip
 
 _log = logging.getLogger(__name__)
 
-_STRIPS = 4  # images of each validation set that the dashboard shows
 _CRITIC = ("l_d", "out_d_real", "out_d_fake")  # of the log line
-_STRIP_SIDE = 384  # pixels of each that it shows, from the middle
-
-
-@dataclass
-class _Pending(Plain):
-    """Steps since the last training record."""
-
-    steps: int = 0
-    losses: dict[str, float] = field(default_factory=dict)
-    """Sums over those of them in which the loss was on; `total` is in all."""
-    counts: dict[str, int] = field(default_factory=dict)
-    """How many those are."""
-    norms: dict[str, list[float]] = field(default_factory=dict)
-    discriminator: dict[str, list[float]] = field(default_factory=dict)
-    skipped: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.counts:  # of a state from before losses were counted
-            self.counts = dict.fromkeys(self.losses, self.steps)
-
-
-@dataclass
-class _Speed:
-    """Of the last window; not part of any record that a resumed run must repeat."""
-
-    iterations: float = 0.0
-    samples: float = 0.0
-    data_wait: float = 0.0
 
 
 class Recorder:
@@ -69,10 +35,7 @@ class Recorder:
     Args:
         folder: Of the run.
         total_iter: Planned steps, for the time that is left.
-        print_freq: Steps between training records.
-        save_images: Write every validated image as a file.
-        health: Makes the lines of health.jsonl and the diagnosis.
-        image_suffix: Added to their names.
+        health: Gathers what the records are made of, and the diagnosis.
         dashboard: TensorBoard, or None.
         console: The terminal to draw a live line on, or None for plain log lines.
     """
@@ -82,48 +45,37 @@ class Recorder:
         folder: RunFolder,
         *,
         total_iter: int,
-        print_freq: int,
-        save_images: bool,
         health: Health,
-        image_suffix: str = "",
-        dashboard: Dashboard | None,
-        console: Console | None,
+        dashboard: Dashboard | None = None,
+        console: Console | None = None,
     ) -> None:
-        self._folder = folder
-        self._total_iter, self._print_freq = total_iter, print_freq
-        self._dashboard, self._save_images, self._health = dashboard, save_images, health
-        self._image_suffix = image_suffix
+        self._folder, self._total_iter = folder, total_iter
+        self._dashboard, self._health = dashboard, health
         self._journals = {
             name: JsonLines(folder.file(f"{name}.jsonl"))
             for name in ("metrics", "decisions", "events", "health")
         }
-        self._pending = _Pending()
-        self._speed = _Speed()
+        self._speed = Speed(0.0, 0.0, 0.0)
         self._scores = ""
-        self._live = _Live(console, total_iter) if console else None
+        self._live = LiveLine(console, total_iter) if console else None
 
     def event(self, event: Event, controls: Controls, step: int) -> None:
-        """Record an event as the automations see it; the steps of a window also go to log and curves."""
+        """Record an event as the automations see it; `controls` as they were when it happened."""
         self._journals["events"].append({"iter": step, "kind": type(event).__name__, **to_plain(event)})
-        for line in self._health.records(event, controls):
-            self._journals["health"].append(line)
-            if self._dashboard:
-                self._dashboard.scalars(line["iter"], health_scalars(line))
-        if isinstance(event, WindowEvent):
-            self._steps(event, controls)
+        match event:
+            case WindowEvent():
+                for line in self._health.window(event, controls):
+                    self._health_record(line.record)
+                    self._training_record(line, event, controls)
+                if self._live:
+                    self._live.update(event.step, self._line(event.step, event.lr, event.total[-1]))
+            case ValidationEvent():
+                self._health_record(self._health.validation(event))
 
-    def _steps(self, event: WindowEvent, controls: Controls) -> None:
-        """Take in a window of steps; every `print_freq` steps become one record."""
-        first = event.step - len(event.total)
-        if event.seconds > 0:
-            rate = len(event.total) / event.seconds
-            self._speed = _Speed(rate, event.samples_per_second, event.data_wait)
-        for row in range(len(event.total)):
-            self._add(event, row)
-            if (first + row + 1) % self._print_freq == 0:
-                self._training_record(first + row + 1, event, controls)
-        if self._live:
-            self._live.update(event.step, self._line(event.step, event.lr, event.total[-1]))
+    def _health_record(self, record: Mapping[str, Any]) -> None:
+        self._journals["health"].append(record)
+        if self._dashboard:
+            self._dashboard.scalars(record["iter"], health_scalars(record))
 
     def validation(self, event: ValidationEvent, best: str) -> None:
         """Record the scores of a validation; `best` says in words what the best so far is."""
@@ -140,21 +92,12 @@ class Recorder:
         label = next(iter(first.metrics))
         self._scores = f"{label} {first.means[label]:.3f} (best {best})"
 
-    def image(self, step: int) -> Callable[[Shown], None] | None:
-        """What to do with each validated image, if anything: strips for the dashboard, files where wanted."""
-        if not self._save_images and self._dashboard is None:
-            return None
-
-        def show(shown: Shown) -> None:
-            if self._dashboard and shown.number < _STRIPS:
-                self._dashboard.strip(step, f"{shown.set_name}/{shown.name}", _strip(shown))
-            if self._save_images:
-                folder = self._folder.visualization / shown.set_name / shown.name
-                path = folder / f"{Path(shown.name).name}_{step}{self._image_suffix}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_image(path, shown.output)
-
-        return show
+    def strips(self, step: int, strips: Sequence[Strip]) -> None:
+        """Show images of a validation."""
+        if self._dashboard is None:
+            return
+        for strip in strips:
+            self._dashboard.strip(step, strip.tag, strip.images)
 
     def decision(self, step: int, proposal: Proposal, controls: Controls) -> None:
         """Record what an automation decided, or would have decided; `controls` as they are before it."""
@@ -173,7 +116,6 @@ class Recorder:
     def state_dict(self) -> dict[str, Any]:
         """The steps since the last training record, and how long the records are, all safe on the disk."""
         return {
-            "pending": to_plain(self._pending),
             "health": self._health.state_dict(),
             "lengths": {name: journal.settle() for name, journal in self._journals.items()},
             "dashboard": self._dashboard.settle() if self._dashboard else None,
@@ -181,8 +123,7 @@ class Recorder:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there: what was recorded later will be recorded again."""
-        self._pending = from_plain(_Pending, state["pending"])
-        self._health.load_state_dict(state["health"])
+        self._health.load_state_dict(state["health"], state.get("pending"))
         for name, journal in self._journals.items():
             journal.cut(state["lengths"].get(name, 0))
         if self._dashboard and state.get("dashboard") is not None:  # None: it was switched off
@@ -215,38 +156,20 @@ class Recorder:
         with atomic_write(self._folder.file("facts.json")) as partial:
             partial.write_text(json.dumps(to_plain(self._health.facts), indent=1) + "\n", encoding="utf-8")
 
-    def _add(self, event: WindowEvent, row: int) -> None:
-        pending = self._pending
-        pending.steps += 1
-        for label, values in [*event.losses.items(), ("total", event.total)]:
-            if math.isnan(values[row]) and not math.isnan(event.total[row]):
-                continue  # it was off
-            pending.losses[label] = pending.losses.get(label, 0.0) + values[row]
-            pending.counts[label] = pending.counts.get(label, 0) + 1
-        for of, values in ((pending.norms, event.grad_norm), (pending.discriminator, event.discriminator)):
-            for name, steps in values.items():
-                of.setdefault(name, []).append(steps[row])
-        pending.skipped += not all(applied[row] for applied in event.applied.values())
-
-    def _training_record(self, step: int, event: WindowEvent, controls: Controls) -> None:
-        pending, self._pending = self._pending, _Pending()
-        losses = {label: total / pending.counts[label] for label, total in pending.losses.items()}
-        norms = {net: fmean(values) for net, values in pending.norms.items()}
-        critic = _means(pending.discriminator)
-        speed = {
-            "it_per_s": self._speed.iterations,
-            "samples_per_s": self._speed.samples,
-            "data_wait_share": self._speed.data_wait,
-            "memory": event.memory_peak,
-        }
+    def _training_record(self, line: Line, event: WindowEvent, controls: Controls) -> None:
+        step, interval = line.record["iter"], line.interval
+        losses, critic = interval.mean_losses(), interval.mean_discriminator()
+        norms = {net: fmean(values) for net, values in interval.norms.items()}
+        self._speed = interval.speed
+        speed = {**self._speed._asdict(), "memory": event.memory_peak}
         record = {"iter": step, "kind": "train", "loss": losses, "lr": event.lr, "grad_norm": norms}
         if critic:
             record["discriminator"] = critic
-        self._journals["metrics"].append({**record, "skipped": pending.skipped, "speed": speed})
+        self._journals["metrics"].append({**record, "skipped": interval.unapplied, "speed": speed})
         wrong = [label for label, value in losses.items() if not math.isfinite(value)]
         if "total" in wrong:
             text = "Iteration %s: loss not finite (%s); %d of the last %d steps were skipped"
-            _log.warning(text, f"{step:,}", ", ".join(wrong), pending.skipped, pending.steps)
+            _log.warning(text, f"{step:,}", ", ".join(wrong), interval.unapplied, interval.steps)
         message = self._line(step, event.lr, losses["total"])
         message += "".join(f"  {name} {critic.get(name, math.nan):+.3f}" for name in _CRITIC if critic)
         _log.info("%s", message, extra={"routine": True})
@@ -259,53 +182,10 @@ class Recorder:
             self._dashboard.scalars(step, scalars | control_scalars(controls))
 
     def _line(self, step: int, lr: Mapping[str, float], loss: float) -> str:
-        rate = self._speed.iterations
-        left = _clock((self._total_iter - step) / rate) if rate else "?"
+        rate = self._speed.it_per_s
+        left = hours_minutes((self._total_iter - step) / rate) if rate else "?"
         line = (
-            f"iter {step:,}/{self._total_iter:,}  {rate:.1f} it/s  {self._speed.samples:,.0f} samples/s  "
-            f"data wait {self._speed.data_wait:.0%}  ETA {left}  loss {loss:.4e}  lr {lr['g']:.2e}"
+            f"iter {step:,}/{self._total_iter:,}  {rate:.1f} it/s  {self._speed.samples_per_s:,.0f} samples/s  "
+            f"data wait {self._speed.data_wait_share:.0%}  ETA {left}  loss {loss:.4e}  lr {lr['g']:.2e}"
         )
         return f"{line}  {self._scores}" if self._scores else line
-
-
-def _means(lists: Mapping[str, list[float]]) -> dict[str, float]:
-    """Of what was measured; NaN stands for a step in which it was not."""
-    measured = {name: [x for x in values if not math.isnan(x)] for name, values in lists.items()}
-    return {name: fmean(values) for name, values in measured.items() if values}
-
-
-class _Live:
-    """One line at the bottom of the terminal."""
-
-    def __init__(self, console: Console, total: int) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}", table_column=Column(no_wrap=False, overflow="fold")),
-            console=console,
-        )
-        self._task: TaskID = self._progress.add_task("starting", total=total)
-        self._progress.start()
-        self._drawn = 0.0
-
-    def update(self, step: int, text: str) -> None:
-        if time.monotonic() - self._drawn > 0.1:
-            self._drawn = time.monotonic()
-            self._progress.update(self._task, completed=step, description=text)
-
-    def close(self) -> None:
-        self._progress.stop()
-
-
-def _strip(shown: Shown) -> list[Pixels]:
-    """LQ (pixels enlarged as they are), bicubic, output, GT: the same part of each."""
-    height, width = shown.gt.shape[:2]
-    scale = height // shown.lq.shape[0]
-    top, left = max(0, (height - _STRIP_SIDE) // 2), max(0, (width - _STRIP_SIDE) // 2)
-    enlarged = shown.lq.repeat(scale, axis=0).repeat(scale, axis=1)
-    part = (slice(top, top + _STRIP_SIDE), slice(left, left + _STRIP_SIDE))
-    return [image[part] for image in (enlarged, shown.bicubic, shown.output, shown.gt)]
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"

@@ -12,18 +12,23 @@ import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from traiNNer.archs.weights_file import holds_weights
+from traiNNer.models.networks import Networks
 from traiNNer.registry import ConfigError
-from traiNNer.release.weights import write_weights
+from traiNNer.release.weights import metadata_of, read_with_metadata, write_weights
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.run_dir import RunFolder, atomic_write
+from traiNNer.training.state import Progress
 
 FORMAT = 1
+_BEST = "net_g_best"
+NO_METADATA: Mapping[str, Mapping[str, str]] = MappingProxyType({"g": {}, "d": {}})
 _log = logging.getLogger(__name__)
 
 
@@ -36,42 +41,89 @@ class Checkpointer:
 
     Args:
         folder: Of the run.
+        metadata: What files of weights say about themselves, per network ("g", "d").
         keep_states: Newest training states that stay.
-        keep_models: Newest weights that stay, or "all"; the best and the last always do.
+        keep_models: Newest weights that stay, or "all"; the best always do.
         suffix: `safetensors` or `pth`, for weights.
     """
 
     def __init__(
         self,
         folder: RunFolder,
+        metadata: Mapping[str, Mapping[str, str]] = NO_METADATA,
         *,
         keep_states: int = 3,
         keep_models: int | Literal["all"] = "all",
         suffix: Literal["safetensors", "pth"] = "safetensors",
     ) -> None:
-        self._folder = folder
+        self._folder, self._metadata = folder, metadata
         self._keep_states, self._keep_models, self._suffix = keep_states, keep_models, suffix
 
-    def save_state(self, step: int, parts: Mapping[str, Any]) -> Path:
-        """Write `training_states/<step>.state`; older ones beyond the number to keep go afterwards."""
-        path = self._folder.training_states / f"{step}.state"
-        write_state(path, parts)
+    def save(self, networks: Networks, progress: Progress, parts: Mapping[str, Any]) -> None:
+        """Write the weights and the training state of a step; the oldest beyond the numbers to keep go."""
+        step = progress.step
+        self._save_weights(f"net_g_{step}", networks.generator.net, progress)
+        if networks.ema:
+            self._save_weights(f"net_g_ema_{step}", networks.eval_net, progress)
+        if networks.adversary:
+            about = {**self._metadata["d"], "iteration": str(step)}
+            write_weights(self._path(f"net_d_{step}"), networks.adversary.learner.net.state_dict(), about)
+        state = self._folder.training_states / f"{step}.state"
+        write_state(state, {**parts, "best": self.best(progress)})
         for old in self.states()[self._keep_states :]:
             old.unlink()
-        return path
+        self._drop_old_weights()
 
-    def save_weights(self, name: str, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Path:
-        """Write `models/<name>.safetensors` (or `.pth`)."""
-        path = self._folder.models / f"{name}.{self._suffix}"
-        write_weights(path, weights, metadata)
-        return path
+    def save_best(self, networks: Networks, progress: Progress) -> None:
+        """Write the weights that validated best as `net_g_best`."""
+        self._save_weights(_BEST, networks.eval_net, progress)
 
-    def drop_old_weights(self, prefixes: tuple[str, ...]) -> None:
-        """Remove numbered weights of each prefix beyond the number to keep."""
+    def _save_weights(self, name: str, net: nn.Module, progress: Progress) -> None:
+        about = {**self._metadata["g"], "iteration": str(progress.step)}
+        if progress.validated == progress.step and progress.best is not None:
+            about["best_score"] = repr(progress.best)
+        write_weights(self._path(name), net.state_dict(), about)
+
+    def best(self, progress: Progress) -> dict[str, Any] | None:
+        """Weights and metadata of `net_g_best`, if it is of this course of the run; None otherwise.
+
+        Another iteration is that of another course: a run that went back to an earlier state has left it.
+        """
+        found = None if progress.best is None else read_with_metadata(self._path(_BEST))
+        return found if found and found["metadata"].get("iteration") == str(progress.best_step) else None
+
+    def restore_best(self, kept: Mapping[str, Any] | None, progress: Progress) -> None:
+        """Let `net_g_best` be that of the course which a training state goes on with.
+
+        Args:
+            kept: What `best` gave when the state was written; None of states that did not keep it yet.
+            progress: Of the state.
+        """
+        path = self._path(_BEST)
+        if kept:
+            write_weights(path, kept["weights"], kept["metadata"])
+        if self.best(progress):
+            return
+        path.unlink(missing_ok=True)
+        if progress.best is None:
+            return
+        step = progress.best_step
+        for name in (f"net_g_ema_{step}", f"net_g_{step}"):
+            if found := read_with_metadata(self._path(name)):
+                write_weights(path, found["weights"], found["metadata"])
+                return
+        _log.warning(
+            "the best weights so far, of iteration %d, are lost: %s was of another course", step, path
+        )
+
+    def _path(self, name: str) -> Path:
+        return self._folder.models / f"{name}.{self._suffix}"
+
+    def _drop_old_weights(self) -> None:
         keep = self._keep_models
         if not isinstance(keep, int):
             return
-        for prefix in prefixes:
+        for prefix in ("net_g", "net_g_ema", "net_d"):
             numbered = [
                 (int(number), path)
                 for path in self._folder.models.glob(f"{prefix}_*.{self._suffix}")
@@ -88,6 +140,7 @@ class Checkpointer:
         later = [path for path in self.states() if int(path.stem) > step]
         for path in self._folder.models.glob("net_*_*.*"):
             number = path.stem.rpartition("_")[2]
+            number = metadata_of(path).get("iteration", "") if path.stem == _BEST else number
             if number.isdigit() and int(number) > step:
                 later.append(path)
         stamp = time.strftime("abandoned_%Y%m%d_%H%M%S")

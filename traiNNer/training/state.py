@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from traiNNer.control import Plain
+from traiNNer.registry import ConfigError
+
+_log = logging.getLogger(__name__)
+
+_REPLACED_LIMIT = 0.01  # share of unreadable samples that ends a run
+_REPLACED_AFTER = 1000  # samples before which that share says nothing
 
 
 @dataclass
@@ -30,6 +39,43 @@ class Progress(Plain):
     """Step of the last validation."""
     stop_rule: str = ""
     stop_reason: str = ""
+
+    def take_score(self, score: float, *, higher_is_better: bool, of: str) -> bool:
+        """Remember a validation if it is the best so far; whether it is.
+
+        Args:
+            score: A mean; NaN is never the best, since nothing compares with it.
+            higher_is_better: Direction of the metric.
+            of: What exactly was measured; the best of anything else is forgotten.
+        """
+        if math.isnan(score):
+            return False
+        if self.best_of != of:  # another metric, set, border or image than before
+            self.best, self.best_of = None, of
+        if self.best is not None and not (score > self.best if higher_is_better else score < self.best):
+            return False
+        self.best, self.best_step = score, self.step
+        return True
+
+    def note_replaced(self, replaced: Sequence[str], world_size: int) -> None:
+        """Count samples of this process that others stand in for, each with the reason.
+
+        Raises:
+            DataError: If they are more than 1 % of the samples so far.
+        """
+        self.replaced += len(replaced)
+        for line in replaced:
+            _log.warning("%s; the next sample stands in for it (%d so far)", line, self.replaced)
+        mine = self.position / world_size
+        if mine >= _REPLACED_AFTER and self.replaced > _REPLACED_LIMIT * mine:
+            raise DataError(
+                f"{self.replaced} of {mine:.0f} samples could not be read, more than "
+                f"{_REPLACED_LIMIT:.0%}; the last: {replaced[-1]}"
+            )
+
+
+class DataError(ConfigError):
+    """The training data cannot be used."""
 
 
 @dataclass(frozen=True)

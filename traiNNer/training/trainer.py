@@ -14,11 +14,9 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import fields
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from traiNNer.archs.weights_file import read_weights
-from traiNNer.automations import Proposal, Supervisor
+from traiNNer.automations import Proposal
 from traiNNer.automations.learning_rate import wants_snapshot
 from traiNNer.control import (
     Controls,
@@ -30,84 +28,63 @@ from traiNNer.control import (
     from_plain,
     to_plain,
 )
-from traiNNer.data.loader import Batch, TrainLoader
+from traiNNer.data.loader import Batch
 from traiNNer.events import (
     ChangeEvent,
     Event,
     OutOfMemoryEvent,
     RequestEvent,
-    RunFacts,
     ValidationEvent,
     WindowEvent,
 )
 from traiNNer.inference.network import EvalNetwork
-from traiNNer.models.sr_model import BatchTooLarge, SRModel
-from traiNNer.optim.schedules import ReduceLROnPlateau, Schedule
+from traiNNer.models.sr_model import BatchTooLarge
+from traiNNer.optim.schedules import ReduceLROnPlateau
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.distributed import DistributedContext
-from traiNNer.runtime.memory import MemorySource, OutOfMemoryError
+from traiNNer.runtime.memory import OutOfMemoryError
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.tracking.recorder import Recorder
+from traiNNer.tracking.validation_images import ValidationImages
+from traiNNer.training.agreement import processes_agree
 from traiNNer.training.checkpoint import Checkpointer
 from traiNNer.training.learned_patterns import store_pattern
-from traiNNer.training.state import Outcome, Plan, Progress, StepClock
+from traiNNer.training.parts import Parts
+from traiNNer.training.state import Outcome, Progress, StepClock
 from traiNNer.training.validation import Validator
 
 _log = logging.getLogger(__name__)
 
 _PATTERN_EVERY = 1000  # steps between writings of what was learned of the gradients
 _LOSS_JUMP = math.log(4)  # of a loss factor
-_REPLACED_LIMIT = 0.01  # share of unreadable samples that ends a run
-_REPLACED_AFTER = 1000  # samples before which that share says nothing
+
+
+class Outputs(NamedTuple):
+    """Where a run writes; None: nothing of that kind, as on every process but the main one."""
+
+    recorder: Recorder | None = None
+    checkpointer: Checkpointer | None = None
+    images: ValidationImages | None = None
+
+
+NOWHERE = Outputs()
 
 
 class Trainer:
     """Runs the steps and everything that happens between them.
 
     Args:
-        model: Networks, losses and the step.
-        loader: Batches by position.
-        controls: As configured; the only place where anything changes them is `_apply`.
-        plan: Total steps and periods.
-        schedule: The base schedule, for what automations are told; the model multiplies it in.
-        plateau: That schedule again where it follows the validations.
-        supervisor: The automations.
-        processes: This process and its collectives.
-        memory: Where the share of memory in use comes from.
-        validator: None without validation.
-        recorder: Only on the main process.
-        checkpointer: Only on the main process.
-        facts: What the automations know; the key of learned patterns.
-        best_weights: Where the best weights are kept.
-        metadata: What released weights say about themselves, per network.
+        parts: Everything that computes.
+        outputs: Where it writes.
     """
 
-    def __init__(
-        self,
-        model: SRModel,
-        loader: TrainLoader,
-        controls: Controls,
-        plan: Plan,
-        *,
-        schedule: Schedule,
-        plateau: ReduceLROnPlateau | None,
-        supervisor: Supervisor,
-        processes: DistributedContext,
-        memory: MemorySource,
-        validator: Validator | None,
-        recorder: Recorder | None,
-        checkpointer: Checkpointer | None,
-        facts: RunFacts,
-        best_weights: Path,
-        metadata: Mapping[str, Mapping[str, str]],
-    ) -> None:
-        self.model, self.loader, self.controls, self.plan = model, loader, controls, plan
-        self._configured = deepcopy(controls)
-        self._schedule, self._plateau = schedule, plateau
-        self._supervisor, self._processes = supervisor, processes
-        self._memory, self._validator = memory, validator
-        self._recorder, self._checkpointer, self._metadata = recorder, checkpointer, metadata
-        self._facts, self._best_weights = facts, best_weights
+    def __init__(self, parts: Parts, outputs: Outputs = NOWHERE) -> None:
+        self.model, self.loader = parts.model, parts.loader
+        self.controls, self.plan, self.outputs = parts.controls, parts.plan, outputs
+        self._configured = deepcopy(parts.controls)
+        self._schedule, self._plateau, self._facts = parts.schedule, parts.plateau, parts.facts
+        self._supervisor, self._processes = parts.supervisor, parts.processes
+        self._memory, self._validator = parts.memory, parts.validator
+        self._recorder, self._checkpointer, self._images = outputs
         self.progress = Progress()
         self.last_validation: ValidationEvent | None = None
         self._batches: Iterator[Batch] = iter(())
@@ -135,7 +112,13 @@ class Trainer:
         return Outcome("completed", f"{progress.step} iterations")
 
     def begin(self) -> None:
-        """Ask for the data from where the run stands."""
+        """Ask for the data from where the run stands.
+
+        Raises:
+            ConfigError: If the processes do not begin with the same weights.
+        """
+        if not processes_agree(self.model.networks, self._processes):
+            raise ConfigError("the processes begin with different weights; they need the same files and seed")
         self._restart_batches()
         if not self.model.networks.has_snapshot and wants_snapshot(self._supervisor):
             self.model.networks.take_snapshot()
@@ -156,7 +139,7 @@ class Trainer:
     @property
     def headline_name(self) -> str | None:
         """The metric that decides which weights are best."""
-        return self._validator.headline_name if self._validator else None
+        return self._validator.headline_name if self._validator and self._validator.metrics else None
 
     def status(self) -> dict[str, str]:
         """One word on each automation."""
@@ -198,7 +181,7 @@ class Trainer:
         if shape != (controls.batch, controls.lq_size):  # an automation that failed fell back during the step
             self._restart_batches()
         if batch.replaced:
-            self._note_replaced(batch.replaced)
+            progress.note_replaced(batch.replaced, self._processes.world_size)
         self._clock.stop()
 
     def _end_window(self) -> None:
@@ -223,20 +206,12 @@ class Trainer:
                 lr=self.model.networks.learning_rates,
                 schedule=self._schedule(progress.time),
                 warming_up=progress.time < self.plan.warmup_iter,
-                losses=numbers.losses,
-                total=numbers.total,
-                grad_norm=numbers.grad_norm,
-                applied=numbers.applied,
-                gradient_at_output=numbers.gradient_at_output,
-                update_ratio=numbers.update_ratio,
                 memory_peak=memory,
                 seconds=seconds,
                 data_wait=wait / seconds if seconds else 0.0,
-                amp_scale=numbers.amp_scale,
-                discriminator=numbers.discriminator,
+                **numbers._asdict(),
             )
         )
-
         self._notice_losses(progress.step - len(numbers.total))
         if self._recorder and progress.step % _PATTERN_EVERY == 0:
             store_pattern(self._supervisor, self._facts)
@@ -261,35 +236,34 @@ class Trainer:
             step=progress.step,
             position=progress.position,
             lr_exhausted=self._schedule(progress.time) < 0.01,
-            show=self._recorder.image(progress.step) if self._recorder else None,
+            show=self._images.taker(progress.step) if self._images else None,
         )
+        strips = self._images.collect() if self._images else []
         progress.validated = progress.step
         progress.seconds += time.monotonic() - began
-        self.last_validation = event
         self._memory.restart()  # whole images may take more than a step, which is what is watched
-        self._keep_best(event)
-        if self._plateau:
-            score, higher = self._validator.headline(event, self._plateau.monitor)
-            self._plateau.observe(score, higher_is_better=higher)
         if self._recorder:
-            best = "none" if progress.best is None else f"{progress.best:.3f} at {progress.best_step:,}"
-            self._recorder.validation(event, best)
-        self._react(event)
+            self._recorder.strips(progress.step, strips)
+        if self._validator.metrics:
+            self._use_scores(self._validator, event)
         if wants_snapshot(self._supervisor):
             self.model.networks.take_snapshot()
 
-    def _keep_best(self, event: ValidationEvent) -> None:
-        assert self._validator is not None
-        score, higher = self._validator.headline(event)
+    def _use_scores(self, validator: Validator, event: ValidationEvent) -> None:
+        """Keep the best weights, and show the scores to everyone."""
         progress = self.progress
-        if math.isnan(score):
-            return  # nothing compares with it, so it would stay the best for ever
-        measured = self._validator.headline_identity(event)
-        if progress.best_of != measured:  # another metric, set, border or image than before
-            progress.best, progress.best_of = None, measured
-        if progress.best is None or (score > progress.best if higher else score < progress.best):
-            progress.best, progress.best_step = score, progress.step
-            self._save_weights("net_g_best")
+        self.last_validation = event
+        score, higher = validator.headline(event)
+        best = progress.take_score(score, higher_is_better=higher, of=validator.headline_identity(event))
+        if best and self._checkpointer:
+            self._checkpointer.save_best(self.model.networks, progress)
+        if self._plateau:
+            score, higher = validator.headline(event, self._plateau.monitor)
+            self._plateau.observe(score, higher_is_better=higher)
+        if self._recorder:
+            said = "none" if progress.best is None else f"{progress.best:.3f} at {progress.best_step:,}"
+            self._recorder.validation(event, said)
+        self._react(event)
 
     # --- events and decisions ------------------------------------------------------------------------------
 
@@ -333,15 +307,17 @@ class Trainer:
         return [change] if decision.changes else []
 
     def _stop(self, decision: Stop) -> None:
-        self.progress.stop_rule, self.progress.stop_reason = decision.rule, decision.reason
-        if decision.restore_best:
-            self._restore_best()
-
-    def _restore_best(self) -> None:
-        """End with the weights that validated best, where a validation has kept any."""
-        if self._best_weights.is_file():
-            self.model.networks.load_weights(read_weights(self._best_weights)[0])
-            _log.info("Stopped at iteration %s; the best weights are restored", f"{self.progress.step:,}")
+        progress = self.progress
+        progress.stop_rule, progress.stop_reason = decision.rule, decision.reason
+        if not decision.restore_best:
+            return
+        kept = self._checkpointer.best(progress) if self._checkpointer else None
+        best = self._processes.gather(kept)[0]  # of the main process, which has the files
+        if best is None:
+            _log.error("There are no best weights of this course of the run: it ends with the last ones")
+            return
+        self.model.networks.load_weights(best["weights"])
+        _log.info("Stopped at iteration %s; the best weights are restored", f"{progress.step:,}")
 
     def _shrink_micro_batch(self) -> None:
         """After a step that did not fit: let the owner of the batch size decide, or halve."""
@@ -364,18 +340,6 @@ class Trainer:
             )
         self._memory.restart()
 
-    def _note_replaced(self, replaced: tuple[str, ...]) -> None:
-        progress = self.progress
-        progress.replaced += len(replaced)
-        for line in replaced:
-            _log.warning("%s; the next sample stands in for it (%d so far)", line, progress.replaced)
-        mine = progress.position / self._processes.world_size
-        if mine >= _REPLACED_AFTER and progress.replaced > _REPLACED_LIMIT * mine:
-            raise DataError(
-                f"{progress.replaced} of {mine:.0f} samples could not be read, more than "
-                f"{_REPLACED_LIMIT:.0%}; the last: {replaced[-1]}"
-            )
-
     def _restart_batches(self) -> None:
         self._batches = self.loader.batches(
             self.progress.position, self.controls.batch, self.controls.lq_size
@@ -386,28 +350,16 @@ class Trainer:
     def save(self) -> None:
         """Write weights and training state of this step, unless they are written already."""
         step = self.progress.step
-        if self._checkpointer is None or self._saved_at == step:
+        if self._saved_at == step:
             return
         self._saved_at = step
-        self._save_weights(f"net_g_{step}", averaged=False)
-        if self.model.ema:
-            self._save_weights(f"net_g_ema_{step}")
-        if self.model.adversary:
-            net = self.model.adversary.learner.net
-            about = {**self._metadata["d"], "iteration": str(step)}
-            self._checkpointer.save_weights(f"net_d_{step}", net.state_dict(), about)
-        self._checkpointer.save_state(step, self.state_dict())
-        self._checkpointer.drop_old_weights(("net_g", "net_g_ema", "net_d"))
-        _log.info("Saved iteration %s", f"{step:,}", extra={"routine": True})
-
-    def _save_weights(self, name: str, *, averaged: bool = True) -> None:
-        if self._checkpointer is None:
-            return
-        net = self.model.networks.eval_net if averaged else self.model.generator.net
-        about = {**self._metadata["g"], "iteration": str(self.progress.step)}
-        if self.progress.validated == self.progress.step and self.progress.best is not None:
-            about["best_score"] = repr(self.progress.best)
-        self._checkpointer.save_weights(name, net.state_dict(), about)
+        if not processes_agree(self.model.networks, self._processes):
+            _log.error(
+                "Iteration %s: the weights of the processes differ; those of the first are saved", step
+            )
+        if self._checkpointer:
+            self._checkpointer.save(self.model.networks, self.progress, self.state_dict())
+            _log.info("Saved iteration %s", f"{step:,}", extra={"routine": True})
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a run needs to go on."""
@@ -437,13 +389,11 @@ class Trainer:
             self._validator.load_state_dict(state["validator"])
         if self._recorder and state["recorder"]:
             self._recorder.load_state_dict(state["recorder"])
+        if self._checkpointer:
+            self._checkpointer.restore_best(state.get("best"), self.progress)
         self._saved_at = self.progress.step
 
 
 def _jumped(before: Mapping[str, float], now: Mapping[str, float]) -> bool:
     """Whether the moments of the optimizer belong to other gradients than those of these loss factors."""
     return any(abs(math.log(factor / before.get(loss, 1.0))) > _LOSS_JUMP for loss, factor in now.items())
-
-
-class DataError(ConfigError):
-    """The training data cannot be used."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from traiNNer.events import SetScores, ValidationEvent
-from traiNNer.inference.images import ImageSet, ReadPair, Shown, read_ahead
+from traiNNer.inference.images import ImageSet, ReadPair, Shown, bicubic, read_ahead
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.inference.tile_size import FittingTiles
 from traiNNer.inference.tiles import Tiles
@@ -21,6 +22,7 @@ from traiNNer.models.precision import Precision
 from traiNNer.runtime.distributed import DistributedContext
 
 RATIOS = ("edge_ratio", "residual_ratio")
+T = TypeVar("T")
 
 
 class Metric(Protocol):
@@ -48,7 +50,7 @@ class Validator:
 
     Args:
         sets: In the order of the configuration; the first decides which weights are best.
-        metrics: By label; the first decides which weights are best.
+        metrics: By label; the first decides which weights are best. Empty: images are only shown.
         scale: Height and width of the output over those of the input.
         precision: How pixels become tensors.
         processes: Images are shared out among them.
@@ -70,7 +72,6 @@ class Validator:
         self.sets, self.metrics = list(sets), dict(metrics)
         self._scale, self._precision, self._processes = scale, precision, processes
         self._tiles = FittingTiles(precision.device) if tile == "auto" else Tiles(tile, overlap)
-        self._width = 2 * len(self.metrics) + len(RATIOS)  # of a row of scores
         self._baselines: dict[str, dict[str, Any]] = {}
 
     def run(
@@ -86,42 +87,19 @@ class Validator:
         """Score every image of every set; every process returns the same event.
 
         Args:
-            model: What is measured.
+            model: What is measured; of an `SRModel` the EMA network where there is one.
             step: For the event, as `position` and `lr_exhausted`.
             show: Called with each image this process scored.
             progress: Called with the images done and their number.
         """
         total = sum(len(s.images) for s in self.sets)
-        done = 0
+        done = itertools.count(self._processes.world_size, self._processes.world_size)
 
-        def measured(validation_set: ValidationSet, *, with_baseline: bool) -> Tensor:
-            """One row an image: scores, bicubic scores, ratios, height, width; each process fills its own.
+        def tick() -> None:
+            if progress:
+                progress(min(next(done), total), total)
 
-            The device is read once, at the end.
-            """
-            nonlocal done
-            table = torch.zeros(len(validation_set.images), self._width + 2, dtype=torch.float64)
-            own = range(self._processes.rank, len(table), self._processes.world_size)
-            scores: list[Tensor] = []
-            for image in read_ahead(validation_set.images, own, self._precision.device):
-                scores.append(
-                    self._measure(model, validation_set.name, image, with_baseline=with_baseline, show=show)
-                )
-                table[image.number, self._width :] = torch.tensor(image.gt.shape[1:3])
-                done += self._processes.world_size
-                if progress:
-                    progress(min(done, total), total)
-            if scores:
-                table[own.start :: own.step, : self._width] = torch.stack(scores).cpu().double()
-            return self._processes.sum(table)
-
-        sets: dict[str, SetScores] = {}
-        for validation_set in self.sets:
-            known = self._known_baseline(validation_set)
-            table = measured(validation_set, with_baseline=known is None)
-            if known and known.get("sizes") != self._sizes(table):  # other files under the old names
-                known, table = None, measured(validation_set, with_baseline=True)
-            sets[validation_set.name] = self._scores(validation_set, table, known)
+        sets = {s.name: self._score_set(model, s, show, tick) for s in self.sets}
         finite = torch.stack([torch.isfinite(p).all() for p in model.net.parameters()]).all()
         return ValidationEvent(step, position, sets, weights_finite=bool(finite), lr_exhausted=lr_exhausted)
 
@@ -129,7 +107,8 @@ class Validator:
         """Score the first image of every set, to see that it works."""
         for validation_set in self.sets:
             for image in read_ahead(validation_set.images, [0], self._precision.device):
-                self._measure(model, validation_set.name, image, with_baseline=True, show=None)
+                self._measure(model, validation_set.name, image, show=None)
+                self._measure_bicubic(image)
 
     @property
     def headline_name(self) -> str:
@@ -156,62 +135,107 @@ class Validator:
         """Restore them; those of other images or metrics are computed again."""
         self._baselines = dict(state)
 
-    def _measure(
+    def _score_set(
         self,
         model: EvalNetwork,
-        set_name: str,
-        image: ReadPair,
-        *,
-        with_baseline: bool,
+        validation_set: ValidationSet,
         show: Callable[[Shown], None] | None,
-    ) -> Tensor:
-        """Scores, bicubic scores (0 where not asked for) and ratios of one image, on the device."""
-        given, reference = self._precision.images(image.lq), self._precision.images(image.gt)
-        output = self._tiles.upscale(model, given)
-        lq, gt = image.lq[0].numpy(), image.gt[0].numpy()
-        shown = Shown(set_name, image.name, image.number, lq, gt, output, self._scale)
-        scores = self._compare(output, reference)
-        baseline = torch.zeros_like(scores)
-        if with_baseline:
-            bicubic = self._precision.images(torch.from_numpy(shown.bicubic)[None])
-            baseline = self._compare(bicubic, reference)
-        ratios = structure(output, reference, given)[0].to(scores.dtype)
-        if show:
-            show(shown)
-        return torch.cat([scores, baseline, ratios])
-
-    def _compare(self, output: Tensor, gt: Tensor) -> Tensor:
-        return torch.stack([metric(output, gt)[0] for metric in self.metrics.values()])
-
-    def _scores(
-        self, validation_set: ValidationSet, table: Tensor, known: dict[str, Any] | None
+        tick: Callable[[], None],
     ) -> SetScores:
-        width = len(self.metrics)
-        columns = table.T.tolist()
-        sizes = self._sizes(table)
-        if known is None:
-            scores = dict(zip(self.metrics, columns[width : 2 * width], strict=True))
-            known = {"of": self._origin(validation_set), "sizes": sizes, "scores": scores}
-            self._baselines[validation_set.name] = known
+        """One record an image, shared out among the processes; the device is read once, at the end."""
+        own: list[tuple[int, tuple[int, int]]] = []
+        scores: list[Tensor] = []
+        for image in self._share(validation_set):
+            scores.append(self._measure(model, validation_set.name, image, show=show))
+            own.append((image.number, (image.gt.shape[1], image.gt.shape[2])))
+            tick()
+        labels = [*self.metrics, *RATIOS]
+        records = self._gathered(
+            {
+                number: _Record(size, dict(zip(labels, row, strict=True)))
+                for (number, size), row in zip(own, _on_host(scores), strict=True)
+            }
+        )
+        sizes = [record.size for record in records]
         return SetScores(
             images=list(validation_set.images.names),
-            sizes=[(height, width) for height, width in sizes],
-            metrics=dict(zip(self.metrics, columns[:width], strict=True)),
-            baseline=known["scores"],
-            ratios=dict(zip(RATIOS, columns[2 * width : -2], strict=True)),
+            sizes=sizes,
+            metrics={label: [record.scores[label] for record in records] for label in self.metrics},
+            baseline=self._baseline(validation_set, sizes),
+            ratios={label: [record.scores[label] for record in records] for label in RATIOS},
         )
 
-    def _sizes(self, table: Tensor) -> list[list[int]]:
-        """Height and width of every ground truth."""
-        return table[:, self._width :].int().tolist()
+    def _baseline(
+        self, validation_set: ValidationSet, sizes: list[tuple[int, int]]
+    ) -> dict[str, list[float]]:
+        """The scores of bicubic enlargement; images are read for them once in a run."""
+        if not self.metrics:
+            return {}
+        of, plain_sizes = self._origin(validation_set), [list(size) for size in sizes]
+        known = self._baselines.get(validation_set.name)
+        if known is None or known["of"] != of or known.get("sizes") != plain_sizes:
+            numbers: list[int] = []
+            scores: list[Tensor] = []
+            for image in self._share(validation_set):
+                numbers.append(image.number)
+                scores.append(self._measure_bicubic(image))
+            rows = self._gathered(dict(zip(numbers, _on_host(scores), strict=True)))
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            known = {"of": of, "sizes": plain_sizes, "scores": dict(zip(self.metrics, columns, strict=True))}
+            self._baselines[validation_set.name] = known
+        return known["scores"]
 
-    def _known_baseline(self, validation_set: ValidationSet) -> dict[str, Any] | None:
-        stored = self._baselines.get(validation_set.name)
-        return stored if stored and stored["of"] == self._origin(validation_set) else None
+    def _share(self, validation_set: ValidationSet) -> Iterator[ReadPair]:
+        """The images of a set that this process measures."""
+        own = range(self._processes.rank, len(validation_set.images), self._processes.world_size)
+        return read_ahead(validation_set.images, own, self._precision.device)
+
+    def _gathered(self, own: dict[int, T]) -> list[T]:
+        """What all processes found, in the order of the images."""
+        found: dict[int, T] = {}
+        for share in self._processes.gather(own):
+            found |= share
+        return [found[number] for number in sorted(found)]
+
+    def _measure(
+        self, model: EvalNetwork, set_name: str, image: ReadPair, *, show: Callable[[Shown], None] | None
+    ) -> Tensor:
+        """Scores and ratios of one image, on the device."""
+        given, reference = self._precision.images(image.lq), self._precision.images(image.gt)
+        output = self._tiles.upscale(model, given)
+        scores = self._compare(output, reference)
+        ratios = structure(output, reference, given)[0].to(scores.dtype)
+        if show:
+            lq, gt = image.lq[0].numpy(), image.gt[0].numpy()
+            show(Shown(set_name, image.name, image.number, lq, gt, output, self._scale))
+        return torch.cat([scores, ratios])
+
+    def _measure_bicubic(self, image: ReadPair) -> Tensor:
+        """Scores of one image enlarged by MATLAB's bicubic."""
+        pixels = bicubic(image.lq[0].numpy(), self._scale)
+        enlarged = self._precision.images(torch.from_numpy(pixels)[None])
+        return self._compare(enlarged, self._precision.images(image.gt))
+
+    def _compare(self, output: Tensor, gt: Tensor) -> Tensor:
+        scores = [metric(output, gt)[0] for metric in self.metrics.values()]
+        return torch.stack(scores) if scores else output.new_zeros(0)
 
     def _origin(self, validation_set: ValidationSet) -> list[str]:
         metrics = [f"{label}: {metric!r}" for label, metric in self.metrics.items()]
         return [str(self._scale), *metrics, *validation_set.images.names]
+
+
+class _Record(NamedTuple):
+    """What was measured of one image."""
+
+    size: tuple[int, int]
+    """Height and width of the ground truth, in pixels."""
+    scores: dict[str, float]
+    """Every metric, and RATIOS."""
+
+
+def _on_host(rows: list[Tensor]) -> list[list[float]]:
+    return torch.stack(rows).cpu().double().tolist() if rows else []
 
 
 def structure(output: Tensor, gt: Tensor, lq: Tensor) -> Tensor:

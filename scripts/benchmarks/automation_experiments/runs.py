@@ -25,17 +25,16 @@ from automation_experiments.summaries import summary
 from traiNNer.build.check import check_parts
 from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
-from traiNNer.build.run import Parts, build_parts
-from traiNNer.build.session import make_trainer, run_folder
+from traiNNer.build.run import build_parts
+from traiNNer.build.session import run_folder
 from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import TrainLoader
 from traiNNer.optim.learner import NO_LIMIT
 from traiNNer.options import Options, load_options
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.signals import StopSignal
-from traiNNer.tracking.health import Health
-from traiNNer.tracking.recorder import Recorder
-from traiNNer.training.checkpoint import Checkpointer
+from traiNNer.training.open_run import OutputSettings, open_run
+from traiNNer.training.parts import Parts
 
 
 class Laboratory:
@@ -156,24 +155,8 @@ def _with_weights(loss: Mapping[str, Any], alexnet: Path | None) -> dict[str, An
 
 
 def _train(options: Options, parts: Parts) -> None:
-    folder = run_folder(options)
-    steps = parts.plan.total_iter
-    recorder = Recorder(
-        folder,
-        total_iter=steps,
-        print_freq=steps,
-        save_images=False,
-        health=Health(parts.facts, parts.model.losses, parts.supervisor, print_freq=steps),
-        dashboard=None,
-        console=None,
-    )
-    trainer = make_trainer(
-        parts,
-        folder,
-        processes=DistributedContext(),
-        recorder=recorder,
-        checkpointer=Checkpointer(folder, keep_states=1, keep_models=1),
-    )
+    settings = OutputSettings(print_freq=parts.plan.total_iter, keep_states=1, keep_models=1)
+    trainer = open_run(parts, run_folder(options), settings)
     with StopSignal() as stop:
         if trainer.fit(stop).status == "interrupted":
             raise KeyboardInterrupt

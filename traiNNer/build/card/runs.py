@@ -20,8 +20,8 @@ from traiNNer.build.card.steps import synchronize, time_calls
 from traiNNer.build.check import check_parts
 from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
-from traiNNer.build.run import Parts, build_parts
-from traiNNer.build.session import make_trainer, run_folder
+from traiNNer.build.run import build_parts
+from traiNNer.build.session import run_folder
 from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.data.synthetic import make_demo_data
@@ -30,8 +30,8 @@ from traiNNer.losses import LossInputs
 from traiNNer.options import Options, load_options
 from traiNNer.runtime.device import choose_device, configure_torch
 from traiNNer.runtime.distributed import DistributedContext
-from traiNNer.tracking.health import Health
-from traiNNer.tracking.recorder import Recorder
+from traiNNer.training.open_run import OutputSettings, open_run
+from traiNNer.training.parts import Parts
 from traiNNer.training.trainer import Trainer
 
 _AUTOMATIONS: dict[str, Any] = {
@@ -113,20 +113,8 @@ def _build(settings: Settings, folder: Path, network: str, workers: int, **train
 
 def _trainer(run: _Run) -> Trainer:
     """As train.py makes it, without saving."""
-    parts, folder = run.parts, run_folder(run.options)
-    print_freq = run.options.logger.print_freq
-    recorder = Recorder(
-        folder,
-        total_iter=parts.plan.total_iter,
-        print_freq=print_freq,
-        save_images=False,
-        health=Health(parts.facts, parts.model.losses, parts.supervisor, print_freq=print_freq),
-        dashboard=None,
-        console=None,
-    )
-    trainer = make_trainer(
-        parts, folder, processes=DistributedContext(), recorder=recorder, checkpointer=None
-    )
+    settings = OutputSettings(print_freq=run.options.logger.print_freq)
+    trainer = open_run(run.parts, run_folder(run.options), settings)
     trainer.begin()
     return trainer
 

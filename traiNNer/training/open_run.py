@@ -1,0 +1,126 @@
+"""The one way from parts to a trainer that writes files: recorder, checkpoints, images, and where it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from rich.console import Console
+
+from traiNNer.registry import ConfigError
+from traiNNer.runtime.run_dir import RunFolder
+from traiNNer.tracking.health import Health
+from traiNNer.tracking.recorder import Recorder
+from traiNNer.tracking.tensorboard import Dashboard
+from traiNNer.tracking.validation_images import ValidationImages
+from traiNNer.training.checkpoint import Checkpointer, Start
+from traiNNer.training.parts import Parts
+from traiNNer.training.trainer import Outputs, Trainer
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """What a run writes, and how much of it stays."""
+
+    print_freq: int = 100
+    """Steps between lines."""
+    tensorboard: bool = False
+    save_images: bool = False
+    """Every validated image as a file."""
+    image_suffix: str = ""
+    keep_states: int = 3
+    """Newest training states that stay."""
+    keep_models: int | Literal["all"] = "all"
+    """Newest weights that stay; the best always do."""
+    weights_suffix: Literal["safetensors", "pth"] = "safetensors"
+
+
+def open_run(
+    parts: Parts,
+    folder: RunFolder,
+    settings: OutputSettings,
+    *,
+    start: Start | None = None,
+    console: Console | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> Trainer:
+    """A trainer ready to `fit`, at the beginning or at a saved state.
+
+    The main process records and saves; every process writes the images that it validates.
+
+    Args:
+        parts: Everything that computes.
+        folder: Of the run.
+        settings: What is written.
+        start: The training state to go on from; None: records of an earlier attempt are removed.
+        console: The terminal to draw a live line on.
+        notes: Markdown for the dashboard, by title.
+
+    Raises:
+        ConfigError: If the state does not fit the parts.
+    """
+    main = parts.processes.is_main
+    recorder = _recorder(parts, folder, settings, start, console, notes or {}) if main else None
+    trainer = Trainer(
+        parts,
+        Outputs(
+            recorder,
+            Checkpointer(
+                folder,
+                parts.metadata,
+                keep_states=settings.keep_states,
+                keep_models=settings.keep_models,
+                suffix=settings.weights_suffix,
+            )
+            if main
+            else None,
+            ValidationImages(
+                folder.visualization if settings.save_images else None,
+                suffix=settings.image_suffix,
+                strips=settings.tensorboard,
+                processes=parts.processes,
+            ),
+        ),
+    )
+    if start:
+        _go_on(trainer, start)
+    elif recorder:
+        recorder.start_afresh()
+    return trainer
+
+
+def _go_on(trainer: Trainer, start: Start) -> None:
+    try:
+        trainer.load_state_dict(start.parts)
+    except (RuntimeError, KeyError, ValueError) as error:
+        first = str(error).strip().splitlines()[:4]
+        raise ConfigError(f"{start.path} does not fit this configuration: {' '.join(first)}") from error
+
+
+def _recorder(
+    parts: Parts,
+    folder: RunFolder,
+    settings: OutputSettings,
+    start: Start | None,
+    console: Console | None,
+    notes: Mapping[str, str],
+) -> Recorder:
+    dashboard = None
+    if settings.tensorboard:
+        resumed_at = start.step if start else 0
+        dashboard = Dashboard(
+            folder.tensorboard,
+            resumed_at=resumed_at,
+            metrics=parts.validator.metrics if parts.validator else (),
+            adversarial=parts.model.adversary is not None,
+        )
+        for title, text in notes.items():
+            dashboard.text(resumed_at, title, text)
+    return Recorder(
+        folder,
+        total_iter=parts.plan.total_iter,
+        health=Health(parts.facts, parts.model.losses, parts.supervisor, print_freq=settings.print_freq),
+        dashboard=dashboard,
+        console=console,
+    )
