@@ -19,7 +19,7 @@ def images(*shape, dtype=torch.float64):
 
 def ldl(output, gt, average, **options):
     loss = LOSSES.build({"type": "LDLLoss", **options})
-    return loss(LossInputs(output=output, gt=gt, lq=gt, average=lambda: average))
+    return loss(LossInputs(output=output, gt=gt, lq=gt, ema=lambda: average))
 
 
 def expected_map(output, gt, average, ksize):

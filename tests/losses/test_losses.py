@@ -61,7 +61,7 @@ def inputs(output, gt):
     scale = 1 if any(side % 2 for side in gt.shape[2:]) else 2
     pixels = gt.detach().to(torch.promote_types(gt.dtype, torch.float32)).movedim(1, 3).numpy()
     lq = torch.stack([torch.from_numpy(imresize(image, 1 / scale)) for image in pixels]).movedim(3, 1)
-    return LossInputs(output=output, gt=gt, lq=lq, discriminator=discriminate, average=gt.detach)
+    return LossInputs(output=output, gt=gt, lq=lq, discriminator=discriminate, ema=gt.detach)
 
 
 @functools.cache

@@ -1,10 +1,8 @@
 """Losses. Each module holds one loss or one family; the registry imports them all.
 
 A loss is an `nn.Module` whose `forward(inputs: LossInputs)` returns a scalar: a mean over the samples, so
-that `loss(batch repeated) == loss(batch)` and micro-batches can be weighted by their size. Its attribute
-`pixel` (of the class) says whether it compares all values at their places, and so can anchor other losses,
-`adversarial` whether it asks the discriminator, `averaged` whether it compares with the running average (all False
-where they are missing).
+that `loss(batch repeated) == loss(batch)` and micro-batches can be weighted by their size. `Loss` has the
+attributes by which a class says what it asks of a run; a module without them asks nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +20,17 @@ from traiNNer.losses.precision import at_least_float32
 from traiNNer.registry import ConfigError, Registry
 
 LOSSES: Registry[nn.Module] = Registry("loss", package=__name__)
+
+
+class Loss(nn.Module):
+    """A loss, with what it asks of the run; `forward(inputs)` is a scalar, the mean over samples."""
+
+    pixel: ClassVar[bool] = False
+    """Whether it compares all values at their places, and so can anchor other losses."""
+    adversarial: ClassVar[bool] = False
+    """Whether it reads what the discriminator makes of images."""
+    averaged: ClassVar[bool] = False
+    """Whether it compares with the output of the EMA network."""
 
 
 class DiscriminatorOutput(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from traiNNer.losses import DiscriminatorOutput
+from traiNNer.losses import DiscriminatorOutput, Loss
 from traiNNer.losses.precision import at_least_float32
 
 
@@ -29,7 +29,7 @@ def discriminator_output(net: Discriminator, images: Tensor) -> DiscriminatorOut
     )
 
 
-class AdversarialLoss(nn.Module):
+class AdversarialLoss(Loss):
     """Adversarial training of generator and discriminator.
 
     `forward(inputs)` is what the generator minimises, as of every loss: it reads
@@ -39,7 +39,6 @@ class AdversarialLoss(nn.Module):
     `models.adversary`.
     """
 
-    pixel: ClassVar[bool] = False
     adversarial: ClassVar[bool] = True
     gt_penalty: float = 0.0
     """Weight of half the squared gradient of the logits with respect to the ground truth (R1)."""

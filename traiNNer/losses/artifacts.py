@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses import LOSSES, Loss, LossInputs
 from traiNNer.losses.criteria import Criterion, mean_error
 from traiNNer.losses.precision import at_least_float32
 
@@ -15,7 +15,7 @@ _FLOOR = 1e-12  # of a variance, whose fifth root has no derivative at 0: errors
 
 
 @LOSSES.register("LDLLoss", "ldl")
-class LDLLoss(nn.Module):
+class LDLLoss(Loss):
     """Error times a map of artifacts, |M (output - gt)|; Liang et al. 2022 (arXiv 2203.09195), section 3.
 
     With R the absolute error summed over the channels, M is the variance of R in the window around each pixel
@@ -28,7 +28,6 @@ class LDLLoss(nn.Module):
         ksize: Side of the window, in pixels; odd.
     """
 
-    pixel: ClassVar[bool] = False
     averaged: ClassVar[bool] = True
 
     def __init__(self, *, criterion: Criterion = "l1", ksize: int = 7) -> None:

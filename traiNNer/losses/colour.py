@@ -6,13 +6,11 @@ network near 30 dB has about 0.017 in luma and 0.001 in chroma.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses import LOSSES, Loss, LossInputs
 from traiNNer.losses.criteria import Criterion, mean_error
 from traiNNer.losses.precision import at_least_float32
 
@@ -40,14 +38,12 @@ def _mix(image: Tensor, weights: tuple[float, float, float]) -> Tensor:
 
 
 @LOSSES.register("LumaLoss", "luma")
-class LumaLoss(nn.Module):
+class LumaLoss(Loss):
     """Mean error of the luma Y, 0 to 1.
 
     Args:
         criterion: Of the differences: absolute (l1, or charbonnier, which is smooth at 0) or squared (l2).
     """
-
-    pixel: ClassVar[bool] = False
 
     def __init__(self, *, criterion: Criterion = "l1") -> None:
         super().__init__()
@@ -60,7 +56,7 @@ class LumaLoss(nn.Module):
 
 
 @LOSSES.register("ColorLoss", "ColourLoss", "ChromaLoss", "color")
-class ColorLoss(nn.Module):
+class ColorLoss(Loss):
     """Mean error of the chroma Cb and Cr, each -0.5 to 0.5, averaged over squares of `scale` pixels.
 
     The averaging keeps colour noise and chroma subsampling out of it; a `scale` of 1 turns it off.
@@ -69,8 +65,6 @@ class ColorLoss(nn.Module):
         criterion: Of the differences: absolute (l1, or charbonnier, which is smooth at 0) or squared (l2).
         scale: Side of the averaged squares in pixels.
     """
-
-    pixel: ClassVar[bool] = False
 
     def __init__(self, *, criterion: Criterion = "l1", scale: int = 4) -> None:
         super().__init__()

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses import LOSSES, Loss, LossInputs
 from traiNNer.losses.colour import chroma, luma
 from traiNNer.losses.criteria import Criterion, mean_error
 from traiNNer.losses.precision import at_least_float32
 
 
 @LOSSES.register("ConsistencyLoss", "consistency")
-class ConsistencyLoss(nn.Module):
+class ConsistencyLoss(Loss):
     """Error of luma and chroma between the output, reduced to the size of the LQ, and the LQ.
 
     Reduced by MATLAB's antialiased bicubic, as the field makes its LQ; then the loss is near 0 at the target, and
@@ -29,8 +28,6 @@ class ConsistencyLoss(nn.Module):
         luma_weight: Of brightness.
         chroma_weight: Of colour.
     """
-
-    pixel: ClassVar[bool] = False
 
     def __init__(
         self, *, criterion: Criterion = "l1", luma_weight: float = 1.0, chroma_weight: float = 1.0

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from traiNNer.archs.vgg_features import FeatureName
-from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses import LOSSES, Loss, LossInputs
 from traiNNer.losses.features import WeightedLayers
 
 _NEAREST = 1e-5  # added to the smallest distance; the paper's epsilon in equation 2
 
 
 @LOSSES.register("ContextualLoss", "contextual")
-class ContextualLoss(nn.Module):
+class ContextualLoss(Loss):
     """-log CX, summed over layers; Mechrez et al. 2018, equations 1 to 5, with cosine distances.
 
     Each position of the output votes for the positions of the target it resembles most; the score is how well
@@ -32,8 +30,6 @@ class ContextualLoss(nn.Module):
         pretrained: False draws the network's weights at random.
         weights: A file with the network's weights; torchvision's download by default.
     """
-
-    pixel: ClassVar[bool] = False
 
     def __init__(
         self,

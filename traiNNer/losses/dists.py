@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from torch import Tensor, nn
+from torch import Tensor
 
 from traiNNer.archs.lpips_dists import DISTS_TAPS, Dists, Layer
 from traiNNer.archs.vgg_features import shared_network
-from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses import LOSSES, Loss, LossInputs
 from traiNNer.losses.precision import at_least_float32
 
 
 @LOSSES.register("DISTSLoss", "dists")
-class DISTSLoss(nn.Module):
+class DISTSLoss(Loss):
     """Deep image structure and texture similarity; Ding et al. 2020. 0 to 1, and tolerant of moved texture.
 
     Images are compared at their size; the authors shrink large ones before.
@@ -23,8 +21,6 @@ class DISTSLoss(nn.Module):
         weights: A file with the weights of VGG16; torchvision's download by default.
         dists_weights: A file with the weights of DISTS itself; the authors', downloaded, by default.
     """
-
-    pixel: ClassVar[bool] = False
 
     def __init__(
         self, *, pretrained: bool = True, weights: str | None = None, dists_weights: str | None = None

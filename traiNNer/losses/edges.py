@@ -5,12 +5,10 @@ With their defaults, a network near 30 dB has about 0.01 in `EdgeLoss` and 0.04 
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses import LOSSES, Loss, LossInputs
 from traiNNer.losses.colour import luma
 from traiNNer.losses.criteria import Criterion, mean_error
 from traiNNer.losses.precision import at_least_float32
@@ -32,10 +30,8 @@ def _sobel(image: Tensor) -> Tensor:
 
 
 @LOSSES.register("EdgeLoss", "SobelLoss")
-class EdgeLoss(nn.Module):
+class EdgeLoss(Loss):
     """Mean absolute difference of the Sobel derivatives of each channel, in levels per pixel."""
-
-    pixel: ClassVar[bool] = False
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Scalar, 0 at equality (and for images that differ by a constant)."""
@@ -44,7 +40,7 @@ class EdgeLoss(nn.Module):
 
 
 @LOSSES.register("GradientVarianceLoss", "GVLoss")
-class GradientVarianceLoss(nn.Module):
+class GradientVarianceLoss(Loss):
     """Error of the variance that luma's Sobel derivatives have in squares of `patch_size`.
 
     Abrahamyan et al. 2022: blur lowers that variance even where each pixel is nearly right. The sum over the
@@ -55,8 +51,6 @@ class GradientVarianceLoss(nn.Module):
         patch_size: Side of the squares in pixels, at least 2.
         criterion: Of their differences: absolute (l1, or charbonnier, which is smooth at 0) or squared (l2).
     """
-
-    pixel: ClassVar[bool] = False
 
     def __init__(self, *, patch_size: int = 16, criterion: Criterion = "charbonnier") -> None:
         super().__init__()

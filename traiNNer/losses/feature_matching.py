@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses import LOSSES, Loss, LossInputs
 from traiNNer.losses.criteria import Criterion, mean_error
 from traiNNer.losses.precision import at_least_float32
 from traiNNer.registry import ConfigError, did_you_mean
 
 
 @LOSSES.register("FeatureMatchingLoss", "featurematching")
-class FeatureMatchingLoss(nn.Module):
+class FeatureMatchingLoss(Loss):
     """Mean error of the discriminator's maps; T.-C. Wang et al. 2018 (arXiv 1711.11585), equation 4.
 
     The paper sums over maps where this averages. Moves the generator alone. Needs a discriminator (`network_d`).
@@ -25,7 +25,6 @@ class FeatureMatchingLoss(nn.Module):
         criterion: How a difference becomes a number.
     """
 
-    pixel: ClassVar[bool] = False
     adversarial: ClassVar[bool] = True
 
     def __init__(

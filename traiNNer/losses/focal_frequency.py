@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses import LOSSES, Loss, LossInputs
 from traiNNer.losses.precision import at_least_float32
 
 
 @LOSSES.register("FocalFrequencyLoss", "FFLoss", "focalfrequency", "ffl")
-class FocalFrequencyLoss(nn.Module):
+class FocalFrequencyLoss(Loss):
     """Squared error of the spectrum, where each frequency counts as much as it is wrong; Jiang et al. 2021.
 
     The mean of w |F(output) - F(gt)|^2 over frequencies, channels and samples; w is |F(output) - F(gt)|^alpha over
@@ -24,8 +22,6 @@ class FocalFrequencyLoss(nn.Module):
         log_matrix: Take ln(1 + w) before dividing by the largest.
         patch_factor: Transform this many by this many equal patches; rows and columns left over are not looked at.
     """
-
-    pixel: ClassVar[bool] = False
 
     def __init__(self, *, alpha: float = 1.0, log_matrix: bool = False, patch_factor: int = 1) -> None:
         super().__init__()

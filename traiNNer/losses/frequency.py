@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses import LOSSES, Loss, LossInputs
 from traiNNer.losses.precision import at_least_float32
 
 
 @LOSSES.register("FFTLoss", "fft", "FrequencyLoss")
-class FFTLoss(nn.Module):
+class FFTLoss(Loss):
     """Mean absolute difference of the spectra, over their real and imaginary parts.
 
     Cho et al. 2021, MIMO-UNet, equation 6; over the half of the spectrum that a real image needs, and with an
     orthonormal transform: the value is of the size of an L1 whatever the size of the patch. Weights found
     with an unnormalised transform are to be multiplied by sqrt(h * w).
     """
-
-    pixel: ClassVar[bool] = False
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Scalar, 0 at equality."""

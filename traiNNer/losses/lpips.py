@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from torch import Tensor, nn
+from torch import Tensor
 
 from traiNNer.archs.lpips_dists import LPIPS_NETWORK, LPIPS_TAPS, Layer, Lpips, LpipsNet
 from traiNNer.archs.vgg_features import shared_network
-from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses import LOSSES, Loss, LossInputs
 
 
 @LOSSES.register("LPIPSLoss", "lpips")
-class LPIPSLoss(nn.Module):
+class LPIPSLoss(Loss):
     """Learned perceptual image patch similarity; Zhang et al. 2018, version 0.1. 0 to about 1.
 
     Args:
@@ -21,8 +19,6 @@ class LPIPSLoss(nn.Module):
         weights: A file with the network's weights (alexnet or vgg16); torchvision's download by default.
         linear_weights: A file with the weights of LPIPS itself; the authors', downloaded, by default.
     """
-
-    pixel: ClassVar[bool] = False
 
     def __init__(
         self,

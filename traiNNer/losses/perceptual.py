@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from traiNNer.archs.vgg_features import FeatureName
-from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses import LOSSES, Loss, LossInputs
 from traiNNer.losses.criteria import mean_error
 from traiNNer.losses.features import WeightedLayers
 
@@ -23,7 +23,7 @@ _DEFAULTS: dict[FeatureName, dict[str, float]] = {
 
 
 @LOSSES.register("PerceptualLoss", "perceptual", "VGGLoss")
-class PerceptualLoss(nn.Module):
+class PerceptualLoss(Loss):
     """Error of the activations (Johnson et al. 2016, equation 2) and of their Gram matrices (3 and 4).
 
     `perceptual_weight` times the sum over layers of weight times mean error, plus the same of the Gram matrices
@@ -42,8 +42,6 @@ class PerceptualLoss(nn.Module):
         pretrained: False draws the network's weights at random.
         weights: A file with the network's weights; torchvision's download by default.
     """
-
-    pixel: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -11,15 +11,15 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses import LOSSES, Loss, LossInputs
 from traiNNer.losses.colour import luma
 from traiNNer.losses.precision import at_least_float32
 
 
 @LOSSES.register("L1Loss", "l1", "MAELoss")
-class L1Loss(nn.Module):
+class L1Loss(Loss):
     """Mean absolute difference, |output - gt|."""
 
     pixel: ClassVar[bool] = True
@@ -30,7 +30,7 @@ class L1Loss(nn.Module):
 
 
 @LOSSES.register("MSELoss", "mse", "L2Loss")
-class MSELoss(nn.Module):
+class MSELoss(Loss):
     """Mean squared difference, (output - gt)^2."""
 
     pixel: ClassVar[bool] = True
@@ -41,7 +41,7 @@ class MSELoss(nn.Module):
 
 
 @LOSSES.register("PSNRLoss", "psnr")
-class PSNRLoss(nn.Module):
+class PSNRLoss(Loss):
     """Decibels that the PSNR lacks to its limit, mean over samples: 10 log10(1 + MSE / eps).
 
     The loss of NAFNet (Chen et al. 2022), whose gradient it has, raised so that it is 0 at equality. Every sample
@@ -71,7 +71,7 @@ class PSNRLoss(nn.Module):
 
 
 @LOSSES.register("CharbonnierLoss", "charbonnier")
-class CharbonnierLoss(nn.Module):
+class CharbonnierLoss(Loss):
     """A smooth L1: sqrt((output - gt)^2 + eps); Lai et al. 2017, LapSRN, equation 2.
 
     As in BasicSR, `eps` is what the paper writes as epsilon squared (its 1e-3 is an `eps` of 1e-6).
@@ -95,7 +95,7 @@ class CharbonnierLoss(nn.Module):
 
 
 @LOSSES.register("HuberLoss", "huber")
-class HuberLoss(nn.Module):
+class HuberLoss(Loss):
     """Half the squared difference d up to `delta`, then delta (|d| - delta / 2); Huber 1964.
 
     Images lie in 0..1, so with the usual delta of 1 it is half the MSE; a delta of 0.01 makes it behave like

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses import LOSSES, Loss, LossInputs
 from traiNNer.losses.precision import at_least_float32
 
 _SIZE, _SIGMA = 11, 1.5
@@ -56,14 +56,13 @@ def _refuse_small(name: str, image: Tensor) -> None:
 
 
 @LOSSES.register("SSIMLoss", "ssim")
-class SSIMLoss(nn.Module):
+class SSIMLoss(Loss):
     """1 - SSIM, 0 to 2; Wang et al. 2004, equation 13.
 
     Per channel, 11 x 11 Gaussian window of sigma 1.5 where it lies inside the image, data range 1: for images
     of 8 bits, one minus the metric `ssim`. A network near 30 dB has about 0.13.
     """
 
-    pixel: ClassVar[bool] = False
     window: Tensor
 
     def __init__(self) -> None:
@@ -82,7 +81,7 @@ class SSIMLoss(nn.Module):
 
 
 @LOSSES.register("MSSIMLoss", "MSSSIMLoss", "mssim", "msssim")
-class MSSIMLoss(nn.Module):
+class MSSIMLoss(Loss):
     """1 - MS-SSIM, 0 to 1; Wang et al. 2003, equation 7.
 
     The scales are combined per sample and channel. There are five, halved by averaging 2 x 2, as long as the
@@ -92,7 +91,6 @@ class MSSIMLoss(nn.Module):
     network near 30 dB has about 0.02.
     """
 
-    pixel: ClassVar[bool] = False
     window: Tensor
 
     def __init__(self) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses import LOSSES, Loss, LossInputs
 from traiNNer.losses.precision import at_least_float32
 
 _BLUR = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt and Adelson 1983
@@ -22,7 +20,7 @@ _KNEE = 6 / 29  # of the cube root in CIELAB
 
 
 @LOSSES.register("MSSWDLoss", "msswd")
-class MSSWDLoss(nn.Module):
+class MSSWDLoss(Loss):
     """Mean distance of sorted random projections of CIELAB patches, over scales; He et al. 2024.
 
     In units of CIELAB, in which 1 to 2 can just be seen; a network near 30 dB has about 0.1. The projections are
@@ -34,8 +32,6 @@ class MSSWDLoss(nn.Module):
         num_proj: Projections at each scale; the paper takes 128, fewer are noisier and cheaper.
         patch_size: Side of the projected patches in pixels, odd.
     """
-
-    pixel: ClassVar[bool] = False
 
     def __init__(self, *, num_scale: int = 3, num_proj: int = 24, patch_size: int = 11) -> None:
         super().__init__()
