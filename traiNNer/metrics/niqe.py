@@ -51,7 +51,7 @@ class Niqe:
 
 
 def _distance(image: Tensor) -> Tensor:
-    """Of one plane (h, w), multiples of 96, 0 to 255: equation 10 of the paper."""
+    """The distance of one plane (h, w), multiples of 96, 0 to 255: equation 10 of the paper."""
     features = torch.cat([_features(image, _BLOCK), _features(_halved(image), _BLOCK // 2)], dim=1)
     mean, covariance = _moments(features)
     natural_mean, natural_covariance = _natural(image.device, image.dtype)

@@ -1,4 +1,4 @@
-"""In which numbers a step is computed: device, precision, memory layout."""
+"""How a step computes: device, precision, memory layout."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Precision:
-    """In which numbers a step is computed."""
+    """Device, precision and memory layout of a step."""
 
     device: torch.device
     autocast_dtype: torch.dtype | None = None
     """bfloat16 or float16 inside the network; None computes in `dtype` throughout."""
     dtype: torch.dtype = torch.float32
-    """Of weights, images and losses."""
+    """The type of weights, images and losses."""
     channels_last: bool = False
 
     @property

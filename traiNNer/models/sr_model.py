@@ -58,14 +58,14 @@ class StepSettings:
     """What does not change about a step."""
 
     seed: int
-    """Of the run; every step draws from (seed, step, rank)."""
+    """The seed of the run; every step draws from (seed, step, rank)."""
     window: int = 10
     """Steps between two readings of the metrics."""
     measure_losses_every: int = 0
     """Steps between measurements of each loss's gradient at the network's output, which cost one backward pass
     through each loss; 0 measures the first step only."""
     compile_mode: str | None = None
-    """Of torch.compile, for training steps alone (validation has images of any size); None: eager."""
+    """The mode of torch.compile, for training steps alone (validation has images of any size); None: eager."""
 
 
 class SRModel:

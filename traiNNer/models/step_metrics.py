@@ -24,7 +24,7 @@ class StepMetrics(NamedTuple):
     update_ratio: float | None
     """|dw| / |w| of the generator, where the window measured it."""
     amp_scale: float
-    """Of fp16; 1 in other precisions."""
+    """The scale of fp16; 1 in other precisions."""
     discriminator: dict[str, list[float]]
     """Its losses and mean logits by name; empty where it did not train."""
 
