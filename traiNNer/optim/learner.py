@@ -195,7 +195,7 @@ class Learner:
             self.has_stepped = bool(state["moments"])
         else:
             _log.warning(
-                "%s cannot use the optimizer state of %s and starts without", own, state["optimizer"]
+                "%s cannot use the moments of %s and begins without", own, state["optimizer"]
             )
         if self.scaler and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
