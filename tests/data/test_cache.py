@@ -1,6 +1,7 @@
 """Caches of decoded images: the same samples with and without, made once, and never in the way of a run."""
 
 import errno
+import multiprocessing
 import os
 import pickle
 import resource
@@ -9,6 +10,7 @@ import threading
 from collections import namedtuple
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -135,14 +137,59 @@ def test_a_set_beyond_its_share_of_the_memory_is_not_kept_there(folders):
         opened(folders, CacheSettings("ram", 0, size - 1))
 
 
-def test_a_spawned_process_starts_with_an_empty_memory_of_its_own():
+def test_an_image_that_is_not_what_its_header_announced_is_not_kept():
     cache = SharedImages(np.array([[2, 3, 2], [2, 3, 1]], np.int32))
     cache.put(0, np.ones((2, 3, 3), np.uint16))
-    cache.put(1, np.ones((2, 3, 3), np.uint16))  # not what its header announced
-    copy = pickle.loads(pickle.dumps(cache))
-    assert copy.get(0) is None
+    cache.put(1, np.ones((2, 3, 3), np.uint16))
     assert cache.get(1) is None
     assert cache.get(0).sum() == 18
+
+
+@pytest.mark.parametrize(("method", "by_name"), [("spawn", False), ("forkserver", False), ("spawn", True)])
+def test_what_a_worker_decodes_is_shared_however_workers_are_started(folders, monkeypatch, method, by_name):
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method(method, force=True)
+    if by_name:  # as on Windows and macOS
+        monkeypatch.delattr(os, "memfd_create")
+    try:
+        images = opened(folders, CacheSettings("ram", 0, MEMORY))
+        loader = TrainLoader(images, seed=1, num_workers=1)
+        batches = loader.batches(0, len(images), 8)
+        got = next(batches)
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+    no_decoding(images, monkeypatch)
+    for index in range(len(images)):
+        images.pair(index)  # the worker has decoded it, for this process too
+    expected = next(TrainLoader(images, seed=1).batches(0, len(images), 8))
+    assert torch.equal(got.lq, expected.lq) and torch.equal(got.gt, expected.gt)
+
+
+def test_a_cache_on_the_disk_cannot_be_written_through(folders):
+    opened(folders, DISK)
+    image = pixel_file.PixelFile(folders / "HR.pixels").image(0)
+    with pytest.raises(ValueError, match="read-only"):
+        image[0, 0] = 0
+    whole = opened(folders, DISK).pair(0)
+    whole.gt[:] = 0  # a copy
+    assert opened(folders, DISK).pair(0).gt.any()
+
+
+def test_a_mapped_file_is_let_go_before_it_is_removed(folders, monkeypatch):
+    opened(folders, DISK)
+    closed = []
+    close, unlink = pixel_file.PixelFile.close, Path.unlink
+
+    def watched(path, **settings):
+        if path.suffix == ".pixels":
+            assert path in closed  # Windows would refuse
+        unlink(path, **settings)
+
+    monkeypatch.setattr(pixel_file.PixelFile, "close", lambda f: (closed.append(f.path), close(f)))
+    monkeypatch.setattr(Path, "unlink", watched)
+    _touch(folders)
+    opened(folders, DISK)
+    assert closed
 
 
 # --- on the disk -------------------------------------------------------------------------------------------

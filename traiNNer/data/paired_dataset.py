@@ -158,7 +158,8 @@ class PairedImageDataset:
 
     def pair(self, index: int) -> Pair:
         """A whole image with its ground truth. Raises ImageError, which names the file."""
-        return Pair(*of_one_type(*self._pixels(index)), self._gt.name(index))
+        lq, gt = of_one_type(*self._pixels(index))
+        return Pair(_own(lq), _own(gt), self._gt.name(index))
 
     def gt_image(self, index: int) -> Pixels:
         """The whole ground truth of a pair; a view where it is kept. Raises ImageError, which names the file."""
@@ -231,6 +232,11 @@ class SingleImageDataset:
     def pair(self, index: int) -> Pair:
         """A whole image. Raises ImageError, which names the file."""
         return Pair(read_image(self._lq.path(index)), None, self._lq.name(index))
+
+
+def _own(image: Pixels) -> Pixels:
+    """Pixels that may be written to, as torch asks of what it takes; those of a cache on the disk may not."""
+    return image if image.flags.writeable else cast("Pixels", image.copy())
 
 
 def _check_folders(gt_roots: Sequence[Path], lq_roots: Sequence[Path], scale: int) -> None:

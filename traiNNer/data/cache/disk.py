@@ -133,6 +133,7 @@ class DiskCache:
             if found.file:
                 text = "%s is out of date (%s of %s images are new or have changed) and is made again"
                 LOG.info(text, path, f"{found.changed:,}", f"{len(part.sizes):,}")
+                found.file.close()
                 path.unlink(missing_ok=True)
                 self._found[number] = _Found(
                     None, found.rows, found.changed

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from traiNNer.data.cache.shared_block import SharedBlock
 from traiNNer.data.image_io import Pixels
 from traiNNer.data.pair_sizes import Sizes, image_bytes
 
@@ -43,9 +42,8 @@ def places(sizes: Sizes, start: int = 0) -> NDArray[np.int64]:
 class SharedImages:
     """Room for the pixels of every image, filled as images are first read.
 
-    The memory is mapped before worker processes are forked, so that what one decodes all can use; pages that
-    were never written take no memory. Where processes are spawned instead, each has a cache of its own. Two
-    processes that fill the same place at once write the same bytes.
+    The memory is there before worker processes are started, so that what one decodes all can use; pages that
+    were never written take no memory. Two processes that fill the same place at once write the same bytes.
 
     Args:
         sizes: What the headers of all images say.
@@ -53,24 +51,20 @@ class SharedImages:
 
     def __init__(self, sizes: Sizes) -> None:
         self._sizes, self._places = sizes, places(sizes)
-        self._pixels = mmap.mmap(-1, max(1, int(self._places[-1])))
-        self._filled = mmap.mmap(-1, max(1, len(sizes)))
-
-    def __reduce__(self) -> tuple[Callable[..., SharedImages], tuple[Any, ...]]:
-        return SharedImages, (self._sizes,)
+        self._pixels, self._filled = SharedBlock(int(self._places[-1])), SharedBlock(len(sizes))
 
     def get(self, index: int) -> Pixels | None:
         """See `Images`."""
-        return self._place(index) if self._filled[index] else None
+        return self._place(index) if self._filled.bytes[index] else None
 
     def put(self, index: int, image: Pixels) -> None:
         """See `Images`. An image that is not what its header announced is not kept."""
         place = self._place(index)
         if (image.dtype, image.shape) == (place.dtype, place.shape):
             place[:] = image
-            self._filled[index] = 1
+            self._filled.bytes[index] = 1
 
     def _place(self, index: int) -> Pixels:
         height, width, value_bytes = self._sizes[index].tolist()
         shape, start = (height, width, 3), int(self._places[index])
-        return cast("Pixels", np.ndarray(shape, VALUE_TYPES[value_bytes], self._pixels, start))
+        return cast("Pixels", np.ndarray(shape, VALUE_TYPES[value_bytes], self._pixels.bytes, start))

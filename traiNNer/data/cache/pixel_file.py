@@ -71,8 +71,8 @@ class PixelFile:
             head = file.read(_HEADER.size)
             if len(head) < _HEADER.size or not head.startswith(_MAGIC):
                 raise ValueError("is not a cache of decoded images; move it away or choose another cache_dir")
-            # private: a view may be written to (torch asks for that) without changing the file
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            # not ACCESS_COPY: Windows would set aside as much of the page file as the file is large
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         _, images, start, text, checksum = _HEADER.unpack(head)
         length = len(_COLUMNS) * images * 8
         if len(self._map) != start + length + text or _checksum(self._map, start) != checksum:
@@ -83,8 +83,13 @@ class PixelFile:
     def __reduce__(self) -> tuple[Callable[..., PixelFile], tuple[Any, ...]]:
         return PixelFile, (self.path,)
 
+    def close(self) -> None:
+        """Let go of the file, which Windows does not remove before; no view of it may be in use."""
+        del self._table, self._names
+        self._map.close()
+
     def image(self, row: int) -> Pixels | None:
-        """The pixels of an image, or None if it could not be decoded."""
+        """The pixels of an image, which cannot be written to, or None if it could not be decoded."""
         start, _, _, _, height, width, value_bytes = self._table[row].tolist()
         if start < 0:
             return None
