@@ -194,9 +194,7 @@ class Learner:
             self.optimizer.load_state_dict({"state": state["moments"], "param_groups": groups})
             self.has_stepped = bool(state["moments"])
         else:
-            _log.warning(
-                "%s cannot use the moments of %s and begins without", own, state["optimizer"]
-            )
+            _log.warning("%s cannot use the moments of %s and begins without", own, state["optimizer"])
         if self.scaler and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 
