@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from traiNNer.archs import NETWORKS, NetworkFacts, build_network
 from traiNNer.automations import AUTOMATIONS, Automation
-from traiNNer.control import Controls, Decision, Plain
+from traiNNer.control import Change, Controls, Decision, Plain
 from traiNNer.events import Event, RunFacts
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.paired_dataset import Patch
@@ -50,6 +50,12 @@ net = build_network({"type": "TinyShuffle", "scale": 2})
 assert net(a).shape == (2, 3, 16, 16)
 assert SCHEDULES.build({"type": "half", "at": 3}, base_lr=1.0, total_iter=9)(5) == 0.5
 assert AUTOMATIONS.build({"type": "PatientObserver", "patience": 2}, facts=None).decide(None) == []
+controls = Controls(4, 4, 48)
+decision = SetPatch(lq_size=40, reason="why")
+from traiNNer.tracking.decisions import sentence
+assert sentence(decision, controls) == "lq_size adjusted from 48.0 to 40.0 due to why"
+decision.apply(controls)
+assert controls.lq_size == 40
 batch = next(TrainLoader(PlainColours(2), 0).batches(0, 4, 8))
 assert batch.gt.shape == (4, 16, 16, 3)
 """
@@ -82,7 +88,7 @@ def test_the_core_is_ten_files_in_order():
 
 def test_the_examples_of_every_kind_of_part_work():
     blocks = re.findall(r"```python\n(.*?)```", ARCHITECTURE, re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     program = "\n".join([PRELUDE, *blocks, USE])  # in a process of its own: registries are not put back
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120

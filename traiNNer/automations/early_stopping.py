@@ -268,7 +268,7 @@ class IntelligentEarlyStopping(Automation[_State]):
         record = self.state.record
         if record.highest is None:
             return "no best"
-        return f"best {abs(record.highest):.4f} at {record.best_step}"
+        return f"best {abs(record.highest):.4f} at {record.highest_step}"
 
     def _stop(self, rule: str, text: str, *, broken: bool = False) -> Stop:
         s = self.state
