@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
+from traiNNer.cli.ending import ends_in_words
 from traiNNer.data.synthetic import make_demo_data
-from traiNNer.runtime.console import accept_any_output
 
 
-def main(arguments: list[str] | None = None) -> int:
+@ends_in_words
+def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and draw. Returns the exit status."""
-    accept_any_output()
     parser = argparse.ArgumentParser(description="draw synthetic photographs to train on")
     parser.add_argument("folder", nargs="?", type=Path, default=Path("datasets/demo"))
     parser.add_argument("--scale", nargs="+", type=int, default=[2], choices=range(1, 9), metavar="N")

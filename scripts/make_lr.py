@@ -20,11 +20,12 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import track
 
+from traiNNer.cli.ending import ends_in_words
 from traiNNer.data.image_io import ImageError, read_image, write_image
 from traiNNer.data.pairing import find_images
 from traiNNer.data.resize import shrink
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.console import accept_any_output
+from traiNNer.runtime.console import start_logging
 from traiNNer.runtime.cpus import usable_cpus
 
 
@@ -89,9 +90,9 @@ def _report(results: Sequence[_Result], out: Path) -> int:
     return 1 if problems else 0
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Read the command line and make the images. Returns the exit status: 1 if any failed."""
-    accept_any_output()
+@ends_in_words
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and make the images. Returns the exit status: 1 if any failed, 2 for a mistake."""
     parser = argparse.ArgumentParser(description="make LR images by MATLAB's bicubic")
     parser.add_argument("hr", type=Path, help="folder of ground truth, nested or not")
     parser.add_argument("out", type=Path, help="gets the folders LRx2, LRx3, ...")
@@ -99,11 +100,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--overwrite", action="store_true", help="make images anew that exist")
     parser.add_argument("--processes", type=int, default=usable_cpus())
     options = parser.parse_args(arguments)
-    try:
-        names = _names(options.hr, options.out)
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+    start_logging(None, quiet=False)
+    names = _names(options.hr, options.out)
     scales = sorted(set(options.scale))
     work = partial(_work, hr=options.hr, out=options.out, scales=scales, overwrite=options.overwrite)
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:

@@ -5,8 +5,11 @@ The options are those of a training; `train` and `datasets.train` may be there a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,6 +73,7 @@ def run_test(options: Options) -> ValidationEvent:
     validator = build_validator(options, open_test_sets(options, processes), precision, processes)
     assert validator is not None
     folder = Path(options.path.results_root) / options.name
+    _make_room(folder, options.path.pretrain_network_g)
     console = Console()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("measuring")
@@ -109,6 +113,31 @@ def build_eval_network(options: Options, precision: Precision) -> EvalNetwork:
     if precision.channels_last:
         net = net.to(memory_format=torch.channels_last)
     return EvalNetwork(net.to(precision.device).eval(), facts)
+
+
+def _make_room(folder: Path, weights: str | None) -> None:
+    """Rename the results of another model out of the way, as BasicSR does; the same model's are written anew."""
+    about = {"file": str(weights), "sha256": hashlib.sha256(Path(weights or "").read_bytes()).hexdigest()}
+    note = folder / "model.json"
+    if (folder / "metrics.json").is_file():
+        before = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
+        if before.get("sha256") != about["sha256"]:
+            kept = folder.with_name(f"{folder.name}_archived_{time.strftime('%Y%m%d_%H%M%S')}")
+            folder.rename(kept)
+            _log.info("%s held the results of another model, which are now in %s", folder, kept)
+    with atomic_write(note) as partial:
+        partial.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def without_score(event: ValidationEvent) -> list[str]:
+    """Images whose output or score is no number, one line each."""
+    return [
+        f"{name}/{image}: {label} is not a number: the output is not finite, or the metric has no value for it"
+        for name, scores in event.sets.items()
+        for label, values in scores.metrics.items()
+        for image, value in zip(scores.images, values, strict=True)
+        if math.isnan(value)
+    ]
 
 
 def scores_by_image(event: ValidationEvent) -> dict[str, Any]:

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,15 +19,16 @@ from typing import Any
 from traiNNer.build.check import check_parts, check_test_parts
 from traiNNer.build.data import is_demo, open_each
 from traiNNer.build.lint import Advice, automation_block, missing, unwise, unwise_data
+from traiNNer.cli.ending import ends_in_words
 from traiNNer.options import Examined, Options, examine
 from traiNNer.options.rewrite import rewritten, written_part
 from traiNNer.registry import ConfigError, Problem
-from traiNNer.runtime.console import accept_any_output
+from traiNNer.runtime.run_dir import atomic_write
 
 
+@ends_in_words
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the explanation; returns the exit status."""
-    accept_any_output()
     parser = argparse.ArgumentParser(description="Explain a configuration.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--write", type=Path, metavar="NEW", help="where the corrected file goes")
@@ -41,9 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _explain(args)
     except ConfigError as error:
         _say("wrong", error.problems)
-        return 2
-    except BrokenPipeError:  # whoever reads has seen enough, as `| head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest at its end
         return 2
 
 
@@ -140,7 +136,8 @@ def _propose(file: Path, new: Path | None, found: Examined) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        with atomic_write(path) as partial:
+            partial.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
     print(f"written: {path}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from typing import TypeAlias
 
 from traiNNer.models.out_of_memory import is_out_of_memory
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.console import report_config_errors
+from traiNNer.runtime.console import accept_any_output, report_config_errors
 
 Main: TypeAlias = Callable[[Sequence[str] | None], int]
 
@@ -30,7 +29,7 @@ def ends_in_words(main: Main) -> Callable[..., int]:
 
     @functools.wraps(main)
     def run(arguments: Sequence[str] | None = None) -> int:
-        encode_anything()
+        accept_any_output()
         try:
             return main(arguments)
         except ConfigError as error:
@@ -51,13 +50,6 @@ def ends_in_words(main: Main) -> Callable[..., int]:
             return INTERRUPTED
 
     return run
-
-
-def encode_anything() -> None:
-    """Let the console show what it can, with escapes for characters that its encoding lacks."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def in_words(error: OSError) -> str:

@@ -7,25 +7,26 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from traiNNer.cli.ending import ends_in_words
 from traiNNer.cli.overrides import network_overrides
 from traiNNer.data.image_io import ImageError
 from traiNNer.registry import ConfigError
 from traiNNer.release.bundle import make_bundle
-from traiNNer.runtime.console import accept_any_output, report_config_errors
 
 
+@ends_in_words
 def main(arguments: Sequence[str] | None = None) -> int:
     """Export the model of the command line; returns the exit status.
 
-    0: done. 1: a file is not as the network is, and was left out. 2: a mistake on the command line, in words.
+    0: done. 1: a file is not as the network is, and was left out, or nothing could be written. 2: a mistake on the
+    command line, in words.
     """
-    accept_any_output()
     args = _parser().parse_intermixed_args(arguments)
     try:
         args.network_options = network_overrides(args.overrides)
         bundle = make_bundle(args)
-    except (ConfigError, ImageError) as error:
-        return report_config_errors(error if isinstance(error, ConfigError) else ConfigError(str(error)))
+    except ImageError as error:
+        raise ConfigError(str(error)) from None
     out = sys.stdout.write
     out(f"{bundle.folder}:\n")
     for file in bundle.files:

@@ -15,21 +15,22 @@ import json
 import logging
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from traiNNer.build.check import check_parts
 from traiNNer.build.replay import beginning, replay
+from traiNNer.cli.ending import ends_in_words
 from traiNNer.control import from_plain
 from traiNNer.events import RunFacts
 from traiNNer.options import load_options
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.console import accept_any_output
 
 
-def main(arguments: list[str] | None = None) -> int:
+@ends_in_words
+def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, replay, compare. Returns the exit status."""
-    accept_any_output()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from traiNNer.build.report import run_pictures
+from traiNNer.cli.ending import ends_in_words
 from traiNNer.data.image_io import ImageError
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.console import accept_any_output
 from traiNNer.tracking.report.html import write_report
 
 
+@ends_in_words
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page; returns the exit status: 0, or 2 where the folder holds no run."""
-    accept_any_output()
     parser = argparse.ArgumentParser(description="Write report.html into the folder of a run.")
     parser.add_argument("run", type=Path, metavar="RUN")
     args = parser.parse_args(arguments)

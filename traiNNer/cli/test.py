@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
-from traiNNer.build.testing import read_and_run_test
-from traiNNer.registry import ConfigError
-from traiNNer.runtime.console import accept_any_output, end_logging, report_config_errors
+from traiNNer.build.testing import read_and_run_test, without_score
+from traiNNer.cli.ending import FAILED, ends_in_words
+from traiNNer.runtime.console import end_logging
 
 
+@ends_in_words
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure a network from command-line arguments; returns the exit status.
 
-    0: done. 2: a mistake in the configuration or the data, said in words.
+    0: done. 1: an image has a score that is not a number, or results could not be written. 2: a mistake in the
+    configuration or the data, said in words.
     """
-    accept_any_output()
     parser = argparse.ArgumentParser(prog="test.py", description="Measure a super-resolution network.")
     parser.add_argument("-opt", required=True, metavar="FILE", help="the YAML file that describes the test")
     parser.add_argument(
@@ -23,9 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_intermixed_args(arguments)
     try:
-        read_and_run_test(args.opt, args.overrides)
-    except ConfigError as error:
-        return report_config_errors(error)
+        event = read_and_run_test(args.opt, args.overrides)
     finally:
         end_logging()
-    return 0
+    failed = without_score(event)
+    for line in failed:
+        sys.stderr.write(f"failed: {line}\n")
+    return FAILED if failed else 0

@@ -161,7 +161,10 @@ def _pages(image: Image.Image) -> list[int]:
 
 
 def _decoded_pages(data: bytes, path: Any, pages: list[int]) -> Iterator[Picture]:
-    good, images = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        good, images = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ImageError(f"{path}: a page cannot be decoded ({error.err})") from error
     if not good or len(images) <= pages[-1]:
         raise ImageError(f"{path}: ends after {len(images)} of {pages[-1] + 1} pages")
     for index in pages:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +38,7 @@ from traiNNer.release.onnx import compare_onnx, export_onnx, require_onnx
 from traiNNer.release.weights import write_weights
 from traiNNer.runtime.run_dir import atomic_write
 
+_COMPARISON = "comparison.png"
 _SHOWN = 192  # LQ pixels of a comparison, from the middle of each image
 
 
@@ -54,8 +57,9 @@ def make_bundle(args: argparse.Namespace) -> Bundle:
     """Write the weights, ONNX files, card and entry into a folder.
 
     Raises:
-        ConfigError: For what cannot be used of the command line; nothing is written then.
+        ConfigError: For what cannot be used of the command line.
         ImageError: For an image that cannot be read.
+        OSError: If the folder cannot be written. Whatever is raised, it is left as it was.
     """
     check_license(args.license or "")
     if args.onnx:
@@ -66,19 +70,53 @@ def make_bundle(args: argparse.Namespace) -> Bundle:
     images = [read_image(path) for path in args.image]
     name = model_id(about.name, about.facts.scale)
     folder = args.output or Path("release") / name
-    made = _Files(folder, trained, _metadata(trained, about))
-    for dtype in (torch.float32, torch.float16) if args.fp16 else (torch.float32,):
-        made.weights(name, dtype)
-        if args.onnx:
-            made.onnx(name, dtype)
-    about = replace(about, files=made.files)
-    if images:
-        write_image(folder / "comparison.png", comparison(trained, images))
-    card = model_card(about, scores, comparison="comparison.png" if images else "")
-    _write(folder / "README.md", card)
-    entry = open_model_db_entry(about)
-    _write(folder / f"{name}.json", json.dumps(entry, indent=4) + "\n")
-    return Bundle(folder, made.files, made.problems, still_to_say(entry))
+    stage = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        made = _Files(stage, trained, _metadata(trained, about))
+        for dtype in (torch.float32, torch.float16) if args.fp16 else (torch.float32,):
+            made.weights(name, dtype)
+            if args.onnx:
+                made.onnx(name, dtype)
+        about = replace(about, files=made.files)
+        if images:
+            write_image(stage / _COMPARISON, comparison(trained, images))
+        card = model_card(about, scores, comparison=_COMPARISON if images else "")
+        _write(stage / "README.md", card)
+        entry = open_model_db_entry(about)
+        _write(stage / f"{name}.json", json.dumps(entry, indent=4) + "\n")
+        _publish(stage, folder)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    problems = [f"{folder / file}: {problem}; left out" for file, problem in made.problems]
+    return Bundle(folder, made.files, problems, still_to_say(entry))
+
+
+def _publish(stage: Path, folder: Path) -> None:
+    """Move a finished release to its place, instead of what an earlier one left there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    earlier = _earlier_release(folder)
+    new = sorted(stage.iterdir())
+    for path in new:
+        path.replace(folder / path.name)
+    for path in earlier:
+        if path.name not in {made.name for made in new}:
+            path.unlink()
+
+
+def _earlier_release(folder: Path) -> list[Path]:
+    """The files that an earlier export lists and nobody has changed since; what else is there is the user's."""
+    found: list[Path] = []
+    for entry in folder.glob("*.json"):
+        try:
+            resources = json.loads(entry.read_text(encoding="utf-8"))["resources"]
+            listed = {str(resource["sha256"]) for resource in resources}
+        except (ValueError, KeyError, TypeError):
+            continue
+        weights = [path for kind in ("*.safetensors", "*.onnx") for path in folder.glob(kind)]
+        found += [entry, *(path for path in weights if _sha256(path) in listed)]
+    if found:
+        found += folder.glob(_COMPARISON)
+    return found
 
 
 class _Files:
@@ -93,7 +131,7 @@ class _Files:
     def __init__(self, folder: Path, trained: Trained, metadata: Mapping[str, str]) -> None:
         self._folder, self._trained, self._metadata = folder, trained, metadata
         self.files: list[ReleasedFile] = []
-        self.problems: list[str] = []
+        self.problems: list[tuple[str, str]] = []
 
     def weights(self, name: str, dtype: torch.dtype) -> None:
         """A safetensors file with the names of the plain network."""
@@ -122,7 +160,7 @@ class _Files:
 
     def _leave_out(self, path: Path, problems: Sequence[str]) -> None:
         path.unlink(missing_ok=True)
-        self.problems += [f"{path}: {problem}; left out" for problem in problems]
+        self.problems += [(path.name, problem) for problem in problems]
 
 
 def read_scores(path: Path) -> dict[str, dict[str, float]]:
@@ -208,10 +246,12 @@ def _mark(dtype: torch.dtype) -> str:
 
 
 def _described(path: Path, dtype: torch.dtype) -> ReleasedFile:
-    data = path.read_bytes()
-    return ReleasedFile(
-        path.name, len(data), hashlib.sha256(data).hexdigest(), str(dtype).removeprefix("torch.")
-    )
+    return ReleasedFile(path.name, path.stat().st_size, _sha256(path), str(dtype).removeprefix("torch."))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(path: Path, text: str) -> None:

@@ -6,8 +6,9 @@ import logging
 import os
 import socket
 import time
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,12 +113,18 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Whatever happens on the way, `path` holds the old content or the new, never a part of it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    short = f"{zlib.crc32(os.fsencode(path.name)):08x}"  # the name itself may leave no room for more
+    partial = path.with_name(f".{short}.{os.getpid()}.partial")
     try:
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
         _sync_folder(path.parent)
+    except OSError as error:
+        if error.filename is None or str(error.filename) == str(partial):  # a full disk names no file
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
