@@ -60,7 +60,7 @@ def test_make_lr_lists_failures_at_the_end_and_makes_the_rest(photos, tmp_path):
     write_image(photos / "dot.png", np.zeros((1, 5, 3), np.uint8))
     done = _run("make_lr.py", photos, tmp_path, "--processes", 1)
     assert done.returncode == 1
-    assert "failed: " in done.stderr and "broken.png: is damaged" in done.stderr
+    assert "failed: " in done.stderr and "broken.png: is cut short" in done.stderr
     assert "dot.png: is smaller than 2 pixels" in done.stderr
     assert "2 of 4 images failed" in done.stderr
     assert "2 LR images made" in done.stdout
@@ -68,11 +68,11 @@ def test_make_lr_lists_failures_at_the_end_and_makes_the_rest(photos, tmp_path):
 
 def test_make_lr_refuses_to_mix_results_with_sources(photos, tmp_path):
     inside = _run("make_lr.py", photos, photos)
-    assert inside.returncode == 1 and "should not be inside" in inside.stderr
+    assert inside.returncode == 2 and "should not be inside" in inside.stderr
     write_image(photos / "a.jpg", np.zeros((8, 8, 3), np.uint8))
     doubled = _run("make_lr.py", photos, tmp_path)
-    assert doubled.returncode == 1 and "only by their suffix: a.png" in doubled.stderr
-    assert _run("make_lr.py", tmp_path / "nowhere", tmp_path).returncode == 1
+    assert doubled.returncode == 2 and "only by their suffix: a.png" in doubled.stderr
+    assert _run("make_lr.py", tmp_path / "nowhere", tmp_path).returncode == 2
     assert not (tmp_path / "LRx2").exists()
 
 
