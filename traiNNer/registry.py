@@ -6,7 +6,6 @@ there is no second description that could disagree with the code. Names ignore c
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -63,10 +62,30 @@ def normalise(name: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the nearest known name, or nothing."""
-    by_key = {normalise(candidate): candidate for candidate in known}
-    close = difflib.get_close_matches(normalise(name), by_key, n=1)
-    return f"; did you mean {by_key[close[0]]!r}?" if close else ""
+    """`; did you mean 'x'?` for the nearest known name if it is near enough to be a typing mistake, or nothing.
+
+    One slip in names of four to six letters, two up to ten, three in longer ones.
+    """
+    wanted = normalise(name)
+    allowed = 0 if len(wanted) < 4 else 1 if len(wanted) <= 6 else 2 if len(wanted) <= 10 else 3
+    slips = {candidate: _slips(wanted, normalise(candidate)) for candidate in known}
+    nearest = min(slips, key=lambda candidate: slips[candidate], default=None)
+    return f"; did you mean {nearest!r}?" if nearest is not None and slips[nearest] <= allowed else ""
+
+
+def _slips(one: str, other: str) -> int:
+    """Letters left out, added, replaced or swapped with their neighbour between two words (Damerau 1964)."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, start=1):
+        new = [i]
+        for j, wanted in enumerate(other, start=1):
+            cost = min(row[j] + 1, new[j - 1] + 1, row[j - 1] + (letter != wanted))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
+                cost = min(cost, before[j - 2] + 1)
+            new.append(cost)
+        before, row = row, new
+    return row[-1]
 
 
 class Registry(Generic[T]):

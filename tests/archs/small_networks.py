@@ -7,6 +7,7 @@ from traiNNer.archs.published import PUBLISHED
 
 SMALL = {
     "compact": {"num_feat": 12, "num_conv": 2},
+    "dunet": {"num_feat": 4},
     "esrgan": {"num_feat": 8, "num_block": 1, "num_grow_ch": 4},
     "munet": {"num_feat": 8, "ch_mult": (1, 2)},
     "paragonsr2": {"num_feat": 16, "num_groups": 1, "num_blocks": 1, "use_attention": True, "use_norm": True},

@@ -200,4 +200,4 @@ def test_consistency_reduces_as_matlab_does(scale):
     _, gt = images(1, 3, 12 * scale, 7 * scale)
     lq = imresize(gt[0].permute(1, 2, 0).double().numpy(), 1 / scale)
     given = LossInputs(output=gt.double(), gt=gt, lq=torch.from_numpy(lq).permute(2, 0, 1)[None])
-    assert LOSSES.build({"type": "ConsistencyLoss"})(given).item() == pytest.approx(0, abs=1e-12)
+    assert LOSSES.build({"type": "LQConsistencyLoss"})(given).item() == pytest.approx(0, abs=1e-12)

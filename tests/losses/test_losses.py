@@ -39,7 +39,9 @@ SPECS = [{"type": name} | NEEDED.get(name, {}) for name in LOSSES.names()] + [
     {"type": "ContextualLoss", **RANDOM, "layers": ["conv1_1"], "max_1d_size": 9, "band_width": 1.0},
     {"type": "FocalFrequencyLoss", "alpha": 0.5, "log_matrix": True, "patch_factor": 3},
     {"type": "MSSWDLoss", "num_scale": 2, "num_proj": 5, "patch_size": 3},
-    {"type": "ConsistencyLoss", "criterion": "l2", "luma_weight": 0.2, "chroma_weight": 2.0},
+    {"type": "LQConsistencyLoss", "criterion": "l2", "luma_weight": 0.2, "chroma_weight": 2.0},
+    {"type": "MSSIMLoss", "test_y_channel": False, "include_luminance": True},
+    {"type": "HSLuvLoss", "criterion": "charbonnier"},
     {"type": "GANLoss", "gan_type": "ragan"},
     {"type": "GANLoss", "gan_type": "r3gan"},
     {"type": "LDLLoss", "ksize": 3},
@@ -225,6 +227,9 @@ CR = 0.5 * 0.1 + 0.418688 * 0.2 - 0.081312 * 0.3
 RAMP = torch.arange(32, dtype=torch.float64).view(1, 1, 1, 32).expand(2, 3, 32, 32) / 100
 STRIPES = torch.tensor([0.0, 0.0, 1.0, 1.0]).double().repeat(8).view(1, 1, 1, 32).expand(2, 3, 32, 32)
 
+RED = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64).view(1, 3, 1, 1)
+GREY_ALIKE = torch.tensor([0.1, 0.0, -0.1 * 0.299 / 0.114], dtype=torch.float64).view(1, 3, 1, 1)
+POINT = F.pad(torch.ones(1, 3, 1, 1, dtype=torch.float64), (4, 4, 4, 4))
 CORNER = F.pad(torch.ones(1, 1, 1, 1, dtype=torch.float64), (4, 0, 4, 0))
 
 BY_HAND = [
@@ -243,8 +248,29 @@ BY_HAND = [
         10 * math.log10(2),
     ),
     ({"type": "SSIMLoss"}, constant(0.2), constant(0.6), 1 - LUMINANCE),
-    ({"type": "MSSIMLoss"}, constant(0.2), constant(0.6), 1 - LUMINANCE ** (0.2856 / 0.3304)),
-    ({"type": "MSSIMLoss"}, constant(0.2, 176), constant(0.6, 176), 1 - LUMINANCE**0.1333),
+    ({"type": "SSIMLoss", "test_y_channel": False}, constant(0.2), constant(0.6), 1 - LUMINANCE),
+    ({"type": "SSIMLoss"}, constant(0.5) + GREY_ALIKE, constant(0.5), 0.0),  # other colours, the same luma
+    ({"type": "MSSSIMLoss"}, constant(0.2), constant(0.6), 1 - LUMINANCE ** (0.2856 / 0.3304)),
+    ({"type": "MSSSIMLoss"}, constant(0.2, 176), constant(0.6, 176), 1 - LUMINANCE**0.1333),
+    ({"type": "MSSIMLoss"}, constant(0.2, 176), constant(0.6, 176), 0.0),  # brightness is not compared
+    (
+        {"type": "MSSIMLoss", "include_luminance": True},
+        constant(0.2, 176),
+        constant(0.6, 176),
+        1 - LUMINANCE**0.1333,
+    ),
+    ({"type": "CosimLoss"}, constant(0.5) * RED, constant(0.5), 5 * (1 - 1 / math.sqrt(3))),
+    ({"type": "CosimLoss", "cosim_lambda": 1.0}, constant(0.2), constant(0.6), 0.0),
+    ({"type": "SobelEdgeLoss"}, POINT, 0 * POINT, 2 * (4 * 1 + 2 * 4) / 16 / (2 * 81)),
+    # red is (12.177 degrees, 100 %, 53.237 %) in HSLuv, green (127.715, 100 %, 87.736 %): hsluv.org
+    (
+        {"type": "HSLuvLoss", "saturation_weight": 0.0},
+        constant(1.0) * RED,
+        constant(1.0) * RED.roll(1, 1),
+        (2 * (127.71501294924 - 12.17705063006) / 360 + 0.8773551910966 - 0.5323711559543) / 3,
+    ),
+    ({"type": "MSSSIML1Loss", "alpha": 0.0}, constant(0.2), constant(0.6), 0.4),
+    ({"type": "MSSSIML1Loss", "alpha": 1.0}, constant(0.2), constant(0.6), 1 - LUMINANCE**3),
     ({"type": "LumaLoss"}, constant(0.5) + RGB, constant(0.5), abs(0.0299 - 0.1174 + 0.0342)),
     ({"type": "LumaLoss", "criterion": "l2"}, constant(0.5) + RGB, constant(0.5), 0.0533**2),
     ({"type": "ColorLoss"}, constant(0.5) + RGB, constant(0.5), (CB + CR) / 2),
@@ -254,7 +280,7 @@ BY_HAND = [
     ({"type": "FFTLoss"}, constant(0.2), constant(0.6), 0.4 * 32 / (32 * 17 * 2)),  # one bin of the spectrum
     ({"type": "FocalFrequencyLoss"}, constant(0.2), constant(0.6), 0.16),  # one bin, of weight 1
     ({"type": "FocalFrequencyLoss", "patch_factor": 5}, constant(0.2), constant(0.6), 0.16),
-    ({"type": "ConsistencyLoss"}, constant(0.5) + RGB, constant(0.5), 0.0533 + (CB + CR) / 2),
+    ({"type": "LQConsistencyLoss"}, constant(0.5) + RGB, constant(0.5), 0.0533 + (CB + CR) / 2),
     ({"type": "EdgeLoss"}, RAMP + 0.3, constant(0.5), (0.01 * 30 + 0.005 * 2) / 32 / 2),
     ({"type": "EdgeLoss"}, RAMP.mT + 0.3, constant(0.5), (0.01 * 30 + 0.005 * 2) / 32 / 2),
     # stripes 0 1 1 0 have derivatives of 4 and -4 everywhere: a variance of 16 * n / (n - 1) in one direction
@@ -283,6 +309,7 @@ def test_every_loss_has_a_value_known_by_hand_or_from_elsewhere():
         "GANLoss",
         "LDLLoss",
         "FeatureMatchingLoss",
+        "FLIPLoss",
     }  # other files here
     assert {spec["type"] for spec, *_ in BY_HAND} | elsewhere == set(LOSSES.names())
 
@@ -290,25 +317,28 @@ def test_every_loss_has_a_value_known_by_hand_or_from_elsewhere():
 def test_ssim_loss_is_one_minus_the_metric():
     output, gt = ((x.clamp(0, 1) * 255).round() / 255 for x in noisy(2, 3, 40, 30))
     expected = 1 - ssim(output, gt).mean().item()
-    assert value({"type": "SSIMLoss"}, output, gt) == pytest.approx(expected, abs=1e-6)
+    assert value({"type": "SSIMLoss", "test_y_channel": False}, output, gt) == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 @pytest.mark.parametrize(("size", "scales"), [(21, 1), (22, 2), (64, 3), (128, 4), (176, 5)])
 def test_ms_ssim_takes_the_scales_that_fit(size, scales):
     weights = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333][:scales]
-    luminance_only = value({"type": "MSSIMLoss"}, constant(0.2, size), constant(0.6, size))
+    luminance_only = value({"type": "MSSSIMLoss"}, constant(0.2, size), constant(0.6, size))
     expected = 1 - LUMINANCE ** (weights[-1] / sum(weights))
     assert luminance_only == pytest.approx(expected, abs=2e-5)
 
 
 def test_ms_ssim_of_one_scale_is_ssim():
     output, gt = noisy(2, 3, 20, 21)
-    assert value({"type": "MSSIMLoss"}, output, gt) == pytest.approx(value({"type": "SSIMLoss"}, output, gt))
+    whole = value({"type": "SSIMLoss", "test_y_channel": False}, output, gt)
+    assert value({"type": "MSSSIMLoss"}, output, gt) == pytest.approx(whole)
 
 
 TOO_SMALL = [
     ({"type": "SSIMLoss"}, 10, "SSIMLoss"),
-    ({"type": "MSSIMLoss"}, 10, "MSSIMLoss"),
+    ({"type": "MSSSIMLoss"}, 10, "MSSSIMLoss"),
     ({"type": "GradientVarianceLoss"}, 10, "GradientVarianceLoss"),
     ({"type": "LPIPSLoss", **RANDOM, "net": "alex"}, 30, "alexnet: images of 30 x 20 pixels .* pool2"),
     ({"type": "PerceptualLoss", **RANDOM}, 15, "vgg19: images of 15 x 20 pixels are too small for pool4"),
@@ -352,7 +382,7 @@ WRONG = [
     ({"type": "FocalFrequencyLoss", "patch_factor": 0}, "patch_factor of 1 or more"),
     ({"type": "MSSWDLoss", "num_proj": 0}, "at least 1"),
     ({"type": "MSSWDLoss", "patch_size": 4}, "odd patch_size"),
-    ({"type": "ConsistencyLoss", "luma_weight": 0, "chroma_weight": 0}, "computes nothing"),
+    ({"type": "LQConsistencyLoss", "luma_weight": 0, "chroma_weight": 0}, "computes nothing"),
 ]
 
 

@@ -141,7 +141,7 @@ def test_an_adversarial_loss_that_begins_late_brings_the_discriminator_with_it(d
         ),
         (
             {"losses": [*LATE, {"type": "FeatureMatchingLoss", "layers": ["conv3"], "start_iter": 10}]},
-            "the discriminator has no map 'conv3'; did you mean 'in_conv'?",
+            "the discriminator has no map 'conv3'",
         ),
         (
             {"losses": LATE, "network_d": {"type": "vggstylediscriminator", "num_feat": 4, "input_size": 32}},

@@ -15,7 +15,7 @@ LOSSES = [
     {"type": "ContextualLoss", "pretrained": False, "layers": ["conv2_1"], "loss_weight": 0.1},
     {"type": "MSSWDLoss", "loss_weight": 0.01},  # draws at random
     {"type": "FocalFrequencyLoss"},
-    {"type": "ConsistencyLoss"},
+    {"type": "LQConsistencyLoss"},
 ]
 LPIPS = {"pretrained": False}
 

@@ -12,10 +12,10 @@ import math
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, recorded
+from traiNNer.archs.dysample import DySample
 from traiNNer.archs.loading import Guess, Weights, recognises
 from traiNNer.archs.variants import variant
 from traiNNer.registry import ConfigError
@@ -103,53 +103,6 @@ class Block(nn.Module):
         """`(n, c, h, w)` to the same."""
         mixed = self.channel_mixer(self.layer_norm(x_NCHW))
         return x_NCHW + self.norm(self.refine(self.attn(self.lk(mixed))))
-
-
-class DySample(nn.Module):
-    """Upsampling that reads its input at learned places, one set of places a group of channels.
-
-    Sub-pixel p of a cell is read at its regular place plus half of sigmoid(scope) times offset, in input
-    pixels, with linear interpolation and the border repeated.
-    """
-
-    init_pos: Tensor
-
-    def __init__(self, in_channels: int, out_channels: int, *, scale: int, groups: int) -> None:
-        super().__init__()
-        self.scale, self.groups = scale, groups
-        places = 2 * groups * scale**2
-        self.end_conv = nn.Conv2d(in_channels, out_channels, 1) if scale > 1 else nn.Identity()
-        self.offset = _conv(in_channels, places, 1)
-        self.scope = nn.Conv2d(in_channels, places, 1, bias=False)
-        nn.init.zeros_(self.scope.weight)
-        place_S = (torch.arange(scale) - (scale - 1) / 2) / scale
-        x_P, y_P = place_S.repeat(scale), place_S.repeat_interleave(scale)
-        init_DGP = torch.stack([x_P, y_P])[:, None].expand(2, groups, -1)
-        self.register_buffer("init_pos", init_DGP.reshape(1, -1, 1, 1).contiguous())
-
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        """`(n, c, h, w)` to `(n, out, h * s, w * s)`."""
-        n, c, h, w = x_NCHW.shape
-        s, groups = self.scale, self.groups
-        shift = self.offset(x_NCHW) * self.scope(x_NCHW).sigmoid() * 0.5 + self.init_pos
-        shift_NDGHW = F.pixel_shuffle(shift.view(n, -1, h, w), s).view(n, 2, groups, h * s, w * s)
-        grid = torch.stack(
-            [
-                _regular(w, s, x_NCHW).view(1, 1, 1, -1) + shift_NDGHW[:, 0] * (2 / w),
-                _regular(h, s, x_NCHW).view(1, 1, -1, 1) + shift_NDGHW[:, 1] * (2 / h),
-            ],
-            dim=-1,
-        ).flatten(0, 1)
-        read = F.grid_sample(
-            x_NCHW.reshape(n * groups, c // groups, h, w), grid, padding_mode="border", align_corners=False
-        )
-        return self.end_conv(read.view(n, c, h * s, w * s))
-
-
-def _regular(size: int, scale: int, like: Tensor) -> Tensor:
-    """For each of `size * scale` output pixels the centre of its input pixel, from -1 to 1."""
-    centre = torch.arange(size, device=like.device, dtype=torch.float32) * (2 / size) + (1 / size - 1)
-    return centre.repeat_interleave(scale).to(like.dtype)
 
 
 @NETWORKS.register("realplksr")

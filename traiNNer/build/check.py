@@ -25,10 +25,20 @@ from traiNNer.registry import ConfigError, Problem, did_you_mean, normalise
 SCHEDULE_KEYS = tuple(field.name for field in fields(LossSchedule))
 """Options of a loss that say when it is on."""
 _ENGINE_LOSS_KEYS = ("loss_weight", "name", *SCHEDULE_KEYS)
-LOSSES_NOT_YET = (
-    "hsluv", "topiq", "dinov2", "hrinversion", "average", "bicubic", "msssiml1",
-)  # fmt: skip
+LOSSES_NOT_YET = ("topiq", "dinov2", "hrinversion", "average", "bicubic")
 """Losses that users know and that are still to come."""
+_LOSSES_ELSEWHERE = {
+    "consistency": "compares with the target in Oklab in neosr, which does not exist here; LQConsistencyLoss "
+    "compares the reduced output with the LQ",
+}
+"""Losses of other trainers whose name would be taken for one of ours that computes something else."""
+_NETWORKS_ELSEWHERE = (
+    "artcnn", "autoencoder", "basicvsr", "camixersr", "cascadedgaze", "cfsr", "dis_", "docres", "duf", "dwt",
+    "ecbsr", "edsr", "edvr", "eimn", "elan", "emt", "esc", "flexnet", "gater", "hit_", "hma", "ipt", "lkfmixer",
+    "lmlt", "man", "metaflexnet", "metagan", "msrresnet", "ridnet", "scunet_aaf6aa", "sebica", "spanf", "srformer",
+    "stylegan2", "swin2mose", "temporalspan", "tfdat", "tscunet",
+)  # fmt: skip
+"""How names of networks begin that other trainers have and this one has not."""
 
 
 def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
@@ -47,7 +57,9 @@ def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
         problems += [p.below("train", "losses", index) for p in _check_loss(_mapping(spec), train)]
     problems += _check_adversary(raw, train)
     for label, spec in _mapping(val.get("metrics")).items():
-        problems += [p.below("val", "metrics", label) for p in METRICS.check(metric_spec(label, spec))]
+        own = metric_spec(label, spec)
+        if _measures(val) or METRICS.find(str(own["type"])) is not None:
+            problems += [p.below("val", "metrics", label) for p in METRICS.check(own)]
     return [*problems, *_check_automations(train)]
 
 
@@ -80,10 +92,15 @@ def _check_sets(sets: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _check_loss(spec: Mapping[str, Any], train: Mapping[str, Any]) -> list[Problem]:
     name = normalise(str(spec.get("type", ""))).removesuffix("loss")
+    if is_idle(spec):
+        return []
     if name in LOSSES_NOT_YET and LOSSES.find(f"{name}loss") is None:
         return [Problem(("type",), f"the loss {spec['type']!r} is not supported yet")]
+    if name in _LOSSES_ELSEWHERE:
+        return [Problem(("type",), f"the loss {spec['type']!r} {_LOSSES_ELSEWHERE[name]}")]
     problems = [*LOSSES.check(loss_spec(spec)), *_check_weights(spec)]
-    if getattr(_loss(spec), "averaged", False) and not train.get("ema_decay"):
+    counts = spec.get("loss_weight") != 0
+    if counts and getattr(_loss(spec), "averaged", False) and not train.get("ema_decay"):
         needed = "compares with the running average; set train.ema_decay, such as 0.999"
         problems.append(Problem((), needed))
     return problems
@@ -100,6 +117,29 @@ def _check_weights(spec: Mapping[str, Any]) -> Iterator[Problem]:
                         f"should be 0 or more: a negative weight trains away from the target (got {weight})"
                     )
                     yield Problem((key, str(name)) if name else (key,), text)
+
+
+def is_idle(spec: Mapping[str, Any]) -> bool:
+    """Whether an entry of `train.losses` names a loss that does not exist here, with a weight of 0."""
+    return spec.get("loss_weight") == 0 and isinstance(spec.get("type"), str) and _loss(spec) is None
+
+
+def idle_parts(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Parts that do not exist here and that nothing asks for: losses of weight 0, metrics switched off."""
+    losses = _mapping(raw.get("train")).get("losses")
+    for index, spec in enumerate(losses if isinstance(losses, list) else []):
+        if is_idle(_mapping(spec)):
+            text = f"the loss {spec['type']!r} does not exist here; left out, because its weight is 0"
+            yield Problem(("train", "losses", index), text)
+    val = _mapping(raw.get("val"))
+    for label, spec in _mapping(val.get("metrics")).items():
+        if not _measures(val) and METRICS.find(str(metric_spec(label, spec)["type"])) is None:
+            text = "the metric does not exist here; left out, because nothing is measured"
+            yield Problem(("val", "metrics", label), text)
+
+
+def _measures(val: Mapping[str, Any]) -> bool:
+    return val.get("val_enabled", True) is not False and val.get("metrics_enabled", True) is not False
 
 
 def _loss(spec: Mapping[str, Any]) -> object:
@@ -164,6 +204,9 @@ def _check_recognised(raw: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterat
 def _check_network(spec: Mapping[str, Any], *, enlarges: bool) -> list[Problem]:
     """Generators have a scale and discriminators have none."""
     name = str(spec.get("type", ""))
+    if NETWORKS.find(name) is None and normalise(name).startswith(tuple(map(normalise, _NETWORKS_ELSEWHERE))):
+        text = f"the network {name!r} of other trainers does not exist here; docs/networks.md lists those that do"
+        return [Problem(("type",), text)]
     if NETWORKS.find(name) and ("scale" in NETWORKS.parameters(name)) != enlarges:
         kinds = ("discriminator", "generator") if enlarges else ("generator", "discriminator")
         return [Problem(("type",), f"{name} is a {kinds[0]}, not a {kinds[1]}")]

@@ -20,7 +20,7 @@ from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.automations.loss_scheduling import MEASURE_EVERY
 from traiNNer.automations.lr_decisions import ScheduleFallback
 from traiNNer.build.automations import LEARNING_RATE, LOSS_SCHEDULING, chosen
-from traiNNer.build.check import loss_schedule, loss_spec
+from traiNNer.build.check import is_idle, loss_schedule, loss_spec
 from traiNNer.data.mixing import BatchAugmentation
 from traiNNer.losses import LOSSES, LossInputs, uses_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
@@ -260,6 +260,8 @@ def build_losses(options: Options, device: torch.device) -> dict[str, BuiltLoss]
     """The losses by label: the `name` given, else the type without "Loss", numbered where it comes twice."""
     losses: dict[str, BuiltLoss] = {}
     for index, spec in enumerate(training(options).losses):
+        if is_idle(spec):  # said at the start of the run
+            continue
         base = spec.get("name") or normalise(LOSSES.own_name(spec["type"])).removesuffix("loss")
         taken = sum(label == base or label.startswith(f"{base}_") for label in losses)
         label = f"{base}_{taken + 1}" if taken else base

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from traiNNer import __version__
 from traiNNer.build.auto_batch import BATCH, choose_batch
-from traiNNer.build.check import check_parts
+from traiNNer.build.check import check_parts, idle_parts
 from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
 from traiNNer.build.recognised_network import with_recognised_network
@@ -94,6 +94,8 @@ class Session:
         start_logging(console if processes.is_main else None, quiet=not processes.is_main)
         for note in options.notes:
             _log.log(note.level, "%s", note.text)
+        for part in idle_parts(options.model_dump()):
+            _log.warning("%s: %s", ".".join(map(str, part.path)), part.message)
         options = with_recognised_network(options)
         if isinstance(options.num_gpu, int) and options.num_gpu > processes.world_size:
             _log.warning(

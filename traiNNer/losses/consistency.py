@@ -14,8 +14,8 @@ from traiNNer.losses.criteria import Criterion, mean_error
 from traiNNer.losses.precision import at_least_float32
 
 
-@LOSSES.register("ConsistencyLoss", "consistency")
-class ConsistencyLoss(Loss):
+@LOSSES.register("LQConsistencyLoss")
+class LQConsistencyLoss(Loss):
     """Error of luma and chroma between the output, reduced to the size of the LQ, and the LQ.
 
     Reduced by MATLAB's antialiased bicubic, as the field makes its LQ; then the loss is near 0 at the target, and
@@ -34,7 +34,7 @@ class ConsistencyLoss(Loss):
     ) -> None:
         super().__init__()
         if not luma_weight and not chroma_weight:
-            raise ValueError("ConsistencyLoss computes nothing: luma_weight and chroma_weight are both 0")
+            raise ValueError("LQConsistencyLoss computes nothing: luma_weight and chroma_weight are both 0")
         self.criterion: Criterion = criterion
         self.luma_weight, self.chroma_weight = luma_weight, chroma_weight
 

@@ -105,6 +105,11 @@ class Laboratory:
         return options.with_derived(derive(options, torch.device("cpu"), 1))
 
 
+def _of_today(loss: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Recorded runs call MS-SSIM of the channels by the name that means traiNNer-redux's now."""
+    return {**loss, "type": "MSSSIMLoss", "name": "mssim"} if loss["type"] == "MSSIMLoss" else loss
+
+
 def configuration(
     setting: Setting, photographs: Photographs, root: Path, alexnet: Path | None = None
 ) -> dict[str, Any]:
@@ -139,7 +144,7 @@ def configuration(
             "scheduler": dict(setting.schedule),
             "warmup_iter": setting.steps // 50,
             "ema_decay": 0.99,
-            "losses": [_with_weights(loss, alexnet) for loss in setting.losses],
+            "losses": [_with_weights(_of_today(loss), alexnet) for loss in setting.losses],
             **({"grad_clip": True, "grad_clip_max_norm": setting.clip} if setting.clip else {}),
             **({"training_automations": {"enabled": True, **automations}} if automations else {}),
             **({"dynamic_loss_scheduling": scheduling} if scheduling else {}),
