@@ -136,6 +136,7 @@ def _propose(file: Path, new: Path | None, found: Examined) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
+        path.parent.stat()  # a mistyped folder is not made
         with atomic_write(path) as partial:
             partial.write_text(text, encoding="utf-8")
     except OSError as error:
