@@ -226,3 +226,14 @@ def test_an_override_wins_under_every_name_of_an_option_whatever_the_file_calls_
     for key in place.split("."):
         tree = tree[int(key) if key.isdecimal() else key]
     assert tree == value
+
+
+@pytest.mark.parametrize(
+    "block", ["true", "{enabled: true}", "{enabled: true, AdaptiveGradientClipping: true}"]
+)
+def test_an_override_finds_an_option_of_an_automation_that_the_file_only_switches_on(write, block):
+    text = f"name: n\nscale: 2\ntrain: {{total_iter: 1, training_automations: {block}}}\n"
+    place = "train.training_automations.AdaptiveGradientClipping"
+    train = load_options(write(text), [f"{place}.max_threshold=0.1", f"{place}.monitor_only=true"]).train
+    clipping = {"enabled": True, "max_threshold": 0.1, "monitor_only": True}
+    assert train and train.training_automations["AdaptiveGradientClipping"] == clipping

@@ -14,6 +14,7 @@ from traiNNer.archs import NETWORKS
 from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.build.automations import LOSS_SCHEDULING, check_automation
 from traiNNer.build.data import DATASET_TYPES
+from traiNNer.build.metrics import metric_spec
 from traiNNer.build.recognised_network import is_auto, recognised
 from traiNNer.losses import LOSSES, uses_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
@@ -232,11 +233,6 @@ def _check_numbers(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Pro
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def metric_spec(label: str, spec: Any) -> dict[str, Any]:
-    """`psnr: {type: calculate_psnr, crop_border: 2}` and `psnr: {better: higher}` as a registry reads them."""
-    return {"type": label, **{k: v for k, v in _mapping(spec).items() if k != "better"}}
 
 
 def loss_schedule(spec: Mapping[str, Any], game_from: int | None) -> LossSchedule:

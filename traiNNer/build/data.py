@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from traiNNer.build.degradation import build_chain
+from traiNNer.build.metrics import build_metrics
+from traiNNer.build.overlap import shared_images
+from traiNNer.build.usable import usable
 from traiNNer.data.cache.memory import mib
 from traiNNer.data.cache.policy import NO_CACHE, CacheSettings
 from traiNNer.data.degraded_dataset import DegradedImageDataset, Downsampling, ImageDataset
@@ -29,6 +33,8 @@ PAIRED = ("pairedimagedataset", "paired", "realesrganpaireddataset")
 ONLINE = ("realesrgandataset", "realesrganpaireddataset")
 """Types that make them by the chain."""
 DATASET_TYPES = ("PairedImageDataset", "RealESRGANDataset", "RealESRGANPairedDataset", "SingleGtDataset")
+_COMPARED, _COMPARED_IN_CHECK = 64, 1000
+"""Training images that are decoded to find validation images among them."""
 
 
 def open_sets(
@@ -48,7 +54,15 @@ def open_sets(
     opened = _open_all(options, keys, processes, may_write=may_write)
     train = opened.pop("train")
     train.report_small(int(options.datasets["train"].lq_size or 0))
-    return train, _by_name(options, opened)
+    val_sets = _usable(options, opened, processes, read_all=True)
+    for key, images in val_sets.items() if processes.is_main else ():
+        shared = shared_images(train, images, _COMPARED if may_write else _COMPARED_IN_CHECK)
+        if shared:
+            text = (
+                "datasets.%s: %d of %d images are in datasets.train too, first %s: their scores are too good"
+            )
+            _log.warning(text, key, len(shared), len(images), shared[0])
+    return train, _by_name(options, val_sets)
 
 
 def open_test_sets(options: Options, processes: DistributedContext) -> dict[str, ImageDataset]:
@@ -60,7 +74,8 @@ def open_test_sets(options: Options, processes: DistributedContext) -> dict[str,
     keys = [key for key in options.datasets if key != "train"]
     if not keys:
         raise ConfigError("datasets: needs a set to measure, under a key that begins with 'val' or 'test'")
-    return _by_name(options, _open_all(options, keys, processes, may_write=False))
+    opened = _open_all(options, keys, processes, may_write=False)
+    return _by_name(options, _usable(options, opened, processes, read_all=False))
 
 
 def _open_all(
@@ -68,6 +83,7 @@ def _open_all(
 ) -> dict[str, ImageDataset]:
     """The sets by key, after the demonstration data is made if one of them is part of it."""
     data = {key: options.datasets[key] for key in keys}
+    _refuse_missing(data)
     if processes.is_main and any(is_demo(root) for part in data.values() for root in _roots(part)):
         ensure_demo_data(DEMO, options.scale)
     processes.wait()
@@ -75,6 +91,47 @@ def _open_all(
     if problems:
         raise ConfigError(problems)
     return opened
+
+
+def _refuse_missing(data: Mapping[str, DatasetOptions]) -> None:
+    """Folders that are not there, before the demonstration data is drawn for the others."""
+    missing = [
+        f"datasets.{key}: {root}: is not a folder"
+        for key, part in data.items()
+        for root in _roots(part)
+        if not is_demo(root) and not Path(root).is_dir()
+    ]
+    if missing:
+        raise ConfigError(missing)
+
+
+def _usable(
+    options: Options,
+    opened: Mapping[str, ImageDataset],
+    processes: DistributedContext,
+    *,
+    read_all: bool,
+) -> dict[str, ImageDataset]:
+    """The sets without what cannot be measured, where the options allow to leave it out."""
+    metrics = functools.cache(lambda: build_metrics(options))
+    good: dict[str, ImageDataset] = {}
+    problems: list[str] = []
+    for key, images in opened.items():
+        data = options.datasets[key]
+        cache = _cache_settings(data, (len(opened) + 1) * processes.world_size, may_write=False)
+        try:
+            good[key] = usable(
+                images,
+                metrics,
+                read=read_all or data.skip_bad_images,
+                skip_bad_images=data.skip_bad_images,
+                reopen=functools.partial(_open, options, key, data, cache),
+            )
+        except ConfigError as error:
+            problems += [f"datasets.{key}: {line}" for line in error.problems]
+    if problems:
+        raise ConfigError(problems)
+    return good
 
 
 def open_each(
@@ -108,7 +165,9 @@ def _by_name(options: Options, opened: Mapping[str, ImageDataset]) -> dict[str, 
     return named
 
 
-def _open(options: Options, key: str, data: DatasetOptions, cache: CacheSettings) -> ImageDataset:
+def _open(
+    options: Options, key: str, data: DatasetOptions, cache: CacheSettings, left_out: Collection[str] = ()
+) -> ImageDataset:
     began = time.monotonic()
 
     def progress(done: int, total: int) -> None:
@@ -117,7 +176,7 @@ def _open(options: Options, key: str, data: DatasetOptions, cache: CacheSettings
             began = time.monotonic()
             _log.info("datasets.%s: checked %s of %s files", key, f"{done:,}", f"{total:,}")
 
-    images = assemble(options, data, cache, progress)
+    images = assemble(options, data, cache, progress, left_out)
     size, pairs = mib(images.decoded_bytes), f"{len(images):,}"
     _log.info("datasets.%s: %s pairs, %s decoded, %s", key, pairs, size, images.kept)
     return images
@@ -128,11 +187,14 @@ def assemble(
     data: DatasetOptions,
     cache: CacheSettings = NO_CACHE,
     progress: Progress | None = None,
+    left_out: Collection[str] = (),
 ) -> ImageDataset:
     """The images, and what makes the LQ of each where they have none."""
     kind = normalise(data.type)
     paired = kind in PAIRED
-    if not paired:  # ground truth on both sides, of which one is read
+    if paired:
+        _refuse_same_folders(data, options.scale)
+    else:  # ground truth on both sides, of which one is read
         cache = replace(cache, share=2 * cache.share, memory=2 * cache.memory)
     images = PairedImageDataset(
         data.dataroot_gt,
@@ -144,6 +206,7 @@ def assemble(
         skip_bad_images=data.skip_bad_images,
         cache=cache,
         progress=progress,
+        left_out=left_out,
     )
     if kind == "singlegtdataset":
         return DegradedImageDataset(images, options.scale, Downsampling(data.lq_resize_mode))
@@ -152,6 +215,17 @@ def assemble(
         share = chain.dataroot_lq_prob if paired else 0.0
         return DegradedImageDataset(images, options.scale, build_chain(chain), paired_prob=share)
     return images
+
+
+def _refuse_same_folders(data: DatasetOptions, scale: int) -> None:
+    pairs = zip(data.dataroot_gt, data.dataroot_lq, strict=False)
+    same = [gt for gt, lq in pairs if Path(gt).resolve() == Path(lq).resolve()]
+    if not same:
+        return
+    text = f"{', '.join(same)}: is given as dataroot_gt and as dataroot_lq"
+    if scale > 1:
+        raise ConfigError(f"{text}; LQ images must be {scale} times smaller (python scripts/make_lr.py)")
+    _log.warning("%s: the network would learn to change nothing", text)
 
 
 def _cache_settings(data: DatasetOptions, shares: int, *, may_write: bool) -> CacheSettings:

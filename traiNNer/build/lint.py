@@ -5,9 +5,7 @@ Rules of thumb, each with its reason; a run that breaks one trains all the same.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +14,7 @@ from torch import nn
 
 from traiNNer.archs import NETWORKS
 from traiNNer.build.automations import LEARNING_RATE, STOPPING
+from traiNNer.build.overlap import shared_images
 from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.options import Options
 from traiNNer.options.aliases import ALL_AUTOMATIONS
@@ -23,6 +22,9 @@ from traiNNer.registry import ConfigError
 
 _USUAL_RATES = (1e-6, 1e-2)
 """Peak rates of the Adam family between which published recipes lie with room to spare."""
+
+_COMPARED = 1000
+"""Training images that are decoded to find validation images among them."""
 
 
 class Advice(NamedTuple):
@@ -190,25 +192,8 @@ def unwise_data(options: Options, sets: Mapping[str, ImageDataset]) -> Iterator[
     if isinstance(batch, int) and (seen := options.train.total_iter * batch * data.accum_iter) < len(train):
         text = f"{seen:,} samples in all: {len(train) - seen:,} of {len(train):,} images are never seen"
         yield Advice(("train", "total_iter"), text)
-    known = _contents(train, {size for key, s in sets.items() if key != "train" for size in _sizes(s)})
     for key, images in sets.items():
-        if key == "train":
-            continue
-        shared = [path for path in images.gt_paths() if _digest(path) in known]
+        shared = shared_images(train, images, _COMPARED) if key != "train" else []
         if shared:
             text = f"{len(shared)} of {len(images)} images are in the training set too, first {shared[0]}"
             yield Advice(("datasets", key), text)
-
-
-def _sizes(images: ImageDataset) -> set[int]:
-    return {path.stat().st_size for path in images.gt_paths()}
-
-
-def _contents(images: ImageDataset, sizes: set[int]) -> set[bytes]:
-    """Digests of the ground truth, of files of these sizes only."""
-    return {_digest(path) for path in images.gt_paths() if path.stat().st_size in sizes}
-
-
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha1").digest()

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 import torch
 
 from traiNNer.archs import NetworkFacts
-from traiNNer.build.automations import build_supervisor, configured_controls, set_starting_controls
-from traiNNer.build.check import metric_spec
+from traiNNer.automations.batch_size import DynamicBatchSizeOptimizer
+from traiNNer.build.automations import build_supervisor, chosen, configured_controls, set_starting_controls
+from traiNNer.build.metrics import build_metrics
 from traiNNer.build.model import (
     WINDOW,
     BuiltLoss,
@@ -21,11 +22,11 @@ from traiNNer.build.model import (
     released_metadata,
     training,
 )
+from traiNNer.build.rehearsal import rehearse_losses, rehearse_network, smallest_for_losses
 from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import TrainLoader
 from traiNNer.events import RunFacts
 from traiNNer.losses import uses_discriminator
-from traiNNer.metrics import METRICS
 from traiNNer.models.precision import Precision
 from traiNNer.models.sr_model import SRModel
 from traiNNer.optim.schedules import ReduceLROnPlateau
@@ -48,13 +49,9 @@ def build_validator(
     val = options.val
     if not val.val_enabled or not sets or not (val.metrics_enabled or val.save_img):
         return None
-    metrics = {}
-    wanted = (val.metrics or {"psnr": {}, "ssim": {}}) if val.metrics_enabled else {}
-    for label, spec in wanted.items():
-        metrics[label] = METRICS.build({"crop_border": options.scale, **metric_spec(label, spec)})
     return Validator(
         [ValidationSet(name, images) for name, images in sets.items()],
-        metrics,
+        build_metrics(options),
         scale=options.scale,
         precision=precision,
         processes=processes,
@@ -76,6 +73,8 @@ def build_parts(
     model, losses = build_model(options, processes, device, schedule)
     precision = model.precision
     controls = configured_controls(options)
+    rehearse_network(model.generator.net, controls.lq_size, options.scale, precision)
+    rehearse_losses(losses, controls.lq_size, options.scale, precision)
     loader = TrainLoader(
         train_set,
         int(options.manual_seed),
@@ -122,6 +121,14 @@ def smallest_patch(model: SRModel) -> int:
         return model.networks.facts.min_size
     judged: NetworkFacts = model.adversary.learner.net.facts  # type: ignore[assignment]  # all registered have it
     return max(model.networks.facts.min_size, -(-judged.min_size // model.networks.facts.scale))
+
+
+def _smallest_for_losses(options: Options, losses: Mapping[str, BuiltLoss], precision: Precision) -> int:
+    """Smallest side of an LQ patch that the losses take, asked only where an automation may change it."""
+    tuned = chosen(options).get(DynamicBatchSizeOptimizer.name, {}).get("tune", ())
+    if "lq_size" not in tuned:
+        return 1
+    return smallest_for_losses(losses, configured_controls(options).lq_size, options.scale, precision)
 
 
 def _check_plateau(plateau: ReduceLROnPlateau, validator: Validator | None) -> None:
@@ -174,5 +181,5 @@ def run_facts(
             "lq_size": str(options.datasets["train"].lq_size),
         },
         judged_losses=[label for label, loss in losses.items() if uses_discriminator(loss.module)],
-        smallest_patch=smallest_patch(model),
+        smallest_patch=max(smallest_patch(model), _smallest_for_losses(options, losses, model.precision)),
     )

@@ -104,6 +104,8 @@ class _Look(NamedTuple):
     correlation: float
     swapped: bool
     flat: bool
+    equal: bool
+    """Whether both sides have the same pixels."""
     digest: bytes
     """Of the whole GT."""
 
@@ -165,6 +167,7 @@ def _look(pair: Pair, scale: int) -> _Look:
         correlation=compared.correlation,
         swapped=bool(crossed < 0.25 * straight and straight > 1e-4),
         flat=flat,
+        equal=np.array_equal(pair.lq, pair.gt),
         digest=hashlib.blake2b(np.ascontiguousarray(pair.gt).data, digest_size=16).digest(),
     )
 
@@ -219,6 +222,8 @@ def _about_single(looks: Sequence[_Look]) -> Iterator[str]:
         "pairs do not show the same picture; check their names": [
             look.name for look in looks if look.correlation < _SAME
         ],
+        f"of {len(looks)} pairs have the same pixels in LQ and GT, from which a network learns to change nothing; "
+        "is dataroot_lq right?": [look.name for look in looks if look.equal],
         "GT images are of one colour and teach nothing; remove them": [
             look.name for look in looks if look.flat
         ],

@@ -74,9 +74,22 @@ class DegradedImageDataset:
         return self._images.decoded_bytes
 
     @property
+    def headers(self) -> NDArray[np.int32]:
+        """(n, 2), height and width of each LQ image in pixels; zeros where the header was not read."""
+        return self._images.headers * self._images.scale // self.scale
+
+    @property
     def lq_sizes(self) -> NDArray[np.int32]:
         """(m, 2), height and width of LQ images in pixels; of large sets those of a sample."""
         return self._images.lq_sizes * self._images.scale // self.scale
+
+    def gt_path(self, index: int) -> Path:
+        """The file of the ground truth of one image."""
+        return self._images.gt_path(index)
+
+    def gt_image(self, index: int) -> Pixels:
+        """The ground truth of one image, whole. Raises ImageError, which names the file."""
+        return self._images.gt_image(index)
 
     def gt_paths(self) -> list[Path]:
         """The files of the ground truth, in the order of `names`."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from traiNNer.data.file_index import Files, Names
 from traiNNer.data.image_header import Header
 from traiNNer.data.image_io import ImageError, image_header
+from traiNNer.data.pair_ratio import Misfit, common_cause
 from traiNNer.data.pairing import Pairs, Problems, Progress
 
 LOG = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class PairHeaders:
         self._pairs, self._scale, self._progress = pairs, scale, progress
         self._read = np.zeros(len(self.gt), np.bool_)
         self._problems: dict[int, str] = {}
+        self._misfits: dict[int, Misfit] = {}
 
     def __len__(self) -> int:
         return len(self.gt)
@@ -73,6 +75,8 @@ class PairHeaders:
 
     def settle(self, problems: Problems) -> NDArray[np.bool_]:
         """Note what is wrong; which pairs are not known to be bad, (n,)."""
+        if cause := common_cause(self._misfits.values(), int(self._read.sum()), self._scale):
+            problems.refuse(cause)
         problems.add("pairs that do not fit", [self._problems[index] for index in sorted(self._problems)])
         good = np.ones(len(self), np.bool_)
         good[list(self._problems)] = False
@@ -108,6 +112,7 @@ class PairHeaders:
         if fits(gt, lq, self._scale):
             self.gt[index], self.lq[index] = gt, lq
             return
+        self._misfits[index] = Misfit(gt, lq)
         self._problems[index] = (
             f"{_described(gt_path, gt)}, {_described(lq_path, lq)}: scale {self._scale} needs a GT of "
             f"{lq.width * self._scale}x{lq.height * self._scale} (width x height)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
@@ -75,6 +75,7 @@ class PairedImageDataset:
         skip_bad_images: bool = False,
         cache: CacheSettings = NO_CACHE,
         progress: Progress | None = None,
+        left_out: Collection[str] = (),
     ) -> None:
         """Find and check the files.
 
@@ -88,6 +89,7 @@ class PairedImageDataset:
             skip_bad_images: Leave out, with a warning, what is unmatched, unreadable or of the wrong size.
             cache: Whether and where to keep decoded images.
             progress: Called while the headers are read.
+            left_out: Names (see `Pair.name`) of images that are not to be used.
 
         Raises:
             ConfigError: Lists the files that do not fit, the first twenty of each kind.
@@ -100,6 +102,9 @@ class PairedImageDataset:
         _check_template(filename_tmpl)
         problems = Problems(skip=skip_bad_images)
         pairs = paired_files(gt_paths, lq_paths, filename_tmpl, problems)
+        if left_out:
+            wanted = np.array([pairs.gt.name(i) not in left_out for i in range(len(pairs.gt))], np.bool_)
+            pairs = Pairs(pairs.gt.select(wanted), pairs.lq.select(wanted))
         headers = PairHeaders(pairs, scale, progress)
         headers.read_some()
         if wants_all_headers(headers, cache):
@@ -120,9 +125,18 @@ class PairedImageDataset:
         """Of every pair, as in `Pair.name`."""
         return [self._gt.name(index) for index in range(len(self))]
 
+    def gt_path(self, index: int) -> Path:
+        """The file of the ground truth of one pair."""
+        return self._gt.path(index)
+
     def gt_paths(self) -> list[Path]:
         """The files of the ground truth, in the order of `names`."""
         return [self._gt.path(index) for index in range(len(self))]
+
+    @property
+    def headers(self) -> NDArray[np.int32]:
+        """(n, 2), height and width of each LQ image in pixels; zeros where the header was not read."""
+        return self._headers[:, :2]
 
     @property
     def lq_sizes(self) -> NDArray[np.int32]:

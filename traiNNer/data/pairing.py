@@ -28,6 +28,7 @@ class Problems:
     def __init__(self, *, skip: bool) -> None:
         self._skip = skip
         self._found: list[str] = []
+        self._cause = ""
 
     def add(self, what: str, items: Sequence[str]) -> None:
         """Note bad files, one line each, under what is wrong with them; an empty list is nothing."""
@@ -37,12 +38,18 @@ class Problems:
         shown = [f"  {item}" for item in items[:_LISTED]]
         self._found.append("\n".join([f"{what} ({len(items)}):", *shown, *more]))
 
+    def refuse(self, cause: str) -> None:
+        """Note what is wrong with nearly all files, for which none may be skipped; it takes the place of lists."""
+        self._cause = cause
+
     def settle(self, remaining: int, where: str) -> None:
         """Log what is skipped.
 
         Raises:
-            ConfigError: With everything found, if nothing may be skipped or nothing remains.
+            ConfigError: With the one cause, or with everything found if nothing may be skipped or remains.
         """
+        if self._cause:
+            raise ConfigError(self._cause)
         if not self._found and remaining:
             return
         if not self._skip and self._found:

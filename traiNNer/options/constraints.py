@@ -62,8 +62,9 @@ def _derive(draft: Draft, path: Path, value: Any) -> None:
 def _whole(value: Any) -> int | None:
     """A positive whole number, or None for what the tree reports."""
     number = int(value) if isinstance(value, float) and value.is_integer() else value
-    usable = isinstance(number, int) and not isinstance(number, bool) and 0 < number <= MOST
-    return number if usable else None
+    if not isinstance(number, int) or isinstance(number, bool):
+        return None
+    return number if 0 < number <= MOST else None
 
 
 def relate(draft: Draft) -> None:

@@ -17,7 +17,9 @@ from traiNNer.registry import ConfigError
 
 def lay_over(draft: Draft, overrides: Iterable[str]) -> None:
     """Put the values of the command line into a draft that is in the canonical form."""
-    canonical = {mark.path: path for path, mark in draft.marks.items()}
+    # what a short form stands for has its mark too, and is longer: `X: true` and X.enabled
+    outermost = sorted(draft.marks, key=len, reverse=True)
+    canonical = {draft.marks[path].path: path for path in outermost}
     for text in overrides:
         dotted, equals, value = text.partition("=")
         keys = tuple(dotted.strip().split("."))

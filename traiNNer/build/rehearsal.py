@@ -1,0 +1,131 @@
+"""Trying with one patch, before the first step, what would otherwise end a run thousands of steps later."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from traiNNer.losses import LossInputs, uses_discriminator
+from traiNNer.models.precision import Precision
+from traiNNer.registry import ConfigError
+
+_LARGEST = 1024
+"""GT pixels: the search for a patch that suffices ends there."""
+
+
+class _Weighed(Protocol):
+    @property
+    def module(self) -> nn.Module: ...
+
+
+@torch.no_grad()
+def rehearse_network(net: nn.Module, lq_size: int, scale: int, precision: Precision) -> None:
+    """Send a training patch through the generator.
+
+    Raises:
+        ConfigError: If it takes other channels or sizes, or gives other ones than the ground truth has.
+    """
+    training = net.training
+    net.eval()  # nothing of it moves
+    patch = torch.zeros(1, 3, lq_size, lq_size, dtype=precision.dtype, device=precision.device)
+    try:
+        output = net(patch)
+    except torch.OutOfMemoryError:
+        return  # smaller parts of the batch are tried later
+    except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+        raise ConfigError(
+            f"network_g: does not take patches of 3 channels (images are RGB here) and {lq_size}x{lq_size} "
+            f"pixels (datasets.train.lq_size): {_first_line(error)}"
+        ) from error
+    finally:
+        net.train(training)
+    wanted = (1, 3, lq_size * scale, lq_size * scale)
+    if tuple(output.shape) != wanted:
+        raise ConfigError(
+            f"network_g: makes {_described(tuple(output.shape))} of an LQ patch where the ground truth has "
+            f"{_described(wanted)}"
+        )
+
+
+def _described(shape: tuple[int, ...]) -> str:
+    return (
+        f"{shape[1]} channels of {shape[-1]}x{shape[-2]}" if len(shape) == 4 else f"a tensor of shape {shape}"
+    )
+
+
+def rehearse_losses(losses: Mapping[str, _Weighed], lq_size: int, scale: int, precision: Precision) -> None:
+    """Compute every loss on a training patch, those that begin later too; the discriminator is asked elsewhere.
+
+    Raises:
+        ConfigError: Naming each loss that needs a larger patch, and how large.
+    """
+    problems: list[str] = []
+    for index, (label, loss) in enumerate(losses.items()):
+        if uses_discriminator(loss.module):
+            continue
+        if said := _fault(loss.module, lq_size, scale, precision):
+            works = functools.partial(_works, loss.module, scale, precision)
+            needed = _smallest(works, lq_size, max(lq_size, _LARGEST // scale))
+            remedy = f"; datasets.train.lq_size of {needed} or more suffices" if needed else ""
+            problems.append(
+                f"train.losses.{index} ({label}): {said}: the GT patch has {lq_size * scale} pixels{remedy}"
+            )
+    if problems:
+        raise ConfigError(problems)
+
+
+def smallest_for_losses(
+    losses: Mapping[str, _Weighed], lq_size: int, scale: int, precision: Precision
+) -> int:
+    """The smallest side of an LQ patch, up to `lq_size`, that all losses without a discriminator take."""
+    smallest = 1
+    for loss in losses.values():
+        if not uses_discriminator(loss.module):
+            module = loss.module
+            works = functools.partial(_works, module, scale, precision)
+            smallest = max(smallest, _smallest(works, 0, lq_size) or lq_size)
+    return smallest
+
+
+def _works(module: nn.Module, scale: int, precision: Precision, lq_size: int) -> bool:
+    return lq_size > 0 and not _fault(module, lq_size, scale, precision)
+
+
+@torch.no_grad()
+def _fault(module: nn.Module, lq_size: int, scale: int, precision: Precision) -> str:
+    """What a loss says to patches of a size; nothing if it computes them."""
+    lq, output, gt = (_noise(lq_size * side, seed, precision) for seed, side in enumerate((1, scale, scale)))
+    with torch.random.fork_rng(devices=[]):
+        try:
+            module(LossInputs(output, gt, lq, ema=lambda: gt))
+        except torch.OutOfMemoryError:
+            return ""
+        except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+            return _first_line(error)
+    return ""
+
+
+def _noise(size: int, seed: int, precision: Precision) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(1, 3, size, size, generator=generator).to(precision.device, precision.dtype)
+
+
+def _smallest(works: Callable[[int], bool], low: int, most: int) -> int | None:
+    """The smallest size above `low` that works, up to `most`; what works at a size works at larger ones."""
+    high = low + 1
+    while not works(high):
+        if high >= most:
+            return None
+        low, high = high, min(2 * high, most)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if works(middle) else (middle, high)
+    return high
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,80 @@
+"""Validation images that would end a run at its first validation: found at the start."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+
+from traiNNer.build.metrics import unmeasurable
+from traiNNer.data.degraded_dataset import ImageDataset
+from traiNNer.data.image_io import ImageError
+from traiNNer.registry import ConfigError
+from traiNNer.training.validation import Metric
+
+_log = logging.getLogger(__name__)
+
+_MOST_READ = 500
+"""Images that are decoded; of larger sets that many, spread evenly."""
+_LISTED = 20
+
+
+def usable(
+    images: ImageDataset,
+    metrics: Callable[[], Mapping[str, Metric]],
+    *,
+    read: bool,
+    skip_bad_images: bool,
+    reopen: Callable[[set[str]], ImageDataset],
+) -> ImageDataset:
+    """The set without what cannot be measured.
+
+    Args:
+        images: Opened, so that their headers are good.
+        metrics: Makes the metrics; called only where an image is small.
+        read: Whether to decode them.
+        skip_bad_images: Go on without those that are bad, said in a warning.
+        reopen: Opens the set again without the images of these names.
+
+    Raises:
+        ConfigError: Naming the images, and why, unless they may be skipped.
+    """
+    faults = unmeasurable(images, metrics)
+    remedy = "leave them out, or the metric"
+    if read and (damaged := _unreadable(images, skip=set(faults))):
+        faults |= damaged
+        remedy = "mend or remove them"
+    if not faults:
+        return images
+    names = {images.names[index] for index in faults}
+    lines = [f"  {images.gt_path(index)}: {why}" for index, why in islice(sorted(faults.items()), _LISTED)]
+    if len(faults) > _LISTED:
+        lines.append(f"  and {len(faults) - _LISTED} more")
+    said = "\n".join([f"images that cannot be measured ({len(faults)}):", *lines])
+    if not skip_bad_images:
+        raise ConfigError([said, f"{remedy}; skip_bad_images: true goes on without these files"])
+    if len(faults) == len(images):
+        raise ConfigError([said, "no image is left to measure"])
+    _log.warning("skipped: %s", said)
+    return reopen(names)
+
+
+def _unreadable(images: ImageDataset, skip: set[int]) -> dict[int, str]:
+    """What is wrong with files whose headers are good and whose pixels are not."""
+    count = min(len(images), _MOST_READ)
+    chosen = np.linspace(0, len(images) - 1, count).astype(np.int64).tolist()
+
+    def fault(index: int) -> str:
+        try:
+            images.pair(index)
+        except ImageError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1))) as pool:
+        faults = pool.map(fault, chosen)
+        return {index: why for index, why in zip(chosen, faults, strict=True) if why and index not in skip}
