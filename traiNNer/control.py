@@ -100,6 +100,17 @@ class Controls(Plain):
         return self.lr_factor * self.lr_batch_factor * rising * falling
 
 
+@dataclass(frozen=True)
+class Arm(Plain):
+    """One way to go on that a trial compares with others."""
+
+    name: str
+    lr_factor: float
+    """Factor on the scheduled learning rate."""
+    restored: bool = False
+    """Begin from the last healthy snapshot, with the optimizer reset and a warm-up, instead of from here."""
+
+
 # --- what may be decided -----------------------------------------------------------------------------------
 
 
@@ -159,7 +170,10 @@ class RollBack(Decision):
 
     changes = "lr_factor"
     factor: float
-    rewarm: Ramp
+    rewarm: Ramp | None
+    """None: go on at once."""
+    arm: str = ""
+    """Go on from where this arm of the latest trial ended instead, with its optimizer."""
 
     def apply(self, controls: Controls) -> None:
         controls.lr_factor, controls.rewarm = self.factor, self.rewarm
@@ -235,6 +249,21 @@ class SetLossScale(Decision):
 
     def change(self, controls: Controls) -> Change:
         return Change("loss_scale", controls.loss_scale, self.scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunTrial(Decision):
+    """Train every arm for `steps` steps on the samples to come, score it, and go on as if nothing had happened."""
+
+    arms: list[Arm]
+    steps: int
+
+    def apply(self, controls: Controls) -> None:
+        """Nothing: what it shows decides."""
+
+    def change(self, controls: Controls) -> Change:
+        names = [arm.name for arm in self.arms]
+        return Change("trial", names[0], ", ".join(names[1:]))
 
 
 @dataclass(frozen=True, kw_only=True)

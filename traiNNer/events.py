@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from traiNNer.control import Plain
+from traiNNer.control import Arm, Plain
 
 
 @dataclass(frozen=True)
@@ -167,4 +167,15 @@ class RequestEvent(Plain):
     reason: str
 
 
-Event: TypeAlias = WindowEvent | ValidationEvent | OutOfMemoryEvent | ChangeEvent | RequestEvent
+@dataclass(frozen=True)
+class TrialEvent(Plain):
+    """The arms of a trial were trained on the same samples and scored on the same others; the run is as before."""
+
+    step: int
+    position: int
+    arms: list[Arm]
+    scores: list[list[float]]
+    """Per arm, the logarithm of the loss on each held-out batch; empty where the arm failed."""
+
+
+Event: TypeAlias = WindowEvent | ValidationEvent | OutOfMemoryEvent | ChangeEvent | RequestEvent | TrialEvent

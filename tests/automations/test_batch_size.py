@@ -37,8 +37,18 @@ def test_above_the_target_the_next_smaller_divisor_is_taken_at_a_review():
 
 
 def test_near_the_target_nothing_happens():
-    for peak in (0.81, 0.85, 0.89):
+    for peak in (0.81, 0.83, 0.85):
         assert run(lambda c, p=peak: p) == []
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.05, 0.3])
+def test_the_margin_is_a_buffer_below_the_target(margin):
+    """What a larger one brings is room: the batch shrinks at the same peak and grows later."""
+    shrunk = run(lambda c: 0.86, automation=optimizer(safety_margin=margin))
+    assert shrunk and shrunk[0][1].micro_batch < 8
+    options = {"safety_margin": margin, "max_batch_size": 64}
+    grown = run(lambda c: 0.6, automation=optimizer(**options), in_force=controls(batch=8, micro_batch=2))
+    assert bool(grown) == (margin < 0.2)
 
 
 def test_at_the_lowest_size_a_review_has_no_more_to_say():
@@ -87,7 +97,7 @@ def test_a_growth_of_less_than_five_percent_returns_and_stays():
 
 
 def test_growth_needs_two_reviews_with_room_in_a_row():
-    peaks = iter([0.5] * 10 + [0.86] * 10 + [0.5] * 10 + [0.5] * 10)
+    peaks = iter([0.5] * 10 + [0.84] * 10 + [0.5] * 10 + [0.5] * 10)
     found = run(
         lambda c: next(peaks), automation=optimizer(max_batch_size=32, vram_history_size=5), windows=40
     )

@@ -3,7 +3,7 @@ import math
 import random
 
 import pytest
-from automations.simulate import controls, drive, facts, flat, window
+from automations.simulate import controls, drive, facts, flat, noisy, window
 
 from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping, ClipFallback
 from traiNNer.automations.norm_patterns import NormPattern, Pattern, pattern_key, prior_threshold
@@ -288,3 +288,16 @@ def test_contradictory_settings_are_refused():
         clipping(adjustment_factor=1.0)
     with pytest.raises(ValueError, match="min_threshold"):
         clipping(min_threshold=2.0, max_threshold=1.0)
+
+
+@pytest.mark.parametrize("times", [5.0, 48.0, 1000.0])
+def test_an_emergency_ends_below_the_threshold_from_before_the_burst(times):
+    """A burst looks like a change of regime to clipping, which raises the threshold in the same window."""
+    rng = random.Random(3)
+    automation, in_force = AdaptiveGradientClipping(facts=facts()), controls()
+    drive(automation, [window(10 * k, norms=noisy(rng, 0.03, 0.2)) for k in range(1, 31)], in_force)
+    before = in_force.clip["g"].threshold
+    drive(automation, [window(310, norms=noisy(rng, 0.03 * times, 0.2))], in_force)
+    assert in_force.clip["g"].threshold > before
+    drive(automation, [RequestEvent(310, "clip", 0.5, "GradientFlowStabilizer", "burst")], in_force)
+    assert in_force.clip["g"].threshold == pytest.approx(before / 2)

@@ -5,8 +5,8 @@ import pytest
 from automations.simulate import controls, drive, facts, flat, noisy, validation, window
 
 from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
-from traiNNer.control import Ramp, RollBack, SetLearningRateFactor, Stop
-from traiNNer.events import ChangeEvent, RequestEvent
+from traiNNer.control import Ramp, RollBack, RunTrial, SetLearningRateFactor, Stop
+from traiNNer.events import ChangeEvent, RequestEvent, TrialEvent
 
 STEPS = 20_000
 
@@ -184,14 +184,63 @@ def test_scores_below_bicubic_are_not_acted_upon():
     assert flat(drive(automation, [window(500), *events], in_force)) == []
 
 
-@pytest.mark.parametrize("gain, expected", [(0.5, 0), (0.005, 1)])
-def test_a_network_that_creeps_below_bicubic_returns_to_the_start_and_one_that_will_get_there_does_not(
+def standing(gain, *, start=0, count=4):
+    """Validations below bicubic (20 dB) that rise by `gain` each."""
+    scores = [[15 + gain * k, 16 + gain * k, 15.1 + gain * k] for k in range(count)]
+    return [validation(1000 * (start + k + 1), images) for k, images in enumerate(scores)]
+
+
+@pytest.mark.parametrize("gain, expected", [(0.5, 0), (0.005, 1), (0.0, 1)])
+def test_a_network_that_stands_still_below_bicubic_is_tried_and_one_that_will_get_there_is_not(
     gain, expected
 ):
-    scores = [[15 + gain * k, 16 + gain * k, 15.1 + gain * k] for k in range(4)]
-    events = [validation(1000 * (k + 1), images) for k, images in enumerate(scores)]
-    found = flat(drive(scheduler(), [window(500), *events]))  # 50,000 steps in all: 25 dB or 0.25 dB to come
-    assert [type(decision) for decision in found] == [RollBack] * expected
+    found = flat(drive(scheduler(), [window(500), *standing(gain)]))  # 50,000 steps: 25 dB or 0.25 dB to come
+    assert [type(decision) for decision in found] == [RunTrial] * expected
+    for decision in found:
+        assert [(arm.lr_factor, arm.restored) for arm in decision.arms] == [(1.0, False), (0.25, True)]
+        assert decision.steps == 500 and not decision.counts
+
+
+@pytest.mark.parametrize(
+    "back, damaged",
+    [
+        (-0.3, True),  # the return has the lower loss by 30 %
+        (0.0, False),  # as where the rate is so low that nothing is learned
+        (-0.015, False),
+        (0.2, False),  # a slow network is ahead of its own start
+    ],
+)
+def test_only_a_trial_that_a_return_wins_shows_damage(back, damaged):
+    automation, in_force, rng = scheduler(), controls(), random.Random(5)
+    asked = flat(drive(automation, [window(500), *standing(0.0)], in_force))[0]
+    ahead = [rng.gauss(-3, 0.3) for _ in range(8)]
+    scores = [ahead, [value + back + rng.gauss(0, 0.005) for value in ahead]]
+    found = flat(drive(automation, [TrialEvent(4000, 32_000, asked.arms, scores)], in_force))
+    assert [type(decision) for decision in found] == [RollBack] * damaged
+    assert in_force.lr_factor == (0.25 if damaged else 1.0)
+
+
+def test_a_trial_that_failed_changes_nothing_and_one_in_which_going_on_fails_shows_damage():
+    for scores, expected in (([[-3.0] * 8, []], 0), ([[], [-3.0] * 8], 1)):
+        automation, in_force = scheduler(), controls()
+        asked = flat(drive(automation, [window(500), *standing(0.0)], in_force))[0]
+        found = flat(drive(automation, [TrialEvent(4000, 32_000, asked.arms, scores)], in_force))
+        assert len(found) == expected
+
+
+def test_there_are_two_trials_at_most_a_fifth_of_the_run_apart():
+    automation, in_force = scheduler(), controls()
+    asked = []
+    for event in standing(0.0, count=50):
+        for decision in flat(drive(automation, [window(event.step - 10), event], in_force)):
+            asked.append(event.step)
+            same = [[-3.0] * 8] * 2
+            drive(automation, [TrialEvent(event.step, 8 * event.step, decision.arms, same)], in_force)
+    assert len(asked) == 2 and min(b - a for a, b in zip(asked, asked[1:], strict=False)) >= 10_000
+
+
+def test_without_validation_in_its_eyes_there_is_no_trial():
+    assert flat(drive(scheduler(monitor_validation=False), [window(500), *standing(0.0)])) == []
 
 
 def test_weights_below_bicubic_are_not_worth_returning_to():

@@ -7,12 +7,14 @@ from automations.simulate import controls
 
 from traiNNer.automations import Proposal
 from traiNNer.control import (
+    Arm,
     Change,
     Clip,
     Decision,
     Ramp,
     Request,
     RollBack,
+    RunTrial,
     SetBatch,
     SetClip,
     SetLearningRateFactor,
@@ -48,6 +50,9 @@ SAID = {
         factors={"gan": 0.5}, reason="why (gan 1 -> 0.5)"
     ),
     "Loss scale adjusted from 1.0 to 0.8 due to why": SetLossScale(scale=0.8, reason="why"),
+    "Trial of 100 steps: go on against return, since why": RunTrial(
+        arms=[Arm("go on", 1.0), Arm("return", 0.25, restored=True)], steps=100, reason="why"
+    ),
     "Requested grad_clip_threshold x0.5 - why": Request(control="clip", factor=0.5, reason="why"),
     "Early stopping triggered - why": Stop(rule="patience", reason="why"),
 }

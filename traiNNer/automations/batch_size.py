@@ -66,7 +66,8 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
 
     Args:
         target_vram_usage: Share of the usable memory to aim for.
-        safety_margin: Nothing changes within this distance of the target.
+        safety_margin: Buffer below the target, a share of the memory: above the target the micro-batch becomes
+            smaller, and nothing grows that would pass `target_vram_usage - safety_margin`.
         adjustment_frequency: Steps between reviews.
         min_batch_size: No review makes the micro-batch smaller; only memory that runs out does.
         max_batch_size: The batch may grow up to here; None: not beyond the configured one.
@@ -93,7 +94,7 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
     ) -> None:
         if max_batch_size is not None and max_batch_size < min_batch_size:
             raise ValueError(f"max_batch_size {max_batch_size} lies below min_batch_size {min_batch_size}")
-        self._low, self._high = target_vram_usage - safety_margin, target_vram_usage + safety_margin
+        self._low, self._high = target_vram_usage - safety_margin, target_vram_usage
         self._every, self._history = adjustment_frequency, max(1, vram_history_size)
         self._min, self._max = min_batch_size, max_batch_size or facts.batch
         self._tune = frozenset(tune)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Size
+from traiNNer.automations.loss_trend import LossTrend
 from traiNNer.automations.statistics import RunningLine, upper_projection
 from traiNNer.automations.time_scales import scaled
 from traiNNer.automations.validation_record import ValidationRecord, read_scores
@@ -28,7 +29,9 @@ IN_A_ROW = 2  # validations that must agree on a projection, or show a broken ru
 RESCUE = 2  # further validations that a returning learning-rate scheduler gets to repair a broken run
 COOLDOWN = 0.1  # of the samples so far
 DEAD_STEPS = 20  # in a row without a finite loss
-CHANGES = {"lr_factor", "batch", "lq_size", "loss_factor", "losses"}
+CHANGES = {"lr_factor", "batch", "lq_size", "losses"}
+_FACTOR_DRIFT = math.log(2)  # of a loss factor since the curve began, beyond which it is another curve
+_LEVELS = 50  # windows
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,11 @@ class _State(Plain):
     flat: int = 0
     """Validations in a row whose projection promised no gain."""
     losses: RunningLine = field(default_factory=RunningLine)
-    """ln(loss) since the metric fell below its best."""
+    """ln(anchor loss) since the metric fell below its best."""
+    trend: LossTrend = field(default_factory=LossTrend)
+    """Levels of the anchor loss, which factors on the losses do not move."""
+    factors: dict[str, float] = field(default_factory=dict)
+    """Loss factors when the curve began."""
     dead: int = 0
     """Latest steps in a row without a finite loss."""
     step: int = 0
@@ -59,6 +66,7 @@ class _State(Plain):
     warming_up: bool = True
     trouble: str = ""
     exhausted: bool = False
+    below_baseline: bool = False
     fresh: bool = False
     stopped: bool = False
     broken: bool = False
@@ -145,8 +153,7 @@ class IntelligentEarlyStopping(Automation[_State]):
             case ChangeEvent(control="validation"):
                 s.record, s.curve, s.flat, s.trouble = ValidationRecord(), [], 0, ""
             case ChangeEvent(control=control) if control in CHANGES:
-                s.curve, s.flat, s.losses = [], 0, RunningLine()
-                s.record.below_since = None
+                self._begin_afresh()
                 if control in ("lr_factor", "losses"):
                     s.record.troubles = s.dead = 0
                 if control == "losses":  # what they ask for may cost what the metric measures
@@ -155,12 +162,22 @@ class IntelligentEarlyStopping(Automation[_State]):
             case _:
                 pass
 
+    def _begin_afresh(self) -> None:
+        """After a change that bends the curve: what came before promises nothing."""
+        s = self.state
+        s.curve, s.flat, s.losses, s.trend = [], 0, RunningLine(), LossTrend()
+        s.record.below_since = None
+
     def _follow_loss(self, event: WindowEvent) -> None:
         s = self.state
         for value in event.total:
             s.dead = 0 if math.isfinite(value) else s.dead + 1
-        logs = [math.log(value) for value in event.total if math.isfinite(value) and value > 0]
-        if logs and s.record.below_since is not None:
+        followed = event.losses.get(self._facts.anchor_loss, event.total)
+        logs = [math.log(value) for value in followed if math.isfinite(value) and value > 0]
+        if not logs:
+            return
+        s.trend.add(fmean(logs), keep=_LEVELS)
+        if s.record.below_since is not None:
             s.losses.add(event.step - s.record.below_since, fmean(logs))
 
     def _see_validation(self, event: ValidationEvent) -> None:
@@ -169,14 +186,14 @@ class IntelligentEarlyStopping(Automation[_State]):
             s.curve, s.flat = [], 0
         s.step, s.position, s.exhausted, s.fresh = event.step, event.position, event.lr_exhausted, True
         scores = read_scores(event, self._metric, higher_is_better=self._higher, set_name=self._set)
-        warm = event.step >= self._warmup and not s.warming_up
-        psnr, total = "psnr" in self._metric, self._facts.total_iter
-        s.trouble = s.record.look_for_trouble(event, scores, psnr=psnr, warm=warm, total_iter=total)
-        if s.trouble or scores.below_baseline:
+        psnr, learning = "psnr" in self._metric, s.trend.at_lowest
+        s.trouble = s.record.look_for_trouble(event, scores, psnr=psnr, learning=learning)
+        if s.trouble:
             s.record.restart(event.step)
             s.curve, s.flat = [], 0
             return
         s.record.add(scores, event.step, self._margin)
+        s.below_baseline = scores.below_baseline
         if s.record.below_since is None:
             s.losses = RunningLine()
         s.curve.append((math.log(max(1, event.position)), scores.mean))
@@ -205,17 +222,30 @@ class IntelligentEarlyStopping(Automation[_State]):
         if why:
             s.broken = s.stopped = True
             return [self._stop("broken", f"{why}; {self._best()}", broken=True)]
+        self._follow_factors(controls)
         if not fresh or s.stopped or self._too_early() or s.trouble or s.record.newest_is_highest:
             return ()
-        for rule, text in (
+        converged = (
             ("patience", self._out_of_patience(controls)),
             ("diminishing_returns", self._diminished()),
-            ("overfitting", self._overfits()),
-        ):
+        )
+        # a score that stands below bicubic is slow or damaged, which patience does not tell apart
+        for rule, text in (*(() if s.below_baseline else converged), ("overfitting", self._overfits())):
             if text:
                 s.stopped = True
                 return [self._stop(rule, text)]
         return ()
+
+    def _follow_factors(self, controls: Controls) -> None:
+        """Begin a new curve where factors on the losses have gone so far that the aim is another one."""
+        s = self.state
+        if not s.curve:
+            s.factors = dict(controls.loss_factor)
+        labels = s.factors.keys() | controls.loss_factor.keys()
+        drifts = (math.log(controls.loss_factor.get(a, 1.0) / s.factors.get(a, 1.0)) for a in labels)
+        if any(abs(drift) > _FACTOR_DRIFT for drift in drifts):
+            self._begin_afresh()
+            s.factors = dict(controls.loss_factor)
 
     def fallback(self, controls: Controls) -> Sequence[Decision]:
         """Training goes on to its planned end."""
@@ -248,7 +278,7 @@ class IntelligentEarlyStopping(Automation[_State]):
         return f"no improvement in {self._label} for {waited} iterations"
 
     def _diminished(self) -> str:
-        if self.state.flat < IN_A_ROW:
+        if self.state.flat < IN_A_ROW or self.state.record.below_since is not None:  # that is no convergence
             return ""
         gain = f"less than {self._margin:g} in {self._label}"
         return f"diminishing returns: the rest of the run would gain {gain}"

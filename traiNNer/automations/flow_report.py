@@ -10,12 +10,14 @@ from enum import IntEnum
 from statistics import fmean, median, pstdev
 from typing import Literal
 
+from traiNNer.automations.gradient_norms import CALIBRATION, FLOOR
 from traiNNer.automations.norm_patterns import NormPattern
 from traiNNer.control import Plain
 
 NORMS = 1000
 """Steps that are remembered."""
 
+_RECENT = 100  # steps that say what is ordinary
 _VARIANCES = 200  # windows
 _THRESHOLDS = 100
 _HEALTHY_UPDATE = (1e-5, 1e-2)  # |dw| / |w|
@@ -64,6 +66,14 @@ class FlowHistory(Plain):
         if logs:
             self.variances = [*self.variances, pstdev(logs) ** 2][-_VARIANCES:]
             self.median = math.exp(median(self.logs))
+
+    @property
+    def usual(self) -> float:
+        """exp(mu + 3 sigma) of the latest norms, up to which one is ordinary; infinite before there are enough."""
+        logs = self.logs[-_RECENT:]
+        if len(logs) < CALIBRATION:
+            return math.inf
+        return math.exp(fmean(logs) + 3 * max(FLOOR, pstdev(logs)))
 
     def note_threshold(self, threshold: float) -> None:
         """Remember a threshold if it is a new one."""

@@ -27,6 +27,7 @@ _ANNOUNCED = "auto-calibrating parameters based on detected architecture"
 _CALIBRATED = "Detected %s architecture. Threshold: %.4f, Monitoring freq: %d"
 _PERFORMED = "Avg gradient: %.6f, Threshold: %.4f, Clipping rate: %.3f%%, Auto-adjusted: %dx"
 _OUTSIDE = "the typical gradient norm, %.4g, lies outside min_threshold..max_threshold (%g..%g): %s"
+_BURST = 100  # steps after a change of regime in which an emergency takes it for a burst
 CHANGES = {"lr_factor", "batch", "lq_size", "loss_factor", "losses"}
 
 
@@ -46,6 +47,9 @@ class _Network(Plain):
     review: Tally = field(default_factory=Tally)
     report: Tally = field(default_factory=Tally)
     proposed: Clip | None = None
+    before_regime: float | None = None
+    """Threshold before the latest change of regime, for an emergency that finds it was a burst."""
+    regime_step: int = 0
     adjustments: int = 0
     warned: bool = False
 
@@ -148,7 +152,7 @@ class AdaptiveGradientClipping(Automation[_State]):
                 in_force = plain_clip(self._bounded(self._prior.get(net, math.inf)))
                 proposal = _Proposal(in_force, "nothing is known yet (prior)")
             elif requested is not None:
-                proposal = self._comply(in_force, requested)
+                proposal = self._comply(network, in_force, requested)
             proposal = self._take_in(network, in_force) or proposal
             network.fresh = []
             if proposal is not None:
@@ -178,6 +182,7 @@ class AdaptiveGradientClipping(Automation[_State]):
         before = norms.typical
         if norms.follow(finite, self._memory):
             network.review = Tally()
+            network.before_regime, network.regime_step = in_force.threshold, self.state.step
             why = f"regime change (typical grad norm {before:.4g} -> {norms.typical:.4g})"
             return _Proposal(norms.clip(self._bounded(norms.usual)), why, norms.typical, before)
         self._report(network, in_force)
@@ -222,8 +227,12 @@ class AdaptiveGradientClipping(Automation[_State]):
             _log.info("%s: Autonomous adjustment from %.4f to %.4f (grad norm: %.6f)", self.name, *numbers)
         return _Proposal(network.norms.clip(new), why, statistic, limit, counts=True)
 
-    def _comply(self, in_force: Clip, factor: float) -> _Proposal:
-        threshold = self._bounded(in_force.threshold * factor)
+    def _comply(self, network: _Network, in_force: Clip, factor: float) -> _Proposal:
+        """What another automation asks for, from the threshold before a burst that has just raised it."""
+        base = in_force.threshold
+        if network.before_regime is not None and self.state.step - network.regime_step <= _BURST:
+            base = min(base, network.before_regime)
+        threshold = self._bounded(base * factor)
         clip = Clip(threshold, min(in_force.target, threshold), max(in_force.skip_above, threshold))
         return _Proposal(clip, f"a request (factor {factor:g})")
 

@@ -17,8 +17,10 @@ from traiNNer.control import Clip, Plain
 CALIBRATION = 20
 """Steps before the first limits."""
 
+FLOOR = 0.1
+"""Smallest deviation of log-norms that limits are computed with."""
+
 _RECENT = 10  # steps over which a change of regime is looked for
-_FLOOR = 0.1  # smallest deviation that limits are computed with
 _TYPICAL = 0.03  # norm; the middle of what networks of this kind show
 _SHORT_MEMORY = 20  # values that statistics stand for after something else was changed
 
@@ -90,7 +92,7 @@ class GradientNorms(Plain):
             self.recent = []
             return True
         for value in logs:
-            self.moments.add(value, memory=memory, floor=_FLOOR)
+            self.moments.add(value, memory=memory, floor=FLOOR)
         return False
 
     def forget(self) -> None:
@@ -101,7 +103,7 @@ class GradientNorms(Plain):
     @property
     def deviation(self) -> float:
         """sigma, at least 0.1."""
-        return self.moments.deviation(_FLOOR)
+        return self.moments.deviation(FLOOR)
 
     @property
     def typical(self) -> float:
@@ -119,7 +121,7 @@ class GradientNorms(Plain):
         return Clip(threshold, min(threshold, self.typical), max(threshold, impossible))
 
     def _estimate(self, logs: Sequence[float], memory: int) -> None:
-        mean, deviation = robust_moments(logs, _FLOOR)
+        mean, deviation = robust_moments(logs, FLOOR)
         self.moments = RunningMoments(mean, deviation**2, min(len(logs), memory))
 
 

@@ -7,17 +7,29 @@ has improved for long.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Positive, Supervisor
-from traiNNer.automations.loss_trend import MOST_SPANS, FollowedLosses, LossTrend
+from traiNNer.automations.damage import MAX_TRIALS, RETURN, trial, verdict
+from traiNNer.automations.learning_rate_state import LearningRateState
+from traiNNer.automations.loss_trend import MOST_SPANS, LossTrend
 from traiNNer.automations.lr_decisions import ScheduleFallback, give_up, roll_back, set_factor
 from traiNNer.automations.time_scales import scaled
 from traiNNer.automations.validation_record import ValidationRecord, read_scores
-from traiNNer.control import Controls, Decision, Plain, Ramp
-from traiNNer.events import ChangeEvent, Event, RequestEvent, RunFacts, ValidationEvent, WindowEvent
+from traiNNer.control import Controls, Decision, Ramp
+from traiNNer.events import (
+    ChangeEvent,
+    Event,
+    RequestEvent,
+    RunFacts,
+    TrialEvent,
+    ValidationEvent,
+    WindowEvent,
+)
+
+_log = logging.getLogger(__name__)
 
 PLATEAU_CUT, DIVERGENCE_CUT, BLOW_UP_CUT, GROWTH = 0.8, 0.5, 0.25, 1.1
 MAX_ROLLBACKS = 3
@@ -26,47 +38,12 @@ REWARM = 100  # steps of the new warm-up after a return to earlier weights
 ANNEALING = 0.3  # share of the base schedule's peak below which a plateau is expected
 EARLY = 0.3  # share of the run in which a healthy run must not be cut on a plateau
 FEWEST_LEVELS = 5  # in a span
+_TRIAL_PAUSE = 0.2  # share of the run between two trials
 CHANGES = {"lr_factor", "batch", "lq_size", "losses"}
 
 
-@dataclass
-class _State(Plain):
-    step: int = 0
-    position: int = 0
-    batch: int = 1
-    window: int = 10
-    """Steps in a window."""
-    early: bool = True
-    annealing: bool = False
-    fresh: str = ""
-    """What arrived since the last decision: `window`, `validation` or nothing."""
-    trend: LossTrend = field(default_factory=LossTrend)
-    losses: FollowedLosses = field(default_factory=FollowedLosses)
-    factors: dict[str, float] = field(default_factory=dict)
-    """Loss factors as last seen."""
-    rising: int = 0
-    """Reviews in a row that found divergence."""
-    good: int = 0
-    """Spans in a row that improved."""
-    before_growth: float | None = None
-    """Factor before the last growth, to which a divergence returns."""
-    ceiling: float | None = None
-    """Level above which the factor does not grow any more."""
-    record: ValidationRecord = field(default_factory=ValidationRecord)
-    validate_from: int = 0
-    """Step before which validations still show the time before the last change."""
-    trouble: str = ""
-    below_baseline: bool = False
-    """Whether bicubic enlargement did better at the last validation."""
-    rollbacks: int = 0
-    quiet_until: int = 0
-    """Step up to which nothing is tested after a return to earlier weights."""
-    stopped: bool = False
-    requested: RequestEvent | None = None
-
-
 @AUTOMATIONS.register("IntelligentLearningRateScheduler")
-class IntelligentLearningRateScheduler(Automation[_State]):
+class IntelligentLearningRateScheduler(Automation[LearningRateState]):
     """Multiplies the scheduled learning rate by a factor between two bounds.
 
     Args:
@@ -110,7 +87,7 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         judged = facts.judged_losses  # these rise where the discriminator learns, and nothing is wrong then
         self._followed = {label: w for label, w in facts.loss_weights.items() if label not in judged}
         self._settling = math.ceil(3 / (1 - facts.ema_decay)) if facts.ema_decay > 0 else 0
-        self.state = _State()
+        self.state = LearningRateState()
 
     @property
     def healthy(self) -> bool:
@@ -134,13 +111,15 @@ class IntelligentLearningRateScheduler(Automation[_State]):
                 self._see_validation(event)
             case RequestEvent(control="lr_factor"):
                 s.requested = event
+            case TrialEvent():
+                self._see_trial(event)
             case ChangeEvent(control="validation"):
                 s.record = ValidationRecord()
-                s.trouble = ""
+                s.trouble = s.standstill = ""
             case ChangeEvent(control=control) if control in CHANGES and event.by != self.name:
                 self._begin_afresh(event.step)
                 if control == "losses":  # what they ask for may cost what the metric measures
-                    s.record, s.trouble = ValidationRecord(), ""
+                    s.record, s.trouble, s.standstill = ValidationRecord(), "", ""
             case _:
                 pass
 
@@ -169,7 +148,9 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         higher, total = self._facts.higher_is_better.get(metric, True), self._facts.total_iter
         scores = read_scores(event, metric, higher_is_better=higher)
         psnr, warm = "psnr" in metric.lower(), event.step > self._warm_from and not s.annealing
-        s.trouble = s.record.look_for_trouble(event, scores, psnr=psnr, warm=warm, total_iter=total)
+        s.trouble = s.record.look_for_trouble(event, scores, psnr=psnr, learning=s.trend.at_lowest)
+        watched = warm and self._monitor_validation
+        s.standstill = s.record.look_for_standstill(event, scores, warm=watched, total_iter=total)
         if not event.weights_finite:
             s.record.troubles = max(2, s.record.troubles)
         s.fresh, s.below_baseline = "validation", scores.below_baseline
@@ -177,6 +158,19 @@ class IntelligentLearningRateScheduler(Automation[_State]):
             s.record.restart(event.step)
         elif event.step >= s.validate_from:
             s.record.add(scores, event.step, self._improvement)
+
+    def _see_trial(self, event: TrialEvent) -> None:
+        s = self.state
+        found = verdict(event)
+        s.record.suspects = 0
+        if found is None:
+            _log.info("%s: the trial could not be run; the run goes on as it is", self.name)
+            return
+        _log.info("%s: trial at iteration %d: %s", self.name, event.step, found.text)
+        s.damage = found.text if found.damaged else ""
+        if found.gain < -found.limit:  # it learns, if slowly: no other trial will say anything else
+            s.trials = MAX_TRIALS
+        s.fresh = "trial"
 
     # --- decisions -----------------------------------------------------------------------------------------
 
@@ -188,9 +182,14 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         fresh, s.fresh = s.fresh, ""
         if s.stopped or not (fresh or request):
             return ()
-        why = s.trend.divergence() or (s.trouble if s.record.troubles >= 2 else "")
+        damage, s.damage = s.damage, ""
+        why = damage or s.trend.divergence() or (s.trouble if s.record.troubles >= 2 else "")
         if why:
-            return [self._return_to_health(controls, why)]
+            return [self._return_to_health(controls, why, arm=RETURN if damage else "")]
+        if self._trial_due(fresh, controls):
+            s.trials, s.trial_from = s.trials + 1, s.step + round(_TRIAL_PAUSE * self._facts.total_iter)
+            lower = max(self.min_factor, controls.lr_factor * BLOW_UP_CUT)
+            return [trial(controls.lr_factor, lower, s.standstill, self._facts)]
         if not self.min_factor <= controls.lr_factor <= self._max:
             return self._set(controls, controls.lr_factor, "the bounds of the configuration")
         if controls.cooldown is not None:
@@ -206,7 +205,12 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         """The factor as it is, but never a rate above the schedule's."""
         return self._set(controls, 1.0, "fallback") if controls.lr_factor > 1.0 else ()
 
-    def _return_to_health(self, controls: Controls, why: str) -> Decision:
+    def _trial_due(self, fresh: str, controls: Controls) -> bool:
+        s = self.state
+        suspected = fresh == "validation" and s.standstill != ""
+        return suspected and s.trials < MAX_TRIALS and s.step >= s.trial_from and controls.cooldown is None
+
+    def _return_to_health(self, controls: Controls, why: str, *, arm: str) -> Decision:
         s = self.state
         if s.rollbacks >= MAX_ROLLBACKS:
             s.stopped = True
@@ -218,7 +222,8 @@ class IntelligentLearningRateScheduler(Automation[_State]):
         s.quiet_until, s.trouble, s.record.troubles = s.step + REWARM, "", 0
         s.ceiling = factor
         text = f"{why}; return {s.rollbacks} of {MAX_ROLLBACKS} to the last healthy weights"
-        return roll_back(factor, text, Ramp(s.position, samples))
+        rewarm = None if arm else Ramp(s.position, samples)  # an arm has its warm-up behind it
+        return roll_back(factor, text, rewarm, arm)
 
     def _divergence(self, controls: Controls) -> Sequence[Decision]:
         s = self.state

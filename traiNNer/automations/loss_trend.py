@@ -21,6 +21,7 @@ MOST_SPANS = 4
 """Spans over which a noisy loss is averaged before it is called flat."""
 
 _DIVERGENCE = 3.0  # standard errors; no false alarm in 120 histories of 20,000 steps at CV 0.05 to 0.4
+_RISE = math.log(1.25)  # of the loss above its lowest level, below which it counts as there
 _SMOOTH = 10  # levels whose mean is compared with later ones, instead of the luckiest single one
 _FACTOR_DRIFT = math.log(1.25)  # of a loss factor, beyond which the loss is another one
 _BAD_STEPS = 100  # steps over which those that are not finite are counted
@@ -103,6 +104,21 @@ class LossTrend(Plain):
         self.bad = [*self.bad, *(not math.isfinite(a) or not math.isfinite(b) for a, b in pairs)][
             -_BAD_STEPS:
         ]
+
+    @property
+    def at_lowest(self) -> bool:
+        """Whether the loss is known to be about as low as it ever was."""
+        if self.lowest is None:
+            return False
+        noise = 3 * scatter(self.levels[-50:]) / math.sqrt(_SMOOTH)
+        return fmean(self.levels[-_SMOOTH:]) <= self.lowest + max(_RISE, noise)
+
+    @property
+    def risen(self) -> bool:
+        """Whether the newest level lies significantly above the lowest."""
+        if self.lowest is None or not self.levels:
+            return False
+        return self.levels[-1] > self.lowest + max(_RISE, 3 * scatter(self.levels[-50:]))
 
     def divergence(self) -> str:
         """Why the network counts as blown up, or nothing."""

@@ -23,9 +23,9 @@ def set_factor(
     return SetLearningRateFactor(factor=new, reason=why, statistic=statistic, limit=limit)
 
 
-def roll_back(new: float, why: str, rewarm: Ramp) -> RollBack:
-    """Return to the last healthy weights with a lower factor."""
-    return RollBack(factor=new, rewarm=rewarm, level="WARNING", reason=f"blow-up ({why})")
+def roll_back(new: float, why: str, rewarm: Ramp | None, arm: str = "") -> RollBack:
+    """Return to the last healthy weights with a lower factor, or to where an arm of a trial took them."""
+    return RollBack(factor=new, rewarm=rewarm, arm=arm, level="WARNING", reason=f"blow-up ({why})")
 
 
 def give_up(why: str) -> Stop:

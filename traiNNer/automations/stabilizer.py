@@ -14,15 +14,15 @@ from typing import Any, Literal
 
 from traiNNer.automations import AUTOMATIONS, Automation, Supervisor
 from traiNNer.automations.flow_report import FlowHistory, FlowReport, Mark, report_on
-from traiNNer.automations.gradient_norms import CALIBRATION
+from traiNNer.automations.loss_trend import LossTrend
 from traiNNer.automations.norm_patterns import Pattern, pattern_key, prior_threshold, read_pattern
-from traiNNer.automations.statistics import fit_line
+from traiNNer.automations.statistics import fit_line, trimmed_mean
 from traiNNer.control import Controls, Decision, Plain, Request, SetLossScale, to_plain
 from traiNNer.events import ChangeEvent, Event, RunFacts, WindowEvent
 
 _log = logging.getLogger(__name__)
 
-EXPLOSION = 3.0  # times the threshold
+EXPLOSION = 3.0  # times the threshold, or what is usual where that is more
 VANISHED = 1e-7  # norm below which Adam's epsilon rules
 VANISHING = 1e-3  # of the median, for VANISHING_STEPS in a row
 VANISHING_STEPS = 50
@@ -32,6 +32,7 @@ SETTLING = 20  # steps after a change elsewhere in which large norms are no expl
 REVIEW_EVERY = 100  # steps between lines on explosions
 TREND_EVERY = 500  # steps
 SCALE_RANGE = (0.1, 64.0)
+_LEVELS = 50  # windows
 CHANGES = {"lr_factor", "batch", "lq_size", "loss_factor", "losses"}
 
 
@@ -57,6 +58,8 @@ class _State(Plain):
     """History of the loss scale."""
     interventions: int = 0
     update_ratio: float | None = None
+    trend: LossTrend = field(default_factory=LossTrend)
+    """Levels of the total loss, by which an explosion is told from a network that wakes up."""
     said: bool = False
 
 
@@ -95,10 +98,15 @@ class GradientFlowStabilizer(Automation[_State]):
             case WindowEvent():
                 self._introduce()
                 self.state.step = event.step
-                self.state.update_ratio = event.update_ratio
+                if event.update_ratio is not None:  # measured every 50 windows
+                    self.state.update_ratio = event.update_ratio
                 self.state.fresh = {net: list(norms) for net, norms in event.grad_norm.items()}
+                logs = [math.log(value) for value in event.total if math.isfinite(value) and value > 0]
+                if logs:
+                    self.state.trend.add(trimmed_mean(logs), keep=_LEVELS)
             case ChangeEvent(control=control) if control in CHANGES:
                 self.state.settled_from = event.step + SETTLING
+                self.state.trend = LossTrend()
                 self.state.exploding.clear()
                 self.state.small.clear()
             case _:
@@ -116,14 +124,14 @@ class GradientFlowStabilizer(Automation[_State]):
             threshold = clip.threshold if clip else self._prior(net)
             history = self.state.networks.setdefault(net, FlowHistory())
             history.note_threshold(threshold)
-            first = self.state.step - len(norms) + 1
-            for offset, norm in enumerate(norms):
-                mark = self._mark(net, norm, threshold, first + offset)
+            ordinary = self._ordinary(
+                threshold, history, guessed=clip is not None and clip.target == threshold
+            )
+            for norm in norms:
+                mark = self._mark(net, norm, threshold, ordinary)
                 marks.setdefault(net, []).append(mark)
                 history.add(norm, mark)
-                # a limit from before calibration knows nothing of the scale of the loss
-                guess = first + offset <= CALIBRATION and clip is not None and clip.target == clip.threshold
-                if self._is_emergency(net, first + offset) and not guess:
+                if self._is_emergency(net, hurt=not math.isfinite(norm) or self.state.trend.risen):
                     emergency = net
             history.end_window(norms)
         self._review(fresh)
@@ -156,14 +164,24 @@ class GradientFlowStabilizer(Automation[_State]):
 
     # --- rules ---------------------------------------------------------------------------------------------
 
-    def _mark(self, net: str, norm: float, threshold: float, step: int) -> Mark:
+    def _ordinary(self, threshold: float, history: FlowHistory, *, guessed: bool) -> float:
+        """The norm up to which a gradient is ordinary: the threshold, where that follows from the norms.
+
+        A bound of the configuration may hold it far below them, and before calibration nothing is known of the
+        scale of the loss.
+        """
+        if history.median > threshold:
+            return history.usual
+        return math.inf if guessed and not history.median else threshold
+
+    def _mark(self, net: str, norm: float, threshold: float, ordinary: float) -> Mark:
         s = self.state
         if not math.isfinite(norm) and self._fp16:
             return Mark.NOT_FINITE  # the gradient scaler trying its limits
-        exploding = not norm <= EXPLOSION * threshold and step > s.settled_from
+        exploding = not norm <= EXPLOSION * ordinary and s.step > s.settled_from
         s.exploding[net] = s.exploding.get(net, 0) + 1 if exploding else 0
         if exploding:
-            ratio = norm / threshold if math.isfinite(norm) else math.inf
+            ratio = norm / ordinary if math.isfinite(norm) else math.inf
             if ratio > s.loudest:
                 s.loudest, s.loudest_norm = min(ratio, 1e30), min(norm, 1e30) if norm == norm else 1e30
             return Mark.EXPLODING if math.isfinite(norm) else Mark.NOT_FINITE
@@ -174,11 +192,13 @@ class GradientFlowStabilizer(Automation[_State]):
             return Mark.VANISHING
         return Mark.CLIPPED if norm > threshold else Mark.FINE
 
-    def _is_emergency(self, net: str, step: int) -> bool:
-        if self.state.exploding.get(net, 0) < IN_A_ROW or step <= self.state.quiet_until:
+    def _is_emergency(self, net: str, *, hurt: bool) -> bool:
+        """Whether explosions have piled up and the loss shows it: one that falls on wants no help."""
+        s = self.state
+        if s.exploding.get(net, 0) < IN_A_ROW or s.step <= s.quiet_until or not hurt:
             return False
-        self.state.exploding[net] = 0
-        self.state.quiet_until = step + COOL_OFF
+        s.exploding[net] = 0
+        s.quiet_until = s.step + COOL_OFF
         return True
 
     def _step_in(self, net: str, controls: Controls) -> list[Decision]:

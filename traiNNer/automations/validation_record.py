@@ -73,6 +73,8 @@ class ValidationRecord(Plain):
     previous_step: int = 0
     troubles: int = 0
     """Latest validations in a row that show a broken run."""
+    suspects: int = 0
+    """Latest validations in a row that stand still below bicubic, as of a dead network or of a slow one."""
 
     def add(self, scores: Scores, step: int, margin: float) -> bool:
         """Take in a validation; whether it is better than the best by `margin` and by chance's measure."""
@@ -100,27 +102,34 @@ class ValidationRecord(Plain):
         """Count from here: the best stays, since scores of one set of images remain comparable."""
         self.best_step, self.since, self.below_since = max(self.best_step, step), 0, None
 
-    def look_for_trouble(
-        self, event: ValidationEvent, scores: Scores, *, psnr: bool, warm: bool, total_iter: int
-    ) -> str:
-        """What looks broken in this validation, or nothing; counts the validations in a row that do.
+    def look_for_trouble(self, event: ValidationEvent, scores: Scores, *, psnr: bool, learning: bool) -> str:
+        """What is broken in this validation, or nothing; counts the validations in a row that are.
 
-        A score below bicubic enlargement is no sign of it while it rises so fast that it could get there in
-        a run of `total_iter` steps.
+        A PSNR that has fallen far is no sign of it while the training loss is as low as ever (`learning`): that
+        is overfitting.
         """
-        hopeful = self._highest_pace(scores, event.step) * total_iter >= scores.baseline - scores.mean
-        self.previous, self.previous_step = list(scores.images), event.step
         trouble = ""
         if not event.weights_finite or not math.isfinite(scores.mean):
             trouble = "weights or scores are not finite"
-        elif warm and scores.below_baseline and not hopeful:
-            trouble = (
-                f"{abs(scores.mean):.4g} is worse than bicubic enlargement at {abs(scores.baseline):.4g}"
-            )
-        elif psnr and self.highest is not None and scores.mean < self.highest - COLLAPSE_DB:
+        elif psnr and not learning and self.highest is not None and scores.mean < self.highest - COLLAPSE_DB:
             trouble = f"{scores.mean:.2f} dB, over {COLLAPSE_DB:.0f} dB below the best ({self.highest:.2f})"
         self.troubles = self.troubles + 1 if trouble else 0
         return trouble
+
+    def look_for_standstill(
+        self, event: ValidationEvent, scores: Scores, *, warm: bool, total_iter: int
+    ) -> str:
+        """What looks like a standstill below bicubic, or nothing; counts the validations in a row that do.
+
+        There is none while the score rises so fast that it could get there in a run of `total_iter` steps.
+        """
+        hopeful = self._highest_pace(scores, event.step) * total_iter >= scores.baseline - scores.mean
+        self.previous, self.previous_step = list(scores.images), event.step
+        if not (warm and scores.below_baseline and not hopeful):
+            self.suspects = 0
+            return ""
+        self.suspects += 1
+        return f"{abs(scores.mean):.4g} stands still below bicubic at {abs(scores.baseline):.4g}"
 
     def _highest_pace(self, scores: Scores, step: int) -> float:
         """Upper 95 % bound of the gain per step since the validation before; 0 if there was none or it fell."""

@@ -11,6 +11,7 @@ from traiNNer.control import (
     Decision,
     Request,
     RollBack,
+    RunTrial,
     SetBatch,
     SetLearningRateFactor,
     SetLossFactors,
@@ -46,6 +47,10 @@ def sentence(decision: Decision, controls: Controls) -> str:
             return _sizes(decision, change)
         case SetLossFactors():
             return f"Loss factors adjusted due to {decision.reason}"
+        case RunTrial():
+            return (
+                f"Trial of {decision.steps} steps: {change.old} against {change.new}, since {decision.reason}"
+            )
         case Request():
             return f"Requested {change.parameter} {change.new} - {decision.reason}"
         case Stop():

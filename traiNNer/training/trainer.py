@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import fields
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from traiNNer.control import (
     Controls,
     Request,
     RollBack,
+    RunTrial,
     SetBatch,
     SetLossFactors,
     Stop,
@@ -34,6 +35,7 @@ from traiNNer.events import (
     Event,
     OutOfMemoryEvent,
     RequestEvent,
+    TrialEvent,
     ValidationEvent,
     WindowEvent,
 )
@@ -50,6 +52,7 @@ from traiNNer.training.checkpoint import Checkpointer
 from traiNNer.training.learned_patterns import store_pattern
 from traiNNer.training.parts import Parts
 from traiNNer.training.state import Outcome, Progress, StepClock
+from traiNNer.training.trial import Moment, TrialRunner
 from traiNNer.training.validation import Validator
 
 _log = logging.getLogger(__name__)
@@ -90,12 +93,18 @@ class Trainer:
         self._batches: Iterator[Batch] = iter(())
         self._saved_at = -1
         self._clock = StepClock()
+        self._trials = TrialRunner(
+            parts.model, parts.loader, parts.processes, parts.facts.anchor_loss, parts.plan.window
+        )
+        self._trial: RunTrial | None = None  # asked for and not finished
+        self._interrupted: Callable[[], bool] = lambda: False
 
     # --- the loop ------------------------------------------------------------------------------------------
 
     def fit(self, stop: StopSignal) -> Outcome:
         """Train to the end, or to the step at which `stop` was received; then everything is saved."""
         progress, plan = self.progress, self.plan
+        self._interrupted = lambda: stop.received is not None
         self.begin()
         while progress.time < plan.total_iter and not self._ended():
             self.advance()
@@ -122,6 +131,9 @@ class Trainer:
         self._restart_batches()
         if not self.model.networks.has_snapshot and wants_snapshot(self._supervisor):
             self.model.networks.take_snapshot()
+        if self._trial:
+            for event in self._run_trial(self._trial):
+                self._react(event)
 
     def advance(self) -> None:
         """One step, and what the end of a window of steps brings."""
@@ -290,15 +302,16 @@ class Trainer:
         decision.apply(controls)
         match decision:
             case RollBack():
-                self.model.networks.roll_back()
+                self._roll_back(decision.arm)
+            case RunTrial():
+                return self._run_trial(decision)
             case SetBatch():
                 self._memory.restart()
                 if (before.batch, before.lq_size) == (controls.batch, controls.lq_size):
                     return []  # the micro-batch changes no number
                 self._restart_batches()
-            case SetLossFactors(factors=factors):
-                if _jumped(before.loss_factor, factors):
-                    self.model.generator.reset_optimizer()
+            case SetLossFactors():
+                self._follow_jump(before.loss_factor, decision.factors)
             case Request(control=control, factor=factor, reason=reason):
                 return [RequestEvent(progress.step, control, factor, proposal.automation, reason)]
             case Stop():
@@ -318,6 +331,32 @@ class Trainer:
             return
         self.model.networks.load_weights(best["weights"])
         _log.info("Stopped at iteration %s; the best weights are restored", f"{progress.step:,}")
+
+    def _follow_jump(self, old: Mapping[str, float], new: Mapping[str, float]) -> None:
+        """After a jump of a loss factor the optimizer's state belongs to other gradients."""
+        if _jumped(old, new):
+            self.model.generator.reset_optimizer()
+
+    def _roll_back(self, arm: str) -> None:
+        """To the last healthy weights, or to where an arm of the latest trial ended."""
+        if arm:
+            self._trials.adopt(arm)
+        else:
+            self.model.networks.roll_back()
+
+    def _run_trial(self, trial: RunTrial) -> list[Event]:
+        """Its result; nothing where a signal comes first: then it is run again where the run goes on."""
+        progress = self.progress
+        self._trial, began = trial, time.monotonic()
+        moment = Moment(progress.step, progress.position, progress.time)
+        scores = self._trials.run(trial.arms, trial.steps, self.controls, moment, self._interrupted)
+        self._restart_batches()
+        self._memory.restart()
+        progress.seconds += time.monotonic() - began
+        if scores is None:
+            return []
+        self._trial = None
+        return [TrialEvent(progress.step, progress.position, trial.arms, scores)]
 
     def _shrink_micro_batch(self) -> None:
         """After a step that did not fit: let the owner of the batch size decide, or halve."""
@@ -372,6 +411,7 @@ class Trainer:
             "plateau": to_plain(self._plateau.state) if self._plateau else None,
             "validator": self._validator.state_dict() if self._validator else {},
             "recorder": self._recorder.state_dict() if self._recorder else None,
+            "trial": to_plain(self._trial) if self._trial else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -391,6 +431,8 @@ class Trainer:
             self._recorder.load_state_dict(state["recorder"])
         if self._checkpointer:
             self._checkpointer.restore_best(state.get("best"), self.progress)
+        if state.get("trial"):
+            self._trial = from_plain(RunTrial, state["trial"])
         self._saved_at = self.progress.step
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,17 @@ class Photographs(NamedTuple):
 
     train: Path
     val: Path
+
+    def chosen(self, start: str) -> Path:
+        """A folder like `train` of the photographs whose names begin with `start`, made when first asked for."""
+        folder = self.train.parent / f"train_{start}"
+        for part in ("HR", "LRx2"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            for path in (self.train / part).glob(f"{start}*"):
+                copy = folder / part / path.name
+                if not copy.exists():
+                    shutil.copyfile(path, copy)
+        return folder
 
 
 def prepare(source: Path, folder: Path) -> Photographs:

@@ -148,6 +148,56 @@ def early_stopping() -> dict[str, Arms]:
     }
 
 
+NETWORKS: Mapping[str, tuple[Mapping[str, Any], float]] = {
+    "compact 8x2": ({"type": "compact", "num_feat": 8, "num_conv": 2}, 4e-3),
+    "compact 16x2": ({"type": "compact", "num_feat": 16, "num_conv": 2}, GOOD_RATE),
+    "compact 32x4": ({"type": "compact", "num_feat": 32, "num_conv": 4}, 2e-3),
+    "paragonsr2 nano": ({"type": "paragonsr2_nano", "use_attention": False}, 2e-3),
+    "paragonsr2 realtime": ({"type": "paragonsr2_realtime"}, 1e-3),
+    "span": ({"type": "span", "num_feat": 16}, 2e-3),
+}
+"""Networks of the healthy suite, each with a usual rate."""
+TOO_LOW = 1e-9
+
+
+def healthy_suite() -> dict[str, Arms]:
+    """Runs with which nothing is wrong but that some are slow: everything off, and everything on.
+
+    Other networks, rates, lengths, periods of validation, losses and data than those the rules were made on.
+    """
+    plain: dict[str, Setting] = {}
+    for name, (network, usual) in NETWORKS.items():
+        large = "realtime" in name or "32x4" in name
+        base = replace(HEALTHY, network=network, lr=usual, steps=400 if large else 800)
+        for text, rate in (
+            ("rate 1e-9", TOO_LOW),
+            *((f"rate x {f:g}", f * usual) for f in (1 / 16, 0.25, 1, 2)),
+        ):
+            plain[f"{name}, {text}, {base.steps} steps"] = replace(base, lr=rate)
+    small, usual = NETWORKS["compact 16x2"]
+    base = replace(HEALTHY, network=small, lr=usual)
+    for rate, steps, validations in ((1e-3, 400, 8), (2e-4, 2000, 10), (1e-3, 2000, 40), (4e-3, 10_000, 20)):
+        plain[f"compact 16x2, rate {rate:g}, {steps} steps, {validations} validations"] = replace(
+            base, lr=rate, steps=steps, validations=validations
+        )
+    eight = replace(base, network=NETWORKS["compact 8x2"][0], lr=1e-3, steps=400, validations=8)
+    plain["compact 8x2, rate 0.001, 400 steps, 8 validations"] = eight
+    for text, losses, discriminator in (
+        ("L1 + MS-SSIM", ({"type": "L1Loss"}, {"type": AUXILIARY, "loss_weight": 0.1}), None),
+        ("perceptual", ({"type": "L1Loss"}, {**PERCEPTUAL, "loss_weight": 0.01}), None),
+        ("adversarial", ({"type": "L1Loss"}, {"type": "GANLoss", "loss_weight": 0.005}), DISCRIMINATOR),
+    ):
+        plain[f"compact 16x2, {text}"] = replace(
+            base, losses=losses, discriminator=discriminator, steps=SHORT
+        )
+    for text, images in (("T91", "T91"), ("General100", "General100"), ("one image", "General100_g100_001")):
+        plain[f"compact 16x2, {text}"] = replace(base, images=images)
+        plain[f"compact 16x2, {text}, constant rate"] = replace(
+            base, images=images, schedule={"type": "constant"}, steps=1600, validations=16
+        )
+    return {name: {"off": setting, "all": _with(setting, ALL)} for name, setting in plain.items()}
+
+
 EXPERIMENTS = {
     "learning_rate": learning_rate,
     "clipping": clipping,
@@ -155,6 +205,7 @@ EXPERIMENTS = {
     "loss_scheduling": loss_scheduling,
     "perceptual_training": perceptual_training,
     "early_stopping": early_stopping,
+    "healthy_suite": healthy_suite,
 }
 
 

@@ -47,7 +47,7 @@ class Laboratory:
 
     def __init__(self, photographs: Photographs, alexnet: Path | None = None) -> None:
         self._photographs, self._alexnet = photographs, alexnet
-        self._sets: tuple[ImageDataset, dict[str, ImageDataset]] | None = None
+        self._sets: dict[str, tuple[ImageDataset, dict[str, ImageDataset]]] = {}
 
     def run(self, setting: Setting) -> dict[str, Any]:
         """What is kept of a run.
@@ -86,8 +86,10 @@ class Laboratory:
         return torch.cat([weight.detach().flatten() for weight in net.parameters()])
 
     def _parts(self, setting: Setting, options: Options) -> Parts:
-        self._sets = self._sets or open_sets(options, DistributedContext())
-        parts = build_parts(options, DistributedContext(), torch.device("cpu"), *self._sets)
+        if setting.images not in self._sets:
+            self._sets[setting.images] = open_sets(options, DistributedContext())
+        sets = self._sets[setting.images]
+        parts = build_parts(options, DistributedContext(), torch.device("cpu"), *sets)
         if setting.fault == "corrupted batches":
             parts = replace(parts, loader=cast(TrainLoader, CorruptedBatches(parts.loader, setting.seed)))
         if setting.units != 1.0:
@@ -120,6 +122,11 @@ def configuration(
         name: {"dataroot_gt": str(path / "HR"), "dataroot_lq": str(path / "LRx2"), "cache": "ram"}
         for name, path in photographs._asdict().items()
     }
+    if setting.images:
+        folders["train"] |= {
+            f"dataroot_{side}": str(photographs.chosen(setting.images) / folder)
+            for side, folder in (("gt", "HR"), ("lq", "LRx2"))
+        }
     return {
         "name": "run",
         "scale": SCALE,
@@ -136,7 +143,7 @@ def configuration(
             },
             "val": folders["val"],
         },
-        "network_g": {"type": "compact", "num_feat": 16, "num_conv": 2},
+        "network_g": dict(setting.network),
         **({"network_d": dict(setting.discriminator)} if setting.discriminator else {}),
         "train": {
             "total_iter": setting.steps,

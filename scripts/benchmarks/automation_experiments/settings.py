@@ -11,7 +11,7 @@ LEARNING_RATE = "IntelligentLearningRateScheduler"
 CLIPPING = "AdaptiveGradientClipping"
 STOPPING = "IntelligentEarlyStopping"
 LOSSES = "DynamicLossScheduling"
-RULES = {LEARNING_RATE: 2, CLIPPING: 2, STOPPING: 1, LOSSES: 3, "DynamicBatchSizeOptimizer": 1}
+RULES = {LEARNING_RATE: 3, CLIPPING: 3, STOPPING: 2, LOSSES: 3, "DynamicBatchSizeOptimizer": 1}
 """Versions of the rules: a higher number makes the runs with that automation run again."""
 BASE = 1
 """Version of everything else in a run."""
@@ -35,6 +35,9 @@ class Setting:
     discriminator: Spec | None = None
     clip: float | None = None
     """Threshold of ordinary clipping."""
+    network: Spec = field(default_factory=lambda: {"type": "compact", "num_feat": 16, "num_conv": 2})
+    images: str = ""
+    """Start of the names of the training photographs that are used; all by default."""
     fault: Literal["none", "corrupted batches"] = "none"
     automations: Mapping[str, Spec] = field(default_factory=dict)
     """By class name, with the options that are not left to them."""

@@ -1,0 +1,55 @@
+"""What IntelligentLearningRateScheduler remembers of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from traiNNer.automations.loss_trend import FollowedLosses, LossTrend
+from traiNNer.automations.validation_record import ValidationRecord
+from traiNNer.control import Plain
+from traiNNer.events import RequestEvent
+
+
+@dataclass
+class LearningRateState(Plain):
+    """Everything that changes while it follows a run."""
+
+    step: int = 0
+    position: int = 0
+    batch: int = 1
+    window: int = 10
+    """Steps in a window."""
+    early: bool = True
+    annealing: bool = False
+    fresh: str = ""
+    """What arrived since the last decision: `window`, `validation` or nothing."""
+    trend: LossTrend = field(default_factory=LossTrend)
+    losses: FollowedLosses = field(default_factory=FollowedLosses)
+    factors: dict[str, float] = field(default_factory=dict)
+    """Loss factors as last seen."""
+    rising: int = 0
+    """Reviews in a row that found divergence."""
+    good: int = 0
+    """Spans in a row that improved."""
+    before_growth: float | None = None
+    """Factor before the last growth, to which a divergence returns."""
+    ceiling: float | None = None
+    """Level above which the factor does not grow any more."""
+    record: ValidationRecord = field(default_factory=ValidationRecord)
+    validate_from: int = 0
+    """Step before which validations still show the time before the last change."""
+    trouble: str = ""
+    standstill: str = ""
+    """What looked like a standstill below bicubic at the last validation, or nothing."""
+    trials: int = 0
+    trial_from: int = 0
+    """Step before which no other trial is asked for."""
+    damage: str = ""
+    """What a trial has just shown, or nothing."""
+    below_baseline: bool = False
+    """Whether bicubic enlargement did better at the last validation."""
+    rollbacks: int = 0
+    quiet_until: int = 0
+    """Step up to which nothing is tested after a return to earlier weights."""
+    stopped: bool = False
+    requested: RequestEvent | None = None

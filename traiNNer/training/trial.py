@@ -1,0 +1,183 @@
+"""Trials: the same samples under several settings, from the same weights, scored on the same others.
+
+Data are a function of position and a snapshot restores everything, so a run can try how it would go on and come
+back: after a trial it is as before, to the bit. Each arm is annealed at its end, since a rate that is still high
+hides in noise what it has learned (and short runs would favour low rates).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from itertools import islice
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from traiNNer.control import Arm, Controls
+from traiNNer.data.loader import Batch, TrainLoader
+from traiNNer.losses import LossInputs
+from traiNNer.models.out_of_memory import unless_out_of_memory
+from traiNNer.models.sr_model import BatchTooLarge, SRModel
+from traiNNer.runtime.distributed import DistributedContext
+
+HELD_OUT = 2**40
+"""Position of the samples that score the arms: beyond the end of any run."""
+
+_HELD_OUT_BATCHES = 16
+_WARMUP, _ANNEALING = 0.2, 0.4  # shares of an arm's steps
+_log = logging.getLogger(__name__)
+
+
+class Moment(NamedTuple):
+    """Where the run stands when a trial begins."""
+
+    step: int
+    position: int
+    time: float
+    """In steps of the configured batch; what the schedule goes by."""
+
+
+class TrialRunner:
+    """Runs the arms of trials.
+
+    Args:
+        model: Trained by every arm, and put back after each.
+        loader: Asked from the position of the trial on, once for each arm.
+        processes: All of them run the same arms.
+        anchor_loss: Label of the loss that scores.
+        window: Steps between two readings of the step metrics.
+    """
+
+    def __init__(
+        self,
+        model: SRModel,
+        loader: TrainLoader,
+        processes: DistributedContext,
+        anchor_loss: str,
+        window: int,
+    ) -> None:
+        self._model, self._loader, self._processes = model, loader, processes
+        self._anchor, self._window = anchor_loss, window
+        self._ends: dict[str, Any] = {}
+
+    def run(
+        self,
+        arms: Sequence[Arm],
+        steps: int,
+        controls: Controls,
+        moment: Moment,
+        interrupted: Callable[[], bool],
+    ) -> list[list[float]] | None:
+        """The scores of every arm, or None where a signal came in between. Only the batches are not as before.
+
+        Returns:
+            Per arm, the logarithm of the anchor loss on each held-out batch; empty where the arm did not fit into
+            memory or its loss is not finite.
+        """
+        held_out = list(islice(self._batches(HELD_OUT, controls), _HELD_OUT_BATCHES))
+        before = _copied(self._model.state_dict())
+        self._ends = {}
+        try:
+            scores: list[list[float]] = []
+            for arm in arms:
+                if arm.restored:
+                    self._model.networks.roll_back()
+                if not self._train(arm, steps, controls, moment, interrupted):
+                    return None
+                scores.append(self._score(held_out, controls))
+                self._ends[arm.name] = _copied(self._model.state_dict(), torch.device("cpu"))
+                self._put_back(before)
+            return scores
+        finally:
+            self._put_back(before)
+
+    def adopt(self, arm: str) -> None:
+        """Go on from where an arm of the latest trial ended."""
+        self._put_back(self._ends[arm])
+
+    def forget(self) -> None:
+        """Free what the arms became."""
+        self._ends = {}
+
+    def _put_back(self, state: dict[str, Any]) -> None:
+        """The state stays as it is: an optimizer goes on with the tensors that it is given."""
+        self._model.load_state_dict(_copied(state))
+
+    def _batches(self, position: int, controls: Controls) -> Iterator[Batch]:
+        return self._loader.batches(position, controls.batch, controls.lq_size)
+
+    def _train(
+        self,
+        arm: Arm,
+        steps: int,
+        controls: Controls,
+        moment: Moment,
+        interrupted: Callable[[], bool],
+    ) -> bool:
+        """Train as the arm says; False where a signal came."""
+        trained = deepcopy(controls)
+        for index, batch in enumerate(islice(self._batches(moment.position, controls), steps)):
+            if index % self._window == 0:
+                self._model.read_metrics()
+                if self._processes.any(interrupted()):
+                    return False
+            factor = arm.lr_factor * controls.lr_batch_factor * _shape(index, steps, warm=not arm.restored)
+            self._model.networks.set_learning_rates(moment.time, factor)
+            while True:
+                try:
+                    self._model.optimize_parameters(batch, moment.step + index, trained)
+                    break
+                except BatchTooLarge:
+                    if trained.micro_batch == 1:
+                        return True  # scores will say that it did not fit
+                    trained.micro_batch = max(1, min(trained.micro_batch, trained.batch) // 2)
+        self._model.read_metrics()
+        return True
+
+    @torch.no_grad()
+    def _score(self, batches: Sequence[Batch], controls: Controls) -> list[float]:
+        net = self._model.generator.net
+        training = net.training
+        net.eval()
+        try:
+            means = [unless_out_of_memory(lambda b=batch: self._loss(b, controls)) for batch in batches]
+        finally:
+            net.train(training)
+        if self._processes.any(any(mean is None for mean in means)):
+            return []
+        losses = torch.stack([mean for mean in means if mean is not None])
+        self._processes.average([losses])
+        values: list[float] = losses.tolist()
+        return [math.log(value) for value in values] if all(0 < v < math.inf for v in values) else []
+
+    def _loss(self, batch: Batch, controls: Controls) -> Tensor:
+        """Mean of the anchor loss over a batch, in micro-batches."""
+        model, size = self._model, controls.micro_batch
+        loss, precision = model.losses[self._anchor].module, model.precision
+        total = torch.zeros((), dtype=precision.dtype, device=precision.device)
+        for lq, gt in zip(batch.lq.split(size), batch.gt.split(size), strict=True):
+            images, target = precision.images(lq), precision.images(gt)
+            with precision.autocast():
+                output = model.generator.net(images)
+            total += loss(LossInputs(output.to(precision.dtype), target, images)) * (len(lq) / len(batch.lq))
+        return total
+
+
+def _shape(index: int, steps: int, *, warm: bool) -> float:
+    """Factor on the rate at a step of an arm: a warm-up where it begins anew, then constant, then to zero."""
+    rising = 1.0 if warm else min(1.0, (index + 1) / max(1.0, _WARMUP * steps))
+    falling = min(1.0, (steps - index) / max(1.0, _ANNEALING * steps))
+    return min(rising, falling)
+
+
+def _copied(state: Any, device: torch.device | None = None) -> Any:
+    """A state with tensors of its own, on `device` if given; the snapshot, which nothing changes, is shared."""
+    if isinstance(state, Tensor):
+        return state.detach().to(device or state.device, copy=True)
+    if isinstance(state, dict):
+        return {key: value if key == "snapshot" else _copied(value, device) for key, value in state.items()}
+    return state
