@@ -17,12 +17,13 @@ from traiNNer.build.auto_batch import BATCH, choose_batch
 from traiNNer.build.check import check_parts, idle_parts
 from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
+from traiNNer.build.degraded_samples import draw_samples, summary
 from traiNNer.build.recognised_network import with_recognised_network
 from traiNNer.build.report import try_report
 from traiNNer.build.run import build_parts
 from traiNNer.control import to_plain
 from traiNNer.data.audit import audit
-from traiNNer.data.degraded_dataset import ImageDataset
+from traiNNer.data.degraded_dataset import DegradedImageDataset, ImageDataset
 from traiNNer.data.image_io import ImageError
 from traiNNer.options import Options, dump_resolved, load_options
 from traiNNer.registry import ConfigError
@@ -43,6 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 _AUDITED_IN_CHECK = 64  # pairs
+_DEGRADED_IN_CHECK = 32  # samples
 _AUDITED_AT_START = 16  # enough to notice shifted, swapped or darkened sets without delaying the run
 
 
@@ -170,6 +172,7 @@ class Session:
         findings = self._audit(_AUDITED_IN_CHECK, every_line=True)
         if not findings:
             _log.info("The data: nothing suspicious in the pairs looked at")
+        self._look_at_degradations()
         if how := self._settle_batch(None):
             _log.info("batch_size_per_gpu: auto: %s", how)
         parts = self._build()
@@ -179,6 +182,12 @@ class Session:
             "One step and one validation image went through; the network has %s parameters", f"{total:,}"
         )
         return 0
+
+    def _look_at_degradations(self) -> None:
+        if isinstance(self.train_set, DegradedImageDataset):
+            seed, size = int(self.options.manual_seed), int(self.options.datasets["train"].lq_size or 0)
+            for line in summary(draw_samples(self.train_set, seed, size, range(_DEGRADED_IN_CHECK))):
+                _log.info("datasets.train: %s", line)
 
     def _audit(self, count: int, *, every_line: bool) -> int:
         """Look at some training pairs and say what is suspicious; returns the number of findings."""

@@ -1,0 +1,73 @@
+"""Show what a configuration's chain of degradations makes of its training images.
+
+    python scripts/preview_degradations.py options/mine.yml [--count 8] [--position N] [--stages] [--out FOLDER]
+
+Writes a contact sheet (GT, bicubic, LQ, the stages in words) and a JSON line for each sample, and prints what the
+samples cost and how far they are from clean ones. `--position` begins at that place of the training stream: the
+very samples that a run meets there. `--stages` shows the first of them after every stage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from traiNNer.build.check import check_parts
+from traiNNer.build.data import assemble
+from traiNNer.build.degraded_samples import Sample, draw_samples, summary
+from traiNNer.data.degradations.contact_sheet import sample_row, sheet, stage_rows
+from traiNNer.data.degraded_dataset import DegradedImageDataset
+from traiNNer.data.image_io import ImageError, write_image
+from traiNNer.options import Options, load_options
+from traiNNer.registry import ConfigError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Read the command line, draw the samples, write. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("configuration", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="options to change")
+    parser.add_argument("--count", type=int, default=8, help="samples")
+    parser.add_argument("--position", type=int, default=0, help="place in the training stream of the first")
+    parser.add_argument("--stages", action="store_true", help="the first sample after every stage")
+    parser.add_argument("--out", type=Path, help="folder; results/<name>/degradations by default")
+    args = parser.parse_intermixed_args(arguments)
+    if args.count < 1 or args.position < 0:
+        parser.error("--count should be at least 1, and --position at least 0")
+    try:
+        options = load_options(args.configuration, args.overrides, check=check_parts)
+        samples = _samples(options, range(args.position, args.position + args.count))
+        out = args.out or Path(options.path.results_root) / options.name / "degradations"
+        _write(samples, out, stages=args.stages)
+    except (ConfigError, ImageError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    print("\n".join(summary(samples)))
+    return 0
+
+
+def _samples(options: Options, positions: range) -> list[Sample]:
+    data = options.datasets["train"]
+    images = assemble(options, data)
+    if not isinstance(images, DegradedImageDataset):
+        raise ConfigError(f"datasets.train.type: {data.type} makes no LQ images; RealESRGANDataset does")
+    seed = 0 if options.manual_seed == "auto" else int(options.manual_seed)
+    return draw_samples(images, seed, int(data.lq_size or 0), positions)
+
+
+def _write(samples: list[Sample], out: Path, *, stages: bool) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    rows = [sample_row(f"{s.position} {s.name}", s.gt, s.clean, s.lq, s.trace) for s in samples]
+    side = len(samples[0].gt)
+    write_image(out / "samples.png", sheet(rows, side))
+    lines = [json.dumps(sample.record()) for sample in samples]
+    (out / "samples.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"written: {out / 'samples.png'}, {out / 'samples.jsonl'}")
+    if stages:
+        first = samples[0]
+        write_image(out / "stages.png", sheet(stage_rows(first.gt, first.lq, first.trace), side))
+        print(f"written: {out / 'stages.png'}")
