@@ -17,7 +17,9 @@ def configuration(folder, **chain):
 
 def test_the_samples_of_a_position_are_shown(tmp_path, capsys):
     file = configuration(tmp_path)
-    assert main([str(file), "--count", "3", "--position", "5", "--stages", "--out", str(tmp_path / "out")]) == 0
+    assert (
+        main([str(file), "--count", "3", "--position", "5", "--stages", "--out", str(tmp_path / "out")]) == 0
+    )
     lines = [json.loads(line) for line in (tmp_path / "out/samples.jsonl").read_text().splitlines()]
     assert [line["position"] for line in lines] == [5, 6, 7]
     assert {"blur_1", "compression_2"} <= {stage["stage"] for line in lines for stage in line["stages"]}

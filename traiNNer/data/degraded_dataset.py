@@ -71,7 +71,9 @@ class DegradedImageDataset:
     @property
     def decoded_bytes(self) -> int:
         """Bytes of the pixels of all files; estimated for large sets."""
-        return self._images.decoded_bytes // (2 if self._images.scale == 1 else 1)  # both sides are the same files
+        return self._images.decoded_bytes // (
+            2 if self._images.scale == 1 else 1
+        )  # both sides are the same files
 
     @property
     def headers(self) -> NDArray[np.int32]:

@@ -1,0 +1,141 @@
+"""Make a data set ready: a folder of photographs of any size and quality in, training and validation folders out.
+
+    python scripts/prepare_dataset.py SOURCE OUT [--val_share 0.05] [--tile 512] [--min_sharpness 8] ...
+
+Drops what hurts: unreadable, too small, flat, out of focus, visibly compressed, nearly the same as another. What
+is kept is copied to OUT/train and OUT/val (or cut into tiles), split by source image. OUT/manifest.json has every
+measure, reason and hash; OUT/report.html shows pictures of what was kept and dropped beside the thresholds. Called
+again, it goes on where it was stopped, and looks only at files that are new or have changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, fields
+from functools import partial
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from traiNNer.data.image_io import ImageError
+from traiNNer.data.pairing import find_images
+from traiNNer.data.preparing.measures import Measures
+from traiNNer.data.preparing.selection import Limits, Verdict, select
+from traiNNer.data.preparing.writing import (
+    measured_line,
+    remembered,
+    write_manifest,
+    write_one,
+    write_page,
+)
+from traiNNer.registry import ConfigError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Read the command line and make the data set. Returns the exit status."""
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
+    parser.add_argument(
+        "source", type=Path, help="folder of photographs, nested or not; nothing in it is changed"
+    )
+    parser.add_argument("out", type=Path, help="gets train, val, manifest.json and report.html")
+    parser.add_argument("--val_share", type=float, default=0.05, help="share of images for validation")
+    parser.add_argument("--val_most", type=int, default=100, help="images for validation at most")
+    parser.add_argument("--tile", type=int, default=0, help="cut images into squares of this side, as PNG")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    for field in fields(Limits):
+        kind = int if isinstance(field.default, int) else float
+        parser.add_argument(
+            f"--{field.name}", type=kind, default=field.default, help=f"{field.default} by default"
+        )
+    args = parser.parse_args(arguments)
+    limits = Limits(**{field.name: getattr(args, field.name) for field in fields(Limits)})
+    try:
+        _check(args)
+        return _prepare(args, limits)
+    except (ConfigError, ImageError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def _check(args: argparse.Namespace) -> None:
+    if find_spec("imagehash") is None:
+        raise ConfigError("near-duplicates are found by ImageHash: pip install 'trainner[prepare]'")
+    if args.source.resolve() in (args.out.resolve(), *args.out.resolve().parents):
+        raise ConfigError(
+            f"{args.out}: should not be inside {args.source}, or its images would be found again"
+        )
+    if not 0 <= args.val_share < 1:
+        raise ConfigError(f"--val_share: should be from 0 to below 1 (got {args.val_share})")
+    if args.tile and args.tile > args.min_side:
+        raise ConfigError(f"--tile: should be at most --min_side, which is {args.min_side} (got {args.tile})")
+
+
+def _prepare(args: argparse.Namespace, limits: Limits) -> int:
+    names = find_images(args.source)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
+        found = _measured(args.source, args.out / "measures.jsonl", names, pool)
+        verdicts = select(found, limits, args.val_share, args.val_most)
+        written = _written(args, verdicts, pool)
+    settings = {"val_share": args.val_share, "val_most": args.val_most, "tile": args.tile, **asdict(limits)}
+    write_manifest(args.out, settings, found, verdicts, written)
+    write_page(args.out, args.source, limits, found, verdicts)
+    for kind, count in sorted(Counter(v.kind or v.fate for v in verdicts.values()).items()):
+        print(f"{kind}: {count}")
+    print(f"written: {args.out / 'manifest.json'}, {args.out / 'report.html'}")
+    if not any(verdict.fate == "train" for verdict in verdicts.values()):
+        raise ConfigError(
+            f"no image is left to train on; {args.out / 'report.html'} shows the measures and limits"
+        )
+    return 0
+
+
+def _measured(source: Path, memory: Path, names: list[str], pool: ProcessPoolExecutor) -> dict[str, Measures]:
+    known = remembered(memory, source)
+    new = [name for name in names if name not in known]
+    console = Console(stderr=True)
+    with memory.open("a", encoding="utf-8") as file:
+        done = pool.map(partial(measured_line, source), new, chunksize=4)
+        for name, found, line in track(done, "measuring", len(new), console=console):
+            known[name] = found
+            file.write(line + "\n")
+            file.flush()
+    return {name: known[name] for name in names}
+
+
+def _written(
+    args: argparse.Namespace, verdicts: dict[str, Verdict], pool: ProcessPoolExecutor
+) -> dict[str, list[str]]:
+    """The files of every image that is kept, relative to the folder; what no image asks for is removed."""
+    kept = {name: verdict.fate for name, verdict in verdicts.items() if verdict.fate != "dropped"}
+    targets = [args.out / fate / _place(name, verdicts) for name, fate in kept.items()]
+    sources = [args.source / name for name in kept]
+    made = pool.map(partial(write_one, tile=args.tile), sources, targets, chunksize=4)
+    console = Console(stderr=True)
+    written: dict[str, list[str]] = {}
+    for name, target, files in zip(
+        kept, targets, track(made, "writing", len(kept), console=console), strict=True
+    ):
+        written[name] = [(target.parent / file).relative_to(args.out).as_posix() for file in files]
+    wanted = {args.out / file for files in written.values() for file in files}
+    for folder in ("train", "val"):
+        for path in (args.out / folder).rglob("*"):
+            if path.is_file() and path not in wanted:
+                path.unlink()  # of an earlier call with other limits
+    return written
+
+
+def _place(name: str, verdicts: dict[str, Verdict]) -> str:
+    """The name of the target; with the suffix in it where another file differs by that alone."""
+    path = Path(name)
+    stem = path.with_suffix("")
+    alone = sum(Path(other).with_suffix("") == stem for other in verdicts) == 1
+    return name if alone else str(path.with_name(f"{path.stem}_{path.suffix[1:]}{path.suffix}"))
