@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, fields
 from functools import partial
@@ -24,6 +24,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from traiNNer.cli.ending import ends_in_words
 from traiNNer.data.image_io import ImageError
 from traiNNer.data.pairing import find_images
 from traiNNer.data.preparing.measures import Measures
@@ -38,7 +39,8 @@ from traiNNer.data.preparing.writing import (
 from traiNNer.registry import ConfigError
 
 
-def main(arguments: list[str] | None = None) -> int:
+@ends_in_words
+def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and make the data set. Returns the exit status."""
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
@@ -57,12 +59,11 @@ def main(arguments: list[str] | None = None) -> int:
         )
     args = parser.parse_args(arguments)
     limits = Limits(**{field.name: getattr(args, field.name) for field in fields(Limits)})
+    _check(args)
     try:
-        _check(args)
         return _prepare(args, limits)
-    except (ConfigError, ImageError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    except ImageError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _check(args: argparse.Namespace) -> None:

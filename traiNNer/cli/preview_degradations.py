@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from traiNNer.build.check import check_parts
 from traiNNer.build.data import assemble
 from traiNNer.build.degraded_samples import Sample, draw_samples, summary
+from traiNNer.cli.ending import ends_in_words
 from traiNNer.data.degradations.contact_sheet import sample_row, sheet, stage_rows
 from traiNNer.data.degraded_dataset import DegradedImageDataset
 from traiNNer.data.image_io import ImageError, write_image
@@ -24,7 +25,8 @@ from traiNNer.options import Options, load_options
 from traiNNer.registry import ConfigError
 
 
-def main(arguments: list[str] | None = None) -> int:
+@ends_in_words
+def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, draw the samples, write. Returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -38,14 +40,13 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_intermixed_args(arguments)
     if args.count < 1 or args.position < 0:
         parser.error("--count should be at least 1, and --position at least 0")
+    options = load_options(args.configuration, args.overrides, check=check_parts)
     try:
-        options = load_options(args.configuration, args.overrides, check=check_parts)
         samples = _samples(options, range(args.position, args.position + args.count))
-        out = args.out or Path(options.path.results_root) / options.name / "degradations"
-        _write(samples, out, stages=args.stages)
-    except (ConfigError, ImageError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    except ImageError as error:
+        raise ConfigError(str(error)) from error
+    out = args.out or Path(options.path.results_root) / options.name / "degradations"
+    _write(samples, out, stages=args.stages)
     print("\n".join(summary(samples)))
     return 0
 
