@@ -28,12 +28,14 @@ class EvalNetwork:
 
         Not under autocast: rounding to bfloat16 costs tenths of a decibel at high quality.
         """
-        training = self.net.training
+        training, search = self.net.training, torch.backends.cudnn.benchmark
         self.net.eval()
+        torch.backends.cudnn.benchmark = False  # images have many sizes, and cuDNN would search anew for each
         try:
             return upscale(self.net, self.facts, lq, tile=tile, overlap=overlap)
         finally:
             self.net.train(training)
+            torch.backends.cudnn.benchmark = search
 
 
 def upscale(net: nn.Module, facts: NetworkFacts, lq: Tensor, *, tile: int = 0, overlap: int = 32) -> Tensor:

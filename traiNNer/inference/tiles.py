@@ -22,6 +22,8 @@ class Tiles:
     Args:
         side: Of the tiles in LQ pixels; 0 takes images whole.
         overlap: LQ pixels of context around a tile.
+
+    Both are rounded up to what the network works in: windows that begin elsewhere give another picture.
     """
 
     def __init__(self, side: int, overlap: int) -> None:
@@ -33,11 +35,29 @@ class Tiles:
         Raises:
             OutOfMemoryError: Where even the smallest tiles do not fit.
         """
+        self._round_up(model.facts)
         while True:
             output = unless_out_of_memory(lambda: model.upscale(lq, tile=self._side, overlap=self._overlap))
             if output is not None:
                 return output
             self._halve(model.facts, max(lq.shape[-2:]))
+
+    def _round_up(self, facts: NetworkFacts) -> None:
+        unit, asked = facts.multiple_of, (self._side, self._overlap)
+        if not self._side:
+            return
+        self._side = -(-max(self._side, facts.min_size) // unit) * unit
+        self._overlap = -(-self._overlap // unit) * unit
+        if asked != (self._side, self._overlap):
+            _log.info(
+                "tiles of %d with an overlap of %d LQ pixels become tiles of %d with %d: this network works in "
+                "multiples of %d, at least %d",
+                *asked,
+                self._side,
+                self._overlap,
+                unit,
+                facts.min_size,
+            )
 
     def _halve(self, facts: NetworkFacts, largest: int) -> None:
         """Half the side that failed, with the context that matters, but no more than half a tile of it."""
