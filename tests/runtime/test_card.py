@@ -1,11 +1,14 @@
 """Readings of a card by NVIDIA's driver, simulated: there is none here."""
 
+import json
 import os
 from types import SimpleNamespace
 
 import pynvml
 import pytest
+import small_run
 import torch
+from tensorboard.backend.event_processing import event_accumulator
 
 from traiNNer.runtime.card import CardSensors
 
@@ -89,3 +92,25 @@ def test_without_a_driver_or_a_card_nothing_is_read_and_nothing_fails(driver):
     asked.clear()
     assert CardSensors(torch.device("cpu")).read() == {}
     assert not asked
+
+
+def test_readings_are_part_of_every_training_record_and_curves_of_the_system(tmp_path, monkeypatch):
+    small_run.write_data(tmp_path)
+    monkeypatch.setattr(CardSensors, "read", lambda self: {"power_watts": 215.5, "memory_of_others": 0.25})
+    file = small_run.write_options(tmp_path, small_run.options(tmp_path, total_iter=10))
+    printed = small_run.train(file, "logger.use_tb_logger=true", "val.val_enabled=false")
+    assert printed.returncode == 0, printed.stderr
+    assert "other processes hold 25% of the card's memory" in printed.stdout
+    records = (tmp_path / "experiments/small/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["card"]["power_watts"] for line in records] == [215.5, 215.5]
+    events = event_accumulator.EventAccumulator(str(tmp_path / "experiments/tb_logger/small"))
+    events.Reload()
+    assert [point.value for point in events.Scalars("system/power_watts")] == [215.5, 215.5]
+
+
+def test_a_run_without_a_card_records_none(tmp_path):
+    small_run.write_data(tmp_path)
+    file = small_run.write_options(tmp_path, small_run.options(tmp_path, total_iter=5))
+    assert small_run.train(file, "val.val_enabled=false").returncode == 0
+    (line,) = (tmp_path / "experiments/small/metrics.jsonl").read_text().splitlines()
+    assert "card" not in json.loads(line)

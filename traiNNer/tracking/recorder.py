@@ -38,6 +38,7 @@ class Recorder:
         health: Gathers what the records are made of, and the diagnosis.
         dashboard: TensorBoard, or None.
         console: The terminal to draw a live line on, or None for plain log lines.
+        sensors: Readings of the card by name, for every training record; empty where there are none.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Recorder:
         health: Health,
         dashboard: Dashboard | None = None,
         console: Console | None = None,
+        sensors: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self._folder, self._total_iter = folder, total_iter
         self._dashboard, self._health = dashboard, health
@@ -55,6 +57,7 @@ class Recorder:
             name: JsonLines(folder.file(f"{name}.jsonl"))
             for name in ("metrics", "decisions", "events", "health")
         }
+        self._sensors = sensors
         self._speed = Speed(0.0, 0.0, 0.0)
         self._scores = ""
         self._live = LiveLine(console, total_iter) if console else None
@@ -165,6 +168,8 @@ class Recorder:
         record = {"iter": step, "kind": "train", "loss": losses, "lr": event.lr, "grad_norm": norms}
         if critic:
             record["discriminator"] = critic
+        if card := self._sensors():
+            record["card"] = card
         self._journals["metrics"].append({**record, "skipped": interval.unapplied, "speed": speed})
         wrong = [label for label, value in losses.items() if not math.isfinite(value)]
         if "total" in wrong:
@@ -178,7 +183,7 @@ class Recorder:
             scalars |= {f"train/grad_norm/{net}": value for net, value in norms.items()}
             scalars |= {f"train/discriminator/{name}": value for name, value in critic.items()}
             scalars |= {f"control/lr_{net}": rate for net, rate in event.lr.items()}
-            scalars |= {f"system/{name}": value for name, value in speed.items()}
+            scalars |= {f"system/{name}": value for name, value in (speed | dict(card)).items()}
             self._dashboard.scalars(step, scalars | control_scalars(controls))
 
     def _line(self, step: int, lr: Mapping[str, float], loss: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 from rich.console import Console
 
 from traiNNer.registry import ConfigError
+from traiNNer.runtime.card import CardSensors
 from traiNNer.runtime.run_dir import RunFolder
 from traiNNer.tracking.health import Health
 from traiNNer.tracking.recorder import Recorder
@@ -17,6 +19,8 @@ from traiNNer.tracking.validation_images import ValidationImages
 from traiNNer.training.checkpoint import Checkpointer, Start
 from traiNNer.training.parts import Parts
 from traiNNer.training.trainer import Outputs, Trainer
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -117,10 +121,14 @@ def _recorder(
         )
         for title, text in notes.items():
             dashboard.text(resumed_at, title, text)
+    card = CardSensors(parts.model.precision.device)
+    for line in card.warnings():
+        _log.warning("%s", line)
     return Recorder(
         folder,
         total_iter=parts.plan.total_iter,
         health=Health(parts.facts, parts.model.losses, parts.supervisor, print_freq=settings.print_freq),
         dashboard=dashboard,
         console=console,
+        sensors=card.read,
     )
