@@ -1,10 +1,13 @@
 """`scripts/check_config.py` as its users run it."""
 
 import importlib.util
+import random
+import shlex
 import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -120,3 +123,64 @@ def test_a_place_where_nothing_can_be_written_is_said(tmp_path, run):
     status, said = run(ROOT / "options/2x_ParagonSR2_Nano.yml", "--no-data", "--write", tmp_path / "no/a.yml")
     assert status == 2
     assert "cannot be written (No such file or directory)" in said
+
+
+VALUES = (
+    "null true -1 0 1 2 3.5 1e308 -1e308 1e13 .inf .nan auto x '' '../x' '<b>' \"a\\tb\" '~' [] {} [1] [[]] "
+    "{type: x} {type: l1loss} {type: compact} {type: psnr} {enabled: true} "
+    "99999 8e9 {a: {b: [1e308]}} 0x" + "f" * 300
+)
+PLACES = """
+name scale num_gpu manual_seed network_g network_g.type network_g.num_feat network_g.num_conv network_d
+network_d.type datasets datasets.train datasets.train.lq_size datasets.train.gt_size
+datasets.train.batch_size_per_gpu datasets.train.num_worker_per_gpu datasets.train.name datasets.train.type
+datasets.train.dataroot_gt datasets.val.name datasets.val.dataroot_lq datasets.val2 path
+path.pretrain_network_g path.models path.experiments_root train train.total_iter train.losses train.losses.0
+train.losses.0.type train.losses.0.loss_weight train.losses.0.start_iter train.losses.0.target_weight
+train.pixel_opt train.optim_g train.optim_g.type train.optim_g.lr train.optim_g.betas train.scheduler
+train.scheduler.type train.scheduler.milestones train.ema_decay train.warmup_iter train.use_moa
+train.training_automations train.training_automations.enabled train.early_stopping
+train.early_stopping.patience train.training_automations.AdaptiveGradientClipping.max_threshold
+train.dynamic_loss_scheduling train.training_automations.DynamicBatchSizeOptimizer.max_batch_size val
+val.metrics val.metrics.psnr.crop_border val.suffix val.tile_size val.val_freq logger logger.print_freq
+logger.keep_models model_type degradation
+""".split()  # noqa: SIM905 - a list of so many would fill the page
+
+
+def _mutate(seed):
+    draw = random.Random(seed)
+    count = draw.choice((1, 1, 2, 3))
+    return [f"{draw.choice(PLACES)}={draw.choice(shlex.split(VALUES, posix=False))}" for _ in range(count)]
+
+
+def _explained(run, seed, network):
+    overrides = _mutate(seed)
+    began = time.process_time()
+    status, said = run(
+        ROOT / "options/2x_ParagonSR2_Nano.yml", "--no-data", f"network_g={network}", *overrides
+    )
+    assert status in (0, 2), overrides
+    assert all(len(line) < 4000 for line in said.splitlines()), overrides
+    assert time.process_time() - began < 10, overrides
+
+
+COMPACT = "{type: compact, num_feat: 8, num_conv: 1}"
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_no_value_in_any_place_ends_in_a_traceback_or_takes_long(run, seed):
+    _explained(run, seed, COMPACT)
+
+
+@pytest.mark.slow
+def test_thousands_of_wrong_configurations_are_explained(run):
+    for seed in range(1000, 3000):
+        _explained(run, seed, COMPACT)
+
+
+@pytest.mark.parametrize(("metric", "better"), [("psnr", "lower"), ("ssim", "lower"), ("niqe", "higher")])
+def test_a_direction_that_contradicts_the_metric_is_said(run, metric, better):
+    recipe = ROOT / "options/2x_ParagonSR2_Nano.yml"
+    for said, direction in ((True, better), (False, "lower" if better == "higher" else "higher")):
+        metrics = f"val.metrics={{m: {{type: {metric}, better: {direction}}}}}"
+        assert ("val.metrics.m.better: has no effect: " in run(recipe, "--no-data", metrics)[1]) == said

@@ -20,7 +20,7 @@ from traiNNer.optim.learner import Learner
 from traiNNer.optim.optimizers import OPTIMIZERS, build_optimizer
 
 EVERY_MIXTURE = BatchAugmentation(dict.fromkeys(get_args(Mixture), 0.2), seed=0)
-OPTIMIZER_NAMES = [name for name in OPTIMIZERS.names() if name != "Muon"]  # which is for matrices alone
+OPTIMIZER_NAMES = OPTIMIZERS.names()
 ONE_OF_EACH_CLASS = list({type(BARE[name]): name for name in GENERATORS}.values())
 COUNT_ON_HOST = ("Adafactor", "Adagrad")
 """Have step counters on the host alone, so that skipping a step takes a host read."""

@@ -128,7 +128,7 @@ class Poisoned(nn.Module):
 
 
 def usable_optimizers():
-    return [name for name in OPTIMIZERS.names() if name not in ("Muon",)]
+    return OPTIMIZERS.names()
 
 
 @pytest.mark.parametrize("name", usable_optimizers())

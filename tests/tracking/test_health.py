@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from traiNNer.events import ValidationEvent
 from traiNNer.models.sr_model import WeightedLoss
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.tracking.health import Health
-from traiNNer.tracking.tables import diagnosis_table
+from traiNNer.tracking.tables import diagnosis_table, first_step_table
 from traiNNer.training.validation import structure
 
 HARDWARE = ("memory_peak", "memory_free", "it_per_s", "samples_per_s", "data_wait_share")
@@ -262,3 +263,13 @@ def test_lines_are_json_also_when_numbers_are_not_finite(tmp_path):
     make_trainer(tmp_path, total=4, model=model).fit(StopSignal())
     for line in (tmp_path / "health.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=lambda name: pytest.fail(name))
+
+
+def test_the_table_of_the_first_step_fits_a_terminal_of_100_columns():
+    labels = {"l1": 0.25, "perceptual_vgg19": 0.75}
+    numbers = dict.fromkeys(labels, 1.2345e-12)
+    event = replace(window(0), losses={label: [-1.2345e-12] for label in labels}, gradient_at_output=numbers)
+    lines = first_step_table(event, dict.fromkeys(labels, 0.12345), {}, labels)
+    in_front = "2026-11-27 01:46:53,123 INFO: "
+    assert {len(in_front + line) for line in lines} == {100}
+    assert lines[1].index("-1.23") + 10 == lines[0].index("value") + 5

@@ -126,7 +126,7 @@ def is_idle(spec: Mapping[str, Any]) -> bool:
 
 
 def idle_parts(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    """Parts that do not exist here and that nothing asks for: losses of weight 0, metrics switched off."""
+    """What is read and changes nothing: losses of weight 0 and metrics that are not here, a wrong `better`."""
     losses = _mapping(raw.get("train")).get("losses")
     for index, spec in enumerate(losses if isinstance(losses, list) else []):
         if is_idle(_mapping(spec)):
@@ -137,6 +137,17 @@ def idle_parts(raw: Mapping[str, Any]) -> Iterator[Problem]:
         if not _measures(val) and METRICS.find(str(metric_spec(label, spec)["type"])) is None:
             text = "the metric does not exist here; left out, because nothing is measured"
             yield Problem(("val", "metrics", label), text)
+        elif text := _wrong_direction(label, _mapping(spec)):
+            yield Problem(("val", "metrics", label, "better"), text)
+
+
+def _wrong_direction(label: str, spec: Mapping[str, Any]) -> str:
+    """What is to be said of a `better` that contradicts what is known of a metric, or nothing."""
+    metric = METRICS.find(str(metric_spec(label, spec)["type"]))
+    higher = getattr(metric, "higher_is_better", None)  # functions that make one of another's kind do not say
+    if higher is None or str(spec.get("better", "")).lower() != ("lower" if higher else "higher"):
+        return ""
+    return f"has no effect: {'higher' if higher else 'lower'} is better of this metric"
 
 
 def _measures(val: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from traiNNer.build.check import check_parts, check_test_parts
+from traiNNer.build.check import check_parts, check_test_parts, idle_parts
 from traiNNer.build.data import is_demo, open_each
 from traiNNer.build.lint import Advice, automation_block, missing, unwise, unwise_data
 from traiNNer.cli.ending import ends_in_words
@@ -50,7 +50,8 @@ def _explain(args: argparse.Namespace) -> int:
     wrong, remarks = list(found.problems), []
     if found.options is not None:
         data_remarks, data_wrong = ([], []) if args.no_data or wrong else _look_at_data(found.options)
-        remarks = [*unwise(found.options), *data_remarks]
+        idle = [Advice(part.path, part.message) for part in idle_parts(found.tree)]
+        remarks = [*idle, *unwise(found.options), *data_remarks]
         wrong += [*data_wrong, *_missing_weights(found.options)]
     warnings = [note.text for note in found.notes if note.level >= logging.WARNING]
     _say("good", _good(found))

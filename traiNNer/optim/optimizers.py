@@ -22,6 +22,7 @@ OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", package="traiNNer.optim"
 _REFUSED = {
     "optimizer": "Optimizer is the base of all; take AdamW",
     "lbfgs": "LBFGS computes the loss several times in a step, on batches that must not change; take AdamW",
+    "muon": "Muon only supports 2D parameters, and convolutions have four dimensions; take AdamW",
     "sparseadam": "SparseAdam is for sparse gradients, which no network here has; take AdamW",
 }
 

@@ -16,13 +16,19 @@ def first_step_table(
     factors: Mapping[str, float],
     shares: Mapping[str, float],
 ) -> list[str]:
-    """What every loss does in the first step; the norm at the output is of the loss without its weight."""
+    """What every loss does in the first step; the norm at the output is of the loss without its weight.
+
+    70 columns, as long as labels have at most 18 characters: a terminal of 100 shows them behind time and level.
+    """
+    widths = (10, 9, 10, 14, 7)
     titles = ("value", "weight", "weighted", "gradient norm", "share")
-    lines = [f"{'losses at the first step':<26}" + "".join(f"{title:>15}" for title in titles)]
+    head = "".join(f"{title:>{width}}" for title, width in zip(titles, widths, strict=True))
+    lines = ["losses at the first step" + head[4:]]
     for label, share in shares.items():
         value, weight = event.losses[label][0], weights[label] * factors.get(label, 1.0)
         numbers = (value, weight, value * weight, event.gradient_at_output[label])
-        lines.append(f"  {label:<24}" + "".join(f"{number:>15.4g}" for number in numbers) + f"{share:>15.1%}")
+        cells = "".join(f"{number:>{width}.4g}" for number, width in zip(numbers, widths, strict=False))
+        lines.append(f"  {label:<18}{cells}{share:>{widths[-1]}.1%}")
     return lines
 
 
