@@ -28,7 +28,7 @@ from traiNNer.registry import ConfigError
 
 FIXED_FILTERS = ("sharpen", "resample_conv", "sharp", "blur")
 """Modules whose weights are set by a formula and never learned."""
-DERIVED = ("eval_conv",)
+DERIVED = ("eval_conv", "conv_3x3_rep", "conv5x5_reparam")
 """Modules whose weights are computed from others."""
 
 PARTS = {name: frozenset(type(module) for module in net.modules()) for name, net in BARE.items()}

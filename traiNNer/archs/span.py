@@ -8,6 +8,7 @@ convolution they amount to.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -86,19 +87,21 @@ def _parameters(conv: nn.Module) -> tuple[Tensor, Tensor]:
 class SPAB(nn.Module):
     """Swift parameter-free attention block: three convolutions whose result weighs itself.
 
-    The weight of each value is its sigmoid less a half, so that both signs count alike.
+    The weight of each value is its sigmoid less a half, so that both signs count alike. Between them stands SiLU,
+    or another `activation`.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, activation: Callable[[Tensor], Tensor] = F.silu) -> None:
         super().__init__()
+        self.activation = activation
         self.c1_r = Conv3XC(channels, channels)
         self.c2_r = Conv3XC(channels, channels)
         self.c3_r = Conv3XC(channels, channels)
 
     def forward(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
         """The block's output and the activated output of its first convolution, both `(n, c, h, w)`."""
-        first = F.silu(self.c1_r(x_NCHW))
-        third = self.c3_r(F.silu(self.c2_r(first)))
+        first = self.activation(self.c1_r(x_NCHW))
+        third = self.c3_r(self.activation(self.c2_r(first)))
         return (third + x_NCHW) * (torch.sigmoid(third) - 0.5), first
 
 
