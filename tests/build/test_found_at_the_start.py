@@ -260,3 +260,26 @@ def test_nothing_is_drawn_before_the_folders_of_all_sets_are_there(tmp_path, mon
     assert ended.returncode == 2
     assert "datasets.val: nowhere: is not a folder" in ended.stderr
     assert not (tmp_path / "datasets").exists()
+
+
+def test_a_batch_that_no_memory_holds_is_refused_before_it_is_made(folder):
+    with pytest.raises(ConfigError, match="a batch of 60,000 patches of 60,000 LQ pixels each way takes"):
+        opened(folder, "datasets.train.lq_size=60000", "datasets.train.batch_size_per_gpu=60000")
+
+
+def test_a_network_that_no_memory_holds_is_refused_before_it_is_made(folder):
+    with pytest.raises(ConfigError, match="network_g: its weights take .* GiB"):
+        opened(folder, "network_g={type: compact, num_feat: 100000, num_conv: 16}")
+
+
+def test_a_configuration_under_a_new_name_does_not_take_the_weights_and_states_of_the_old_run(folder):
+    runs = folder / "experiments"
+    old = runs / "old/training_states"
+    old.mkdir(parents=True)
+    override = f"path.training_states={old}"
+    opened(folder, override)  # nothing is in it
+    (old / "10.state").touch()
+    with pytest.raises(ConfigError, match="path.training_states: .*holds files of the run 'old'"):
+        opened(folder, override)
+    opened(folder, override, "name=old")
+    opened(folder, override, f"path.experiments_root={folder / 'elsewhere'}")

@@ -77,6 +77,15 @@ def test_a_path_of_windows_in_double_quotes_is_explained(write, written):
     assert r"in double quotes '\' begins a special character" in line and "use single quotes" in line
 
 
+@pytest.mark.parametrize("place", ["path.pretrain_network_g", "path.models", "datasets.train.dataroot_gt.0"])
+def test_a_path_that_no_file_system_takes_is_said(write, place):
+    text = HEAD + "datasets: {train: {dataroot_gt: [a]}}\n"
+    for path in ("a/" + "x" * 256, "ab/" * 2000):
+        (line,) = problems(write(text), [f"{place}={path}"])
+        assert line.startswith(f"command line: {place}: is too long for a path")
+    load_options(write(text), [f"{place}=a/{'x' * 255}"])
+
+
 def test_a_path_of_windows_in_single_quotes_or_without_stays_as_it_is(write):
     text = HEAD + "datasets: {train: {dataroot_gt: ['D:\\new\\HR', D:\\new, D:/new]}}\n"
     assert load_options(write(text)).datasets["train"].dataroot_gt == ["D:\\new\\HR", "D:\\new", "D:/new"]

@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from traiNNer.build.degradation import build_chain
+from traiNNer.build.demands import too_large
 from traiNNer.build.metrics import build_metrics
+from traiNNer.build.other_runs import refuse_other_runs
 from traiNNer.build.overlap import shared_images
 from traiNNer.build.usable import usable
 from traiNNer.data.cache.memory import mib
@@ -50,6 +52,8 @@ def open_sets(
     Raises:
         ConfigError: Missing folders, files without partner, sizes that do not fit, unreadable headers.
     """
+    if demands := [*too_large(options), *refuse_other_runs(options)]:
+        raise ConfigError(demands)
     keys = [key for key in options.datasets if key == "train" or options.val.val_enabled]
     opened = _open_all(options, keys, processes, may_write=may_write)
     train = opened.pop("train")

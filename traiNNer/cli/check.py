@@ -18,6 +18,7 @@ from typing import Any
 
 from traiNNer.build.check import check_parts, check_test_parts, idle_parts
 from traiNNer.build.data import is_demo, open_each
+from traiNNer.build.demands import too_large
 from traiNNer.build.lint import Advice, automation_block, missing, unwise, unwise_data
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.options import Examined, Options, examine
@@ -52,7 +53,7 @@ def _explain(args: argparse.Namespace) -> int:
         data_remarks, data_wrong = ([], []) if args.no_data or wrong else _look_at_data(found.options)
         idle = [Advice(part.path, part.message) for part in idle_parts(found.tree)]
         remarks = [*idle, *unwise(found.options), *data_remarks]
-        wrong += [*data_wrong, *_missing_weights(found.options)]
+        wrong += [*data_wrong, *_missing_weights(found.options), *too_large(found.options)]
     warnings = [note.text for note in found.notes if note.level >= logging.WARNING]
     _say("good", _good(found))
     _say("changed", [note.text for note in found.notes if note.level < logging.WARNING])

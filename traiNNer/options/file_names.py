@@ -10,8 +10,10 @@ from traiNNer.options.yaml_source import Path
 
 _FORBIDDEN = '/\\:*?"<>|'
 _LONGEST = 150  # bytes; file systems take 255, and a name gets prefixes, steps and suffixes
+_LONGEST_PART, _LONGEST_PATH = 255, 4000
 _OF_WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 _OF_THE_PROGRAM = {"tb_logger"}
+_PATHS_OF_SETS = ("dataroot_gt", "dataroot_lq", "filename_tmpl", "cache_dir")
 _RUN_FOLDERS = ("models", "training_states", "log", "visualization")
 
 
@@ -54,14 +56,22 @@ def _fault(name: str) -> str:
 def _check_paths(draft: Draft, section: Path) -> None:
     """A path with a tab or a line break comes from double quotes, where `\\t` and `\\n` mean those."""
     for key, value in draft.section(section).items():
-        if key == "name":
+        if section[0] == "datasets" and key not in _PATHS_OF_SETS:
             continue
         for index, text in enumerate(value) if isinstance(value, list) else [(None, value)]:
-            wrong = next((c for c in text if not c.isprintable()), "") if isinstance(text, str) else ""
-            if wrong:
+            if fault := _path_fault(text) if isinstance(text, str) else "":
                 place = (*section, key) if index is None else (*section, key, index)
-                message = f"holds the character {wrong!r}; in double quotes '\\' begins a special character: "
-                draft.report(place, f"{message}write / instead, or use single quotes (got {text[:200]!r})")
+                draft.report(place, f"{fault} (got {text[:200]!r})")
+
+
+def _path_fault(text: str) -> str:
+    """Why a text cannot be a path, or nothing."""
+    if wrong := next((c for c in text if not c.isprintable()), ""):
+        message = f"holds the character {wrong!r}; in double quotes '\\' begins a special character: "
+        return f"{message}write / instead, or use single quotes"
+    if any(len(part.encode()) > _LONGEST_PART for part in text.split("/")) or len(text) > _LONGEST_PATH:
+        return f"is too long for a path: file systems take {_LONGEST_PART} bytes between two /"
+    return ""
 
 
 def _note_other_runs(draft: Draft) -> None:
