@@ -12,6 +12,7 @@ Parts = Mapping[str, Sequence[Row]]
 
 _WORTH = 1.05  # a setting that gains less than this is left as it is
 _COMPILING_WORTH = 1.15  # compiling takes a minute at every start
+_IDLE = 1.5  # times the time of the smallest batch, below which the largest left the card idle
 _ENOUGH = 0.9  # of the highest speed, at the smallest batch that reaches it
 _WAITING = 0.05  # share of the time that may go by waiting for data
 
@@ -42,8 +43,26 @@ def gain(rows: Iterable[Row], over: Iterable[Row], new: Mapping[str, Any], old: 
 
 def advise(parts: Parts) -> list[Line]:
     """Settings in the order in which they stand in a file; empty where nothing was measured."""
-    lines = [*_precision(parts.get("precision", ())), *_compiling(parts)]
+    rows, idle = parts.get("precision", ()), launch_bound(parts.get("batches", ()))
+    busy = [row for row in rows if row["network"] not in idle]
+    lines = [*_precision(busy or rows), *_compiling(parts)]
     return [*lines, *_workers(parts.get("workers", ())), *_batch(parts.get("batches", ()))]
+
+
+def launch_bound(rows: Iterable[Row]) -> set[str]:
+    """Networks whose steps take as long with 8 samples as with many: the processor cannot keep the card busy.
+
+    What their steps take says nothing of a precision; a larger batch is for nothing.
+    """
+    times: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if "milliseconds" in row:
+            times.setdefault(row["network"], {})[row["batch"]] = row["milliseconds"]
+    return {
+        name
+        for name, found in times.items()
+        if len(found) > 1 and found[max(found)] < _IDLE * found[min(found)]
+    }
 
 
 def _precision(rows: Sequence[Row]) -> list[Line]:

@@ -25,10 +25,10 @@ from traiNNer.build.card.steps import measure_batches, measure_compiling, measur
 
 PARTS = (
     Part("machine", "The machine", 20, measure_machine),
-    Part("precision", "Precision and memory layout", 85, measure_precisions),
+    Part("precision", "Precision and memory layout", 110, measure_precisions),
     Part("batches", "Batches", 45, measure_batches),
-    Part("workers", "Data workers", 35, measure_workers),
-    Part("loop", "The training loop", 35, measure_loop),
+    Part("workers", "Data workers", 25, measure_workers),
+    Part("loop", "The training loop", 30, measure_loop),
     Part("validation", "Validation", 20, measure_validation),
     Part("compile", "Compiling", 120, measure_compiling),
 )

@@ -16,6 +16,11 @@ TRANSFORMER = "swinir_light"
 _OURS_ATTEND = ("swinir", "hat", "dat", "srformer", "omnisr")
 """Transformers that the registry may hold, the first of which stands for all."""
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+LAYOUTS = (
+    ("fp32", False), ("bf16", True), ("tf32", True), ("fp16", True),
+    ("fp32", True), ("bf16", False), ("tf32", False), ("fp16", False),
+)  # fmt: skip
+"""Precision and channels_last, in the order in which they are measured."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,13 @@ class Settings:
 
     @property
     def networks(self) -> dict[str, dict[str, Any]]:
-        """What to build by the name that the tables show, from cheap to expensive."""
+        """What to build, by the name that the tables show; what most people train comes first."""
         if self.tiny:
             return {
                 "compact": {"type": "compact", "scale": 2, "num_feat": 8, "num_conv": 1},
                 "paragonsr2_realtime": {"type": "paragonsr2_realtime", "scale": 2},
             }
-        names = ["paragonsr2_nano", "paragonsr2_realtime", "compact", "span", "paragonsr2_photo", "realplksr"]
+        names = ["compact", "span", "paragonsr2_realtime", "realplksr", "paragonsr2_photo", "paragonsr2_nano"]
         found = {name: {"type": name, "scale": self.scale} for name in names}
         return found | {TRANSFORMER: {"type": TRANSFORMER, "scale": self.scale}}
 
@@ -54,13 +59,13 @@ class Settings:
 
     @property
     def batches(self) -> tuple[int, ...]:
-        """Samples of a step."""
-        return (2, 4) if self.tiny else (8, 16, 32, 64)
+        """Samples of a step; the ends come first, which tell whether a larger batch is for nothing."""
+        return (2, 4) if self.tiny else (8, 64, 32, 16)
 
     @property
     def batch(self) -> int:
         """Samples of a step where precisions are compared."""
-        return 2 if self.tiny else 16
+        return 2 if self.tiny else 32
 
     @property
     def lq_size(self) -> int:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from traiNNer.build.card.settings import (
-    PRECISIONS,
+    LAYOUTS,
     Case,
     Report,
     Settings,
@@ -140,12 +140,12 @@ def _report_cases(settings: Settings, cases: Iterator[Case], report: Report, unt
 
 
 def _layouts(settings: Settings) -> Iterator[Case]:
-    for network in settings.networks:
-        for precision in PRECISIONS:
-            if precision == "tf32" and settings.device != "cuda":
-                continue
-            for channels_last in (False, True):
-                yield Case(network, precision, channels_last, settings.batch)
+    """The most telling first: whatever time there is, every network has been seen in some precisions."""
+    for precision, channels_last in LAYOUTS:
+        if precision == "tf32" and settings.device != "cuda":
+            continue
+        for network in settings.networks:
+            yield Case(network, precision, channels_last, settings.batch)
 
 
 def measure_precisions(settings: Settings, report: Report, until: float) -> None:
@@ -155,7 +155,7 @@ def measure_precisions(settings: Settings, report: Report, until: float) -> None
 
 def measure_batches(settings: Settings, report: Report, until: float) -> None:
     """Every network with batches of several sizes, in bfloat16 and channels_last."""
-    cases = (Case(name, "bf16", True, batch) for name in settings.networks for batch in settings.batches)
+    cases = (Case(name, "bf16", True, batch) for batch in settings.batches for name in settings.networks)
     _report_cases(settings, cases, report, until)
 
 
