@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out(f"  {file.name}  {file.bytes:,} bytes  sha256 {file.sha256[:16]}...\n")
         for comparison in file.comparisons:
             out(f"    {comparison.shape}: differs from the network by {comparison.difference:.1g}\n")
+    out(f"chaiNNer: {bundle.chainner}\n")
     out(f"for OpenModelDB, still to be said in its entry: {', '.join(bundle.missing)}\n")
     for problem in bundle.problems:
         sys.stderr.write(f"failed: {problem}\n")

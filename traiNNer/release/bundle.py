@@ -24,6 +24,7 @@ from traiNNer.data.resize import imresize
 from traiNNer.inference.load import Trained, load_trained
 from traiNNer.inference.upscale import ImageUpscaler
 from traiNNer.registry import ConfigError
+from traiNNer.release.chainner import chainner_verdict
 from traiNNer.release.model_card import (
     About,
     ReleasedFile,
@@ -51,6 +52,8 @@ class Bundle(NamedTuple):
     """Files that could not be published as they are, with the reason; they are not in the folder."""
     missing: list[str]
     """What OpenModelDB still wants to know."""
+    chainner: str
+    """Whether chaiNNer loads the weights: `loads`, or why not."""
 
 
 def make_bundle(args: argparse.Namespace) -> Bundle:
@@ -77,7 +80,7 @@ def make_bundle(args: argparse.Namespace) -> Bundle:
             made.weights(name, dtype)
             if args.onnx:
                 made.onnx(name, dtype)
-        about = replace(about, files=made.files)
+        about = replace(about, files=made.files, chainner=made.chainner)
         if images:
             write_image(stage / _COMPARISON, comparison(trained, images))
         card = model_card(about, scores, comparison=_COMPARISON if images else "")
@@ -88,7 +91,7 @@ def make_bundle(args: argparse.Namespace) -> Bundle:
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     problems = [f"{folder / file}: {problem}; left out" for file, problem in made.problems]
-    return Bundle(folder, made.files, problems, still_to_say(entry))
+    return Bundle(folder, made.files, problems, still_to_say(entry), made.chainner)
 
 
 def _publish(stage: Path, folder: Path) -> None:
@@ -132,6 +135,7 @@ class _Files:
         self._folder, self._trained, self._metadata = folder, trained, metadata
         self.files: list[ReleasedFile] = []
         self.problems: list[tuple[str, str]] = []
+        self.chainner = "was not asked, because there is no file of weights"
 
     def weights(self, name: str, dtype: torch.dtype) -> None:
         """A safetensors file with the names of the plain network."""
@@ -146,12 +150,19 @@ class _Files:
             return
         write_weights(path, tensors, self._metadata)
         self.files.append(_described(path, dtype))
+        if dtype == torch.float32:
+            self.chainner = chainner_verdict(path, self._trained.net, self._trained.facts)
 
     def onnx(self, name: str, dtype: torch.dtype) -> None:
         """An ONNX file, which is compared with the network."""
         path = self._folder / f"{name}{_mark(dtype)}.onnx"
         net, facts = self._trained.net, self._trained.facts
-        export_onnx(net, facts, path, dtype=dtype, metadata=self._metadata)
+        try:
+            export_onnx(net, facts, path, dtype=dtype, metadata=self._metadata)
+        except torch.onnx.OnnxExporterError as error:
+            reason = " ".join(str(error).split())[-200:]
+            self._leave_out(path, [f"torch cannot write this network for any size (... {reason})"])
+            return
         comparisons, problems = compare_onnx(path, net, facts, dtype=dtype)
         if problems:
             self._leave_out(path, problems)

@@ -64,6 +64,8 @@ class About:
     url: str = ""
     """Where the files will be, without their names."""
     files: Sequence[ReleasedFile] = field(default=())
+    chainner: str = ""
+    """Whether chaiNNer loads the weights: `loads`, or why not."""
 
 
 def bare_name(name: str, scale: int) -> str:
@@ -159,6 +161,7 @@ def model_card(about: About, scores: Mapping[str, Mapping[str, float]], *, compa
             f"Left: bicubic. Right: this model.\n\n![Bicubic beside the model]({comparison})",
         ]
     parts += ["## Files", _table(("file", "precision", "bytes", "SHA-256"), map(_file_row, about.files))]
+    parts += [f"chaiNNer {about.chainner}." if about.chainner else ""]
     checked = [(f.name, str(c.shape), f"{c.difference:.1g}") for f in about.files for c in f.comparisons]
     if checked:
         words = (
