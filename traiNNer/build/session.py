@@ -18,6 +18,7 @@ from traiNNer.build.check import check_parts, idle_parts
 from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
 from traiNNer.build.degraded_samples import draw_samples, summary
+from traiNNer.build.model import training
 from traiNNer.build.recognised_network import with_recognised_network
 from traiNNer.build.report import try_report
 from traiNNer.build.run import build_parts
@@ -239,6 +240,8 @@ class Session:
         )
         if state:
             _log.info("Going on from %s, iteration %s", state.path, f"{state.step:,}")
+            if trainer.progress.time >= (total := training(self.options).total_iter):
+                _log.info("Nothing to do: all %s iterations are done; raise train.total_iter", f"{total:,}")
         return trainer
 
     def _open_folder(self, state: Start | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import accept_any_output, report_config_errors
 from traiNNer.runtime.signals import Interrupted, StopSignal
+
+_log = logging.getLogger(__name__)
 
 
 def train(arguments: Sequence[str] | None = None) -> int:
@@ -52,11 +55,18 @@ def _run(path: Path, overrides: Sequence[str], stop: StopSignal, *, check: bool)
         raise ConfigError(f"{path}: no such file")
     # these import torch: a mistyped file name is said before that
     from traiNNer.build.session import Session
+    from traiNNer.build.what_next import what_next
     from traiNNer.data.image_io import ImageError
 
     session = Session.prepare(path, overrides, check=check)
     try:
-        return session.check() if check else session.train(stop)
+        if check:
+            return session.check()
+        status = session.train(stop)
+        if session.processes.is_main:
+            for line in what_next(session.folder, path, overrides, session.processes.world_size):
+                _log.info("%s", line)
+        return status
     except ImageError as error:
         raise ConfigError(str(error)) from error
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
@@ -259,7 +260,8 @@ def _check_folders(gt_roots: Sequence[Path], lq_roots: Sequence[Path], scale: in
     if not lq_roots:
         folder = gt_roots[0]
         made = folder.parent / f"LRx{scale}"
-        command = f"python scripts/make_lr.py {folder} {folder.parent} --scale {scale}"
+        words = ("python", "scripts/make_lr.py", str(folder), str(folder.parent), "--scale", str(scale))
+        command = shlex.join(words)
         raise ConfigError(f"dataroot_lq is missing; make {made} from the ground truth: {command}")
     if len(gt_roots) != len(lq_roots):
         raise ConfigError(
