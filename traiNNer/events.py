@@ -5,7 +5,10 @@ Plain data without torch, written to `facts.json` and `events.jsonl` and read ag
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import TypeAlias
 
 from traiNNer.control import Arm, Plain
@@ -110,15 +113,29 @@ class SetScores(Plain):
     """One value an image: `edge_ratio`, mean |Sobel| of the output over that of the ground truth, and
     `residual_ratio`, mean distance of the output from bicubic enlargement over that of the ground truth."""
 
+    outputs_finite: bool = True
+    """Whether every output consists of finite numbers."""
+
     @property
     def means(self) -> dict[str, float]:
-        """Mean over the images of every metric."""
-        return {label: sum(values) / len(values) for label, values in self.metrics.items()}
+        """Mean of every metric over the images that it has a number for; NaN where there is none."""
+        return {label: self._mean(label, self.metrics) for label in self.metrics}
 
     @property
     def baseline_means(self) -> dict[str, float]:
         """The same for bicubic enlargement."""
-        return {label: sum(values) / len(values) for label, values in self.baseline.items()}
+        return {label: self._mean(label, self.baseline) for label in self.baseline}
+
+    def left_out(self, label: str) -> list[int]:
+        """Images that do not count in a metric: it is not finite for the output or for bicubic enlargement."""
+        columns = [of[label] for of in (self.metrics, self.baseline) if label in of]
+        rows = enumerate(zip(*columns, strict=True))
+        return [index for index, row in rows if not all(map(math.isfinite, row))]
+
+    def _mean(self, label: str, of: Mapping[str, list[float]]) -> float:
+        out = set(self.left_out(label))
+        counted = [value for index, value in enumerate(of[label]) if index not in out]
+        return fmean(counted) if counted else math.nan
 
 
 @dataclass(frozen=True)
@@ -132,6 +149,11 @@ class ValidationEvent(Plain):
     weights_finite: bool
     lr_exhausted: bool
     """The schedule has ended or its rate is below 1 % of its peak."""
+
+    @property
+    def outputs_finite(self) -> bool:
+        """Whether every output consists of finite numbers."""
+        return all(scores.outputs_finite for scores in self.sets.values())
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,10 @@ def window(step, *, losses=None, norms=None, steps=10, **changes):
 
 def validation(step, psnr, *, bicubic=20.0, metric="psnr", name="val", **changes):
     """A validation of one set; `psnr` is one score per image."""
-    images = [f"{i}.png" for i in range(len(psnr))]
-    scores = SetScores(images, [(64, 64)] * len(psnr), {metric: list(psnr)}, {metric: [bicubic] * len(psnr)})
+    images, sizes = [f"{i}.png" for i in range(len(psnr))], [(64, 64)] * len(psnr)
+    baseline = {metric: [bicubic] * len(psnr)}
+    finite = changes.pop("outputs_finite", True)
+    scores = SetScores(images, sizes, {metric: list(psnr)}, baseline, outputs_finite=finite)
     base = {"step": step, "position": step * 8, "sets": {name: scores}}
     return ValidationEvent(**{**base, "weights_finite": True, "lr_exhausted": False, **changes})
 

@@ -1,3 +1,4 @@
+import copy
 import logging
 import math
 import random
@@ -108,7 +109,7 @@ def test_overfitting_needs_a_falling_loss_and_a_metric_below_its_best():
         ({"weights_finite": False}, {}),
         ({"mean": 26.5}, {}),
         ({"mean": 19.0}, {}),
-        ({"mean": math.nan}, {}),
+        ({"mean": math.nan, "outputs_finite": False}, {}),
     ],
 )
 def test_a_broken_run_ends_with_an_error_and_the_best_weights_whatever_the_settings(bad, options):
@@ -121,6 +122,19 @@ def test_a_broken_run_ends_with_an_error_and_the_best_weights_whatever_the_setti
     assert [d.rule for d in found] == ["broken"]
     assert found[0].restore_best and found[0].cooldown is None
     assert found[0].level == "ERROR" and not found[0].counts
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_not_finite_decides_nothing(value):
+    automation = stopping(min_iterations=0, warmup_iterations=0)
+    drive(automation, [window(100), validation(1000, [30.0, 31.0]), validation(2000, [30.1, 31.1])])
+    before = copy.deepcopy(automation.state.record)
+    for k in range(3, 30):
+        assert flat(drive(automation, [validation(1000 * k, [value, value])])) == []
+    assert automation.state.record == before
+    assert (
+        flat(drive(automation, [validation(31_000, [value, 31.5]), validation(32_000, [30.5, 31.5])])) == []
+    )
 
 
 def test_one_bad_validation_alone_is_not_broken():

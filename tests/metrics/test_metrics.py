@@ -73,7 +73,7 @@ RANDOM = {"pretrained": False}  # there may be no file of weights
 NEEDED = {"lpips": RANDOM, "lpips_vgg": RANDOM, "dists": RANDOM}
 SMALLEST = {"lpips": 31, "lpips_vgg": 16, "dists": 16, "niqe": 192}
 WITH_GROUND_TRUTH = [name for name in METRICS.names() if name != "niqe"]
-BEST = {"psnr": math.inf, "ssim": 1.0}  # all others are distances
+BEST = {"psnr": 10 * math.log10(255**2 * 12), "ssim": 1.0}  # all others are distances
 
 
 def build(name, **options):

@@ -182,7 +182,6 @@ def test_plateau_equals_torch(options, higher_is_better):
     settings = {"factor": 0.5, "patience": 3, "cooldown": 1, "eps": 0.0} | options
     theirs = lr_scheduler.ReduceLROnPlateau(sgd, mode=mode, **settings)
     scores = SCORES if higher_is_better else [100 - score for score in SCORES]
-    scores = [math.nan, *scores[:7], math.nan, *scores[7:]]
     for score in scores:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -234,3 +233,11 @@ WRONG = [
 def test_a_wrong_schedule_is_explained(spec, message):
     with pytest.raises(ConfigError, match=message):
         SCHEDULES.build(spec, **GIVEN)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_not_finite_moves_no_plateau(value):
+    schedule = build(type="ReduceLROnPlateau", patience=1)
+    for score in (value, 20.0, *[value] * 10):
+        schedule.observe(score, higher_is_better=True)
+    assert (schedule(0), schedule.state.best, schedule.state.bad) == (1.0, 20.0, 0)

@@ -192,10 +192,14 @@ class IntelligentEarlyStopping(Automation[_State]):
             s.record.restart(event.step)
             s.curve, s.flat = [], 0
             return
+        if not scores.known:  # a metric without a value decides nothing
+            s.fresh = False
+            return
         s.record.add(scores, event.step, self._margin)
         s.below_baseline = scores.below_baseline
         if s.record.below_since is None:
             s.losses = RunningLine()
+        s.curve = [point for point in s.curve if math.isfinite(point[1])]  # of states of before 2026-11-27
         s.curve.append((math.log(max(1, event.position)), scores.mean))
         s.flat = s.flat + 1 if self._no_gain_left() else 0
 

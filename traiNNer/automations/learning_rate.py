@@ -149,6 +149,8 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
         scores = read_scores(event, metric, higher_is_better=higher)
         psnr, warm = "psnr" in metric.lower(), event.step > self._warm_from and not s.annealing
         s.trouble = s.record.look_for_trouble(event, scores, psnr=psnr, learning=s.trend.at_lowest)
+        if not (scores.known or s.trouble):
+            return  # a metric without a value decides nothing
         watched = warm and self._monitor_validation
         s.standstill = s.record.look_for_standstill(event, scores, warm=watched, total_iter=total)
         if not event.weights_finite:

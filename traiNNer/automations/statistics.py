@@ -54,8 +54,13 @@ class Gain(NamedTuple):
 
 
 def paired_gain(new: Sequence[float], old: Sequence[float]) -> Gain:
-    """How much higher `new` is than `old`, pair by pair."""
-    differences = [a - b for a, b in zip(new, old, strict=True)]
+    """How much higher `new` is than `old`, pair by pair; pairs that are not finite do not count.
+
+    Without any pair nothing is known: a gain of 0 with an infinite error.
+    """
+    differences = [d for a, b in zip(new, old, strict=True) if math.isfinite(d := a - b)]
+    if not differences:
+        return Gain(0.0, math.inf)
     mean, count = fmean(differences), len(differences)
     if count < 2:
         return Gain(mean, 0.0)

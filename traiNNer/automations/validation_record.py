@@ -19,18 +19,25 @@ class Scores(NamedTuple):
     """One metric on one validation set, signed so that higher is better."""
 
     images: list[float]
+    """NaN where an image does not count, see `SetScores.left_out`."""
     baseline: float
-    """Mean of bicubic enlargement; minus infinity where it was not measured."""
+    """Mean of bicubic enlargement over those that count; minus infinity where it was not measured."""
+
+    @property
+    def known(self) -> bool:
+        """Whether any image counts: otherwise the scores decide nothing."""
+        return math.isfinite(self.mean)
 
     @property
     def mean(self) -> float:
-        """Over the images."""
-        return fmean(self.images)
+        """Over the images that count; NaN where there is none."""
+        counted = [value for value in self.images if math.isfinite(value)]
+        return fmean(counted) if counted else math.nan
 
     @property
     def below_baseline(self) -> bool:
-        """Whether bicubic enlargement does better: also when the score is not a number."""
-        return not self.mean >= self.baseline
+        """Whether bicubic enlargement does better."""
+        return self.mean < self.baseline
 
 
 def read_scores(event: ValidationEvent, metric: str, *, higher_is_better: bool, set_name: str = "") -> Scores:
@@ -43,11 +50,11 @@ def read_scores(event: ValidationEvent, metric: str, *, higher_is_better: bool, 
     if name not in event.sets or metric not in event.sets[name].metrics:
         known = [f"{s}/{m}" for s, scores in event.sets.items() for m in scores.metrics]
         raise ValueError(f"no metric {name}/{metric} in this validation; there are {', '.join(known)}")
-    sign = 1.0 if higher_is_better else -1.0
-    baseline = event.sets[name].baseline.get(metric)
+    scores, sign = event.sets[name], 1.0 if higher_is_better else -1.0
+    out = set(scores.left_out(metric))
     return Scores(
-        [sign * value for value in event.sets[name].metrics[metric]],
-        sign * fmean(baseline) if baseline else -math.inf,
+        [math.nan if i in out else sign * value for i, value in enumerate(scores.metrics[metric])],
+        sign * scores.baseline_means[metric] if scores.baseline.get(metric) else -math.inf,
     )
 
 
@@ -78,7 +85,8 @@ class ValidationRecord(Plain):
 
     def add(self, scores: Scores, step: int, margin: float) -> bool:
         """Take in a validation; whether it is better than the best by `margin` and by chance's measure."""
-        self.newest_is_highest = self.highest is None or scores.mean > self.highest
+        highest = self.highest  # infinite in states of before 2026-11-27
+        self.newest_is_highest = highest is None or not math.isfinite(highest) or scores.mean > highest
         if self.newest_is_highest:
             self.highest, self.highest_step = scores.mean, step
         self.improving = True
@@ -109,8 +117,8 @@ class ValidationRecord(Plain):
         is overfitting.
         """
         trouble = ""
-        if not event.weights_finite or not math.isfinite(scores.mean):
-            trouble = "weights or scores are not finite"
+        if not event.weights_finite or not event.outputs_finite:
+            trouble = "weights or outputs are not finite"
         elif psnr and not learning and self.highest is not None and scores.mean < self.highest - COLLAPSE_DB:
             trouble = f"{scores.mean:.2f} dB, over {COLLAPSE_DB:.0f} dB below the best ({self.highest:.2f})"
         self.troubles = self.troubles + 1 if trouble else 0

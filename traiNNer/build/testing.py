@@ -35,7 +35,8 @@ from traiNNer.runtime.console import start_logging
 from traiNNer.runtime.device import choose_device, configure_torch
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.run_dir import atomic_write
-from traiNNer.tracking.jsonl import finite
+from traiNNer.tracking.jsonl import strict_json
+from traiNNer.tracking.left_out import left_out_lines
 from traiNNer.tracking.tables import score_table
 
 _log = logging.getLogger(__name__)
@@ -86,7 +87,9 @@ def run_test(options: Options) -> ValidationEvent:
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     with atomic_write(folder / "metrics.json") as partial:
-        partial.write_text(json.dumps(finite(scores_by_image(event)), indent=2) + "\n", encoding="utf-8")
+        partial.write_text(strict_json(scores_by_image(event), indent=2), encoding="utf-8")
+    for line in left_out_lines(event):
+        _log.warning("%s", line)
     _log.info("Scores and images are in %s", folder)
     console.print(score_table(event))
     return event
@@ -130,13 +133,13 @@ def _make_room(folder: Path, weights: str | None) -> None:
 
 
 def without_score(event: ValidationEvent) -> list[str]:
-    """Images whose output or score is no number, one line each."""
+    """Images without a score in sets where outputs are not finite, one line each."""
     return [
-        f"{name}/{image}: {label} is not a number: the output is not finite, or the metric has no value for it"
+        f"{name}/{image}: {label} is not a number: the output is not finite"
         for name, scores in event.sets.items()
         for label, values in scores.metrics.items()
         for image, value in zip(scores.images, values, strict=True)
-        if math.isnan(value)
+        if not (scores.outputs_finite or math.isfinite(value))
     ]
 
 

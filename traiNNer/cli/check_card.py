@@ -9,7 +9,6 @@ page at its end. Parts: machine, precision, batches, workers, loop, validation, 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from traiNNer.build.card.page import facts, page
 from traiNNer.build.card.run import PARTS, Outcome, run_parts
 from traiNNer.build.card.settings import Settings
 from traiNNer.runtime.run_dir import atomic_write
+from traiNNer.tracking.jsonl import strict_json
 
 _LIMIT = 295.0  # seconds
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def write(outcomes: Mapping[str, Outcome]) -> None:
         for name, text in (
-            ("card.json", json.dumps(facts(outcomes, settings), indent=1)),
+            ("card.json", strict_json(facts(outcomes, settings), indent=1)),
             ("card.md", page(outcomes, settings)),
         ):
             with atomic_write(args.out / name) as partial:

@@ -26,6 +26,7 @@ from traiNNer.control import from_plain
 from traiNNer.events import RunFacts
 from traiNNer.options import load_options
 from traiNNer.registry import ConfigError
+from traiNNer.tracking.jsonl import read_records
 
 
 @ends_in_words
@@ -51,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _compare(folder: Path, configuration: Path | None, overrides: list[str]) -> int:
     options = load_options(configuration or folder / "resolved.yml", overrides, check=check_parts)
     facts = from_plain(RunFacts, json.loads((folder / "facts.json").read_text(encoding="utf-8")))
-    decided = list(replay(_lines(folder / "events.jsonl"), *beginning(options, facts)))
-    recorded = _lines(folder / "decisions.jsonl")
+    decided = list(replay(read_records(folder / "events.jsonl"), *beginning(options, facts)))
+    recorded = read_records(folder / "decisions.jsonl")
     for decision in decided:
         print(_words(decision))
     print(f"replayed: {_count(decided)}\nrecorded: {_count(recorded)}")
@@ -65,12 +66,6 @@ def _compare(folder: Path, configuration: Path | None, overrides: list[str]) -> 
     replayed, then = next((a, b) for a, b in pairs if a != b)
     print(f"they differ first where the replay has\n  {_words(replayed)}\nand the record\n  {_words(then)}")
     return 1
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return (
-        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    )
 
 
 def _words(decision: dict[str, Any] | None) -> str:

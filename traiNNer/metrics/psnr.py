@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,10 +28,17 @@ def psnr(sr: Tensor, gt: Tensor, *, crop_border: int = 0, y_channel: bool = Fals
     return 10 * (255**2 / squared_error).log10()
 
 
+LIMIT = 10 * math.log10(255**2 * 12)
+"""58.92 dB: a mean squared error of 1/12 of a level is that of rounding to 8 bits, which shows no less."""
+
+
 @METRICS.register("psnr", "calculate_psnr")
 @dataclass(frozen=True)
 class Psnr:
-    """Peak signal-to-noise ratio in dB: 10 log10(255^2 / MSE) of 8-bit images; infinite for equal ones."""
+    """Peak signal-to-noise ratio in dB: 10 log10(255^2 / MSE) of 8-bit images, at most 58.92 (see `LIMIT`).
+
+    An image that is met exactly, such as a black frame, would be infinite and decide every mean.
+    """
 
     higher_is_better: ClassVar[bool] = True
 
@@ -40,7 +48,7 @@ class Psnr:
 
     def __call__(self, sr: Tensor, gt: Tensor) -> Tensor:
         """Decibels (n,) of images (n, c, h, w), RGB, 0 to 1."""
-        return psnr(sr, gt, crop_border=self.crop_border, y_channel=self.test_y_channel)
+        return psnr(sr, gt, crop_border=self.crop_border, y_channel=self.test_y_channel).clamp(max=LIMIT)
 
 
 @METRICS.register("psnr_y")

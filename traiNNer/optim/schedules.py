@@ -252,8 +252,12 @@ class ReduceLROnPlateau:
         return self.state.factor
 
     def observe(self, score: float, *, higher_is_better: bool) -> None:
-        """Take note of one validation."""
+        """Take note of one validation; a score that is not finite counts neither way."""
         state = self.state
+        if not math.isfinite(score):
+            return
+        if state.best is not None and not math.isfinite(state.best):  # of states of before 2026-11-27
+            state.best = None
         if self._improves(score, higher_is_better):
             state.best, state.bad = score, 0
         else:
@@ -268,6 +272,6 @@ class ReduceLROnPlateau:
     def _improves(self, score: float, higher_is_better: bool) -> bool:
         best = self.state.best
         if best is None:
-            return not math.isnan(score)
+            return True
         margin = self._threshold * abs(best) if self._relative else self._threshold
         return score > best + margin if higher_is_better else score < best - margin

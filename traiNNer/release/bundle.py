@@ -182,7 +182,9 @@ def read_scores(path: Path) -> dict[str, dict[str, float]]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: dict(scores["mean"]) for name, scores in content.items()}
+        means = {name: scores["mean"].items() for name, scores in content.items()}
+        # text stands for a mean that is not finite
+        return {name: {m: v for m, v in of if not isinstance(v, str)} for name, of in means.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(f"--metrics {path}: should be a metrics.json as test.py writes it") from None
 

@@ -222,8 +222,9 @@ class Health:
         sets: dict[str, Any] = {}
         for name, scores in event.sets.items():
             rows: dict[str, Any] = {}
-            for metric, values in scores.metrics.items():
-                value, bicubic = fmean(values), fmean(scores.baseline[metric])
+            baseline = scores.baseline_means
+            for metric, value in scores.means.items():
+                bicubic = baseline[metric]
                 best = self._best(name, metric, value)
                 rows[metric] = {"value": value, "best": best, "bicubic": bicubic}
             sets[name] = rows | {ratio: _mean(values) for ratio, values in scores.ratios.items()}
@@ -238,8 +239,9 @@ class Health:
     def _best(self, name: str, metric: str, value: float) -> float:
         best, key = self.state.best, f"{name}/{metric}"
         better = max if self.facts.higher_is_better.get(metric, True) else min
-        if not math.isnan(value):
-            best[key] = better(best.get(key, value), value)
+        if math.isfinite(value):
+            known = best.get(key, value)
+            best[key] = better(known, value) if math.isfinite(known) else value
         return best.get(key, value)
 
 

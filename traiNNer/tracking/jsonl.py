@@ -14,8 +14,7 @@ class JsonLines:
     """A file of JSON objects, one a line, each with the `iter` it belongs to.
 
     A training state remembers how long the file was; going on from it first cuts the file to that length,
-    since the run will write the rest again. StepMetrics that are not finite are written as text ("nan", "inf"),
-    since JSON has no word for them.
+    since the run will write the rest again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,7 +24,7 @@ class JsonLines:
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one line and hand it to the system, so that a kill cannot lose it."""
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite(record)) + "\n")
+            file.write(strict_json(record))
 
     def settle(self) -> int:
         """Bring everything safely to the disk; returns the length in bytes."""
@@ -39,6 +38,19 @@ class JsonLines:
         """Remove what lies beyond a length in bytes."""
         if self._path.exists() and self._path.stat().st_size > length:
             os.truncate(self._path, length)
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of a file, none if it is missing; a last line that a kill left half written does not count."""
+    if not path.exists():
+        return []
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    return [json.loads(line) for line in whole.decode("utf-8").splitlines() if line.strip()]
+
+
+def strict_json(value: Any, indent: int | None = None) -> str:
+    """A value as JSON that every reader takes, see `finite`, and a line break."""
+    return json.dumps(finite(value), indent=indent, allow_nan=False) + "\n"
 
 
 def finite(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,8 @@ from traiNNer.runtime.run_dir import RunFolder, atomic_write
 from traiNNer.tracking.decisions import decision_record, sentence
 from traiNNer.tracking.health import Health, Line
 from traiNNer.tracking.interval import Speed
-from traiNNer.tracking.jsonl import JsonLines, finite
+from traiNNer.tracking.jsonl import JsonLines, finite, strict_json
+from traiNNer.tracking.left_out import left_out_lines
 from traiNNer.tracking.live_line import LiveLine, hours_minutes
 from traiNNer.tracking.tensorboard import Dashboard, control_scalars, health_scalars
 from traiNNer.tracking.validation_images import Strip
@@ -60,6 +60,7 @@ class Recorder:
         self._sensors = sensors
         self._speed = Speed(0.0, 0.0, 0.0)
         self._scores = ""
+        self._said = set[str]()
         self._live = LiveLine(console, total_iter) if console else None
 
     def event(self, event: Event, controls: Controls, step: int) -> None:
@@ -82,6 +83,10 @@ class Recorder:
 
     def validation(self, event: ValidationEvent, best: str) -> None:
         """Record the scores of a validation; `best` says in words what the best so far is."""
+        for line in left_out_lines(event):
+            if line not in self._said:
+                self._said.add(line)
+                _log.warning("%s", line)
         for name, scores in event.sets.items():
             means, baseline = scores.means, scores.baseline_means
             self._journals["metrics"].append(
@@ -137,6 +142,8 @@ class Recorder:
         """Remove the records of an earlier attempt that left no state to go on from."""
         for journal in self._journals.values():
             journal.cut(0)
+        if self._dashboard:
+            self._dashboard.cut({})
         self._write_facts()
 
     def diagnosis(self) -> list[Finding]:
@@ -157,7 +164,7 @@ class Recorder:
     def _write_facts(self) -> None:
         """What the automations are told of the run, for `build.replay`."""
         with atomic_write(self._folder.file("facts.json")) as partial:
-            partial.write_text(json.dumps(to_plain(self._health.facts), indent=1) + "\n", encoding="utf-8")
+            partial.write_text(strict_json(to_plain(self._health.facts), indent=1), encoding="utf-8")
 
     def _training_record(self, line: Line, event: WindowEvent, controls: Controls) -> None:
         step, interval = line.record["iter"], line.interval

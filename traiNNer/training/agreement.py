@@ -1,14 +1,40 @@
-"""Whether the processes of a run still train the same network."""
+"""Whether the processes of a run still train the same network, and work of which each does a share."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from traiNNer.models.networks import Networks
 from traiNNer.runtime.distributed import DistributedContext
+
+T = TypeVar("T")
+
+
+def all_or_none(processes: DistributedContext, work: Callable[[], T]) -> list[T]:
+    """What every process made of its share; where one fails all do, or the others would wait for it for ever.
+
+    Raises:
+        Exception: The failure of this process.
+        RuntimeError: With the words of another process's failure.
+    """
+    done: T | None = None
+    failure: Exception | None = None
+    try:
+        done = work()
+    except Exception as error:  # noqa: BLE001 - raised again once the others know
+        failure = error
+    shares = processes.gather((done, "" if failure is None else f"{type(failure).__name__}: {failure}"))
+    if failure:
+        raise failure
+    for rank, (_, fault) in enumerate(shares):
+        if fault:
+            raise RuntimeError(f"process {rank}: {fault}")
+    return cast("list[T]", [share for share, _ in shares])
 
 
 def processes_agree(networks: Networks, processes: DistributedContext) -> bool:

@@ -12,6 +12,7 @@ from traiNNer.automations.norm_patterns import pattern_key
 from traiNNer.automations.stabilizer import GradientFlowStabilizer
 from traiNNer.events import RunFacts
 from traiNNer.runtime.run_dir import atomic_write
+from traiNNer.tracking.jsonl import strict_json
 
 
 def stored_pattern(folder: str | None, facts: RunFacts) -> dict[str, Any] | None:
@@ -30,7 +31,7 @@ def store_pattern(supervisor: Supervisor, facts: RunFacts) -> None:
     pattern = stabilizer.pattern()
     if pattern:
         with atomic_write(_pattern_file(stabilizer.pattern_store, facts)) as partial:
-            partial.write_text(json.dumps(pattern, indent=1) + "\n", encoding="utf-8")
+            partial.write_text(strict_json(pattern, indent=1), encoding="utf-8")
 
 
 def _pattern_file(folder: str, facts: RunFacts) -> Path:

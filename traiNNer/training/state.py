@@ -44,14 +44,16 @@ class Progress(Plain):
         """Remember a validation if it is the best so far; whether it is.
 
         Args:
-            score: A mean; NaN is never the best, since nothing compares with it.
+            score: A mean; one that is not finite is never the best.
             higher_is_better: Direction of the metric.
             of: What exactly was measured; the best of anything else is forgotten.
         """
-        if math.isnan(score):
+        if not math.isfinite(score):
             return False
         if self.best_of != of:  # another metric, set, border or image than before
             self.best, self.best_of = None, of
+        if self.best is not None and not math.isfinite(self.best):  # of states of before 2026-11-27
+            self.best = None
         if self.best is not None and not (score > self.best if higher_is_better else score < self.best):
             return False
         self.best, self.best_step = score, self.step

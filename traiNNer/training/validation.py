@@ -20,8 +20,11 @@ from traiNNer.inference.tile_size import FittingTiles
 from traiNNer.inference.tiles import Tiles
 from traiNNer.models.precision import Precision
 from traiNNer.runtime.distributed import DistributedContext
+from traiNNer.training.agreement import all_or_none
 
 RATIOS = ("edge_ratio", "residual_ratio")
+_FINITE = "finite"  # of a record: 1 where the output consists of finite numbers
+_HALF_A_LEVEL = 0.5 / 255
 T = TypeVar("T")
 
 
@@ -143,19 +146,21 @@ class Validator:
         tick: Callable[[], None],
     ) -> SetScores:
         """One record an image, shared out among the processes; the device is read once, at the end."""
-        own: list[tuple[int, tuple[int, int]]] = []
-        scores: list[Tensor] = []
-        for image in self._share(validation_set):
-            scores.append(self._measure(model, validation_set.name, image, show=show))
-            own.append((image.number, (image.gt.shape[1], image.gt.shape[2])))
-            tick()
-        labels = [*self.metrics, *RATIOS]
-        records = self._gathered(
-            {
+
+        def measured() -> dict[int, _Record]:
+            own: list[tuple[int, tuple[int, int]]] = []
+            scores: list[Tensor] = []
+            for image in self._share(validation_set):
+                scores.append(self._measure(model, validation_set.name, image, show=show))
+                own.append((image.number, (image.gt.shape[1], image.gt.shape[2])))
+                tick()
+            labels = [*self.metrics, *RATIOS, _FINITE]
+            return {
                 number: _Record(size, dict(zip(labels, row, strict=True)))
                 for (number, size), row in zip(own, _on_host(scores), strict=True)
             }
-        )
+
+        records = self._gathered(measured)
         sizes = [record.size for record in records]
         return SetScores(
             images=list(validation_set.images.names),
@@ -163,6 +168,7 @@ class Validator:
             metrics={label: [record.scores[label] for record in records] for label in self.metrics},
             baseline=self._baseline(validation_set, sizes),
             ratios={label: [record.scores[label] for record in records] for label in RATIOS},
+            outputs_finite=all(record.scores[_FINITE] for record in records),
         )
 
     def _baseline(
@@ -174,12 +180,16 @@ class Validator:
         of, plain_sizes = self._origin(validation_set), [list(size) for size in sizes]
         known = self._baselines.get(validation_set.name)
         if known is None or known["of"] != of or known.get("sizes") != plain_sizes:
-            numbers: list[int] = []
-            scores: list[Tensor] = []
-            for image in self._share(validation_set):
-                numbers.append(image.number)
-                scores.append(self._measure_bicubic(image))
-            rows = self._gathered(dict(zip(numbers, _on_host(scores), strict=True)))
+
+            def measured() -> dict[int, list[float]]:
+                numbers: list[int] = []
+                scores: list[Tensor] = []
+                for image in self._share(validation_set):
+                    numbers.append(image.number)
+                    scores.append(self._measure_bicubic(image))
+                return dict(zip(numbers, _on_host(scores), strict=True))
+
+            rows = self._gathered(measured)
             columns = [list(column) for column in zip(*rows, strict=True)]
             known = {"of": of, "sizes": plain_sizes, "scores": dict(zip(self.metrics, columns, strict=True))}
             self._baselines[validation_set.name] = known
@@ -190,10 +200,10 @@ class Validator:
         own = range(self._processes.rank, len(validation_set.images), self._processes.world_size)
         return read_ahead(validation_set.images, own, self._precision.device)
 
-    def _gathered(self, own: dict[int, T]) -> list[T]:
-        """What all processes found, in the order of the images."""
+    def _gathered(self, measured: Callable[[], dict[int, T]]) -> list[T]:
+        """What all processes measured, in the order of the images; the failure of one fails all."""
         found: dict[int, T] = {}
-        for share in self._processes.gather(own):
+        for share in all_or_none(self._processes, measured):
             found |= share
         return [found[number] for number in sorted(found)]
 
@@ -208,13 +218,18 @@ class Validator:
         if show:
             lq, gt = image.lq[0].numpy(), image.gt[0].numpy()
             show(Shown(set_name, image.name, image.number, lq, gt, output, self._scale))
-        return torch.cat([scores, ratios])
+        return torch.cat([scores, ratios, torch.isfinite(output).all()[None].to(scores.dtype)])
 
     def _measure_bicubic(self, image: ReadPair) -> Tensor:
-        """Scores of one image enlarged by MATLAB's bicubic."""
+        """Scores of one image enlarged by MATLAB's bicubic; NaN where that is the ground truth already.
+
+        Such an image, as a black frame, has nothing to learn and would decide every mean.
+        """
         pixels = bicubic(image.lq[0].numpy(), self._scale)
         enlarged = self._precision.images(torch.from_numpy(pixels)[None])
-        return self._compare(enlarged, self._precision.images(image.gt))
+        gt = self._precision.images(image.gt)
+        met = (enlarged - gt).abs().amax() < _HALF_A_LEVEL
+        return torch.where(met, torch.nan, self._compare(enlarged, gt))
 
     def _compare(self, output: Tensor, gt: Tensor) -> Tensor:
         scores = [metric(output, gt)[0] for metric in self.metrics.values()]
@@ -231,7 +246,7 @@ class _Record(NamedTuple):
     size: tuple[int, int]
     """Height and width of the ground truth, in pixels."""
     scores: dict[str, float]
-    """Every metric, and RATIOS."""
+    """Every metric, RATIOS, and _FINITE."""
 
 
 def _on_host(rows: list[Tensor]) -> list[list[float]]:

@@ -22,6 +22,7 @@ from traiNNer.build.card.machine import measure_machine
 from traiNNer.build.card.runs import measure_loop, measure_validation, measure_workers
 from traiNNer.build.card.settings import Part, Settings
 from traiNNer.build.card.steps import measure_batches, measure_compiling, measure_precisions
+from traiNNer.tracking.jsonl import strict_json
 
 PARTS = (
     Part("machine", "The machine", 20, measure_machine),
@@ -137,7 +138,7 @@ def _child(part: Part, settings: Settings, seconds: float, rows: Path) -> None:
     with rows.open("a", encoding="utf-8") as file:
 
         def report(row: Mapping[str, Any]) -> None:
-            file.write(json.dumps(dict(row)) + "\n")
+            file.write(strict_json(row))
             file.flush()
 
         try:

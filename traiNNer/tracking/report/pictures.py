@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +66,8 @@ def _gains(scores: SetScores) -> tuple[str, dict[str, float]]:
     """What each image gains over bicubic by the first metric."""
     metric = next(iter(scores.metrics))
     pairs = zip(scores.metrics[metric], scores.baseline[metric], strict=True)
-    return metric, dict(zip(scores.images, (value - base for value, base in pairs), strict=True))
+    gains = zip(scores.images, (value - base for value, base in pairs), strict=True)
+    return metric, {image: gain for image, gain in gains if math.isfinite(gain)}
 
 
 @torch.no_grad()
