@@ -259,5 +259,6 @@ def test_every_option_is_tested_here():
         "video_quality_range",
         "preset",
     }
+    tested |= {"l1_gt_usm", "percep_gt_usm", "gan_gt_usm"}  # in tests/build/test_sharp_targets.py
     tested |= {"dataroot_lq_prob"}  # in tests/data/test_degraded_dataset.py
     assert tested == DegradationOptions.model_fields.keys()

@@ -24,6 +24,7 @@ from traiNNer.build.check import is_idle, loss_schedule, loss_spec
 from traiNNer.data.mixing import BatchAugmentation
 from traiNNer.losses import LOSSES, LossInputs, uses_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
+from traiNNer.losses.sharp_target import SharpTarget
 from traiNNer.models.adversary import Adversary
 from traiNNer.models.networks import Networks
 from traiNNer.models.precision import Precision
@@ -32,7 +33,7 @@ from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
 from traiNNer.optim.optimizers import build_optimizer
 from traiNNer.optim.schedules import SCHEDULES, ReduceLROnPlateau, Schedule, warmup
-from traiNNer.options import Options
+from traiNNer.options import DegradationOptions, Options
 from traiNNer.options.fields import TrainOptions
 from traiNNer.registry import ConfigError, normalise
 from traiNNer.runtime.distributed import DistributedContext
@@ -49,10 +50,13 @@ class BuiltLoss(NamedTuple):
     module: nn.Module
     weight: float
     schedule: LossSchedule
+    sharp_target: bool = False
+    """Whether it compares with sharpened ground truth."""
 
     def weighted(self) -> WeightedLoss:
         """As the model wants it."""
-        return WeightedLoss(self.module, lambda step: self.schedule.weight(step, self.weight))
+        module = SharpTarget(self.module) if self.sharp_target else self.module
+        return WeightedLoss(module, lambda step: self.schedule.weight(step, self.weight))
 
 
 class Model(NamedTuple):
@@ -101,6 +105,7 @@ def build_adversary(
         generator_start=train.net_d_init_iters,
         generator_every=train.net_d_iters,
         penalty_every=train.net_d_reg_every,
+        sharp_target=options.degradation is not None and options.degradation.gan_gt_usm,
     )
     _rehearse(adversary, losses, patch, precision)
     return adversary
@@ -270,10 +275,19 @@ def build_losses(options: Options, device: torch.device) -> dict[str, BuiltLoss]
         except ValueError as error:
             raise ConfigError(f"train.losses.{index}: {error}") from error
         module = LOSSES.build(loss_spec(spec)).to(device)
-        losses[label] = BuiltLoss(module, float(spec.get("loss_weight", 1.0)), schedule)
+        weight = float(spec.get("loss_weight", 1.0))
+        losses[label] = BuiltLoss(module, weight, schedule, _has_sharp_target(module, options.degradation))
     if not any(loss.schedule.weight(0, loss.weight) for loss in losses.values()):
         raise ConfigError("train.losses: no loss is on at the first step")
     return losses
+
+
+def _has_sharp_target(loss: nn.Module, chain: DegradationOptions | None) -> bool:
+    if chain is None:
+        return False
+    if uses_discriminator(loss):
+        return chain.gan_gt_usm
+    return chain.l1_gt_usm if getattr(loss, "pixel", False) else chain.percep_gt_usm
 
 
 def build_schedule(options: Options) -> Schedule:

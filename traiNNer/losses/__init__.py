@@ -8,7 +8,7 @@ attributes by which a class says what it asks of a run; a module without them as
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, NamedTuple, TypeAlias
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from traiNNer.archs.vgg_features import Activations, FeatureNetwork
 from traiNNer.losses.precision import at_least_float32
+from traiNNer.losses.sharpening import sharpen
 from traiNNer.registry import ConfigError, Registry
 
 LOSSES: Registry[nn.Module] = Registry("loss", package=__name__)
@@ -91,6 +92,11 @@ class LossInputs:
                 "this loss compares with the output of the EMA network: set train.ema_decay, such as 0.999"
             )
         return self.ema()
+
+    @cached_property
+    def with_sharp_gt(self) -> LossInputs:
+        """The same with sharpened ground truth; made once for all losses that ask."""
+        return replace(self, gt=sharpen(self.gt))
 
     @property
     def _discriminator(self) -> DiscriminatorCall:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from traiNNer.losses import DiscriminatorOutput
 from traiNNer.losses.adversarial import AdversarialLoss, Discriminator, discriminator_output
+from traiNNer.losses.sharpening import sharpen
 from traiNNer.models.precision import Precision
 from traiNNer.optim.learner import Learner
 
@@ -27,6 +28,7 @@ class Adversary:
         generator_every: Steps for each update of the generator, which is skipped in those between.
         penalty_every: Steps between penalties on the gradient, which are weighted by this number
             (lazy regularisation, Karras et al. 2020, section 3.1).
+        sharp_target: Whether sharpened ground truth is what counts as real.
     """
 
     METRICS = ("l_d", "l_d_penalty", "out_d_real", "out_d_fake")
@@ -43,12 +45,13 @@ class Adversary:
         generator_start: int = 0,
         generator_every: int = 1,
         penalty_every: int = 1,
+        sharp_target: bool = False,
     ) -> None:
         self.learner, self.loss, self.trains_at = learner, loss, trains_at
         self._net = cast(Discriminator, learner.net)
         self._precision = precision
         self._generator_start, self._generator_every = generator_start, generator_every
-        self._penalty_every = penalty_every
+        self._penalty_every, self._sharp_target = penalty_every, sharp_target
 
     def updates_generator(self, step: int) -> bool:
         """Whether the generator is updated at a step; else it is measured alone."""
@@ -73,6 +76,7 @@ class Adversary:
         Returns:
             Scalars by the names of `METRICS`; without a penalty where none was due.
         """
+        gt = sharpen(gt) if self._sharp_target else gt
         with self._precision.autocast():
             real = discriminator_output(self._net, gt).logits
             fake = discriminator_output(self._net, output).logits

@@ -73,6 +73,12 @@ class DegradationOptions(Section):
 
     gt_usm: bool = False
     """Make the low-quality image from sharpened ground truth (Real-ESRGAN's unsharp mask)."""
+    l1_gt_usm: bool = False
+    """Compare with sharpened ground truth in losses of pixels."""
+    percep_gt_usm: bool = False
+    """Compare with sharpened ground truth in the other losses that ask no discriminator."""
+    gan_gt_usm: bool = False
+    """Show the discriminator sharpened ground truth, and compare with it in losses that ask it."""
     thicklines_prob: Share = 0.0
     """Share of samples whose dark lines are thickened before anything else."""
 
