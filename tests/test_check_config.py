@@ -86,6 +86,7 @@ BROKEN = {
     "network_g: {type: nowhere}\ndatasets: {train: {batch_size_per_gpu: 1}}": "no network named 'nowhere'",
     "network_g: {type: compact, num_feet: 3}\ndatasets: {train: {batch_size_per_gpu: 1}}": "num_feet",
     "network_g: {type: compact, num_feat: 8e9}\ndatasets: {train: {batch_size_per_gpu: 1}}": "at most 100,000",
+    f"path: {{pretrain_network_g: {'x' * 300}}}": "too long for a path",
     "network_g: {type: compact, num_conv: 8000000}": "network_g.num_conv: should be at most 100,000",
     "network_g: {type: compact, num_feat: -1}\ndatasets: {train: {batch_size_per_gpu: 1}}": "is required",
 }

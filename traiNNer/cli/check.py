@@ -53,7 +53,8 @@ def _explain(args: argparse.Namespace) -> int:
         data_remarks, data_wrong = ([], []) if args.no_data or wrong else _look_at_data(found.options)
         idle = [Advice(part.path, part.message) for part in idle_parts(found.tree)]
         remarks = [*idle, *unwise(found.options), *data_remarks]
-        wrong += [*data_wrong, *_missing_weights(found.options), *too_large(found.options)]
+        if not wrong:  # what is no path cannot be looked for
+            wrong += [*data_wrong, *_missing_weights(found.options), *too_large(found.options)]
     warnings = [note.text for note in found.notes if note.level >= logging.WARNING]
     _say("good", _good(found))
     _say("changed", [note.text for note in found.notes if note.level < logging.WARNING])
