@@ -125,11 +125,24 @@ def test_a_step_of_a_network_on_the_meta_device_mixes_no_devices_and_reads_nothi
     train(model_of(net), steps=1, lq_size=max(16, net.facts.min_size))
 
 
+def _grid_sample_has_a_second_derivative():
+    image, grid = torch.rand(1, 1, 4, 4, requires_grad=True), torch.zeros(1, 4, 4, 2, requires_grad=True)
+    out = torch.nn.functional.grid_sample(image, grid, align_corners=False)
+    (slope,) = torch.autograd.grad(out.square().sum(), image, create_graph=True)
+    try:
+        slope.square().sum().backward()
+    except RuntimeError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize(
     ("name", "gan"),
     [*((name, "vanilla") for name in DISCRIMINATORS), ("patchgan", "ragan"), ("patchgan", "r3gan")],
 )
 def test_a_step_of_a_discriminator_on_the_meta_device_mixes_no_devices(name, gan):
+    if name == "dunet" and not _grid_sample_has_a_second_derivative():
+        pytest.skip("this torch has no second derivative of grid_sample, which penalties of dunet need")
     game = LOSSES.build({"type": "GANLoss", "gan_type": gan, "r1_weight": 1.0, "r2_weight": 1.0})
     adversary = Adversary(
         learner_of(on_meta(spec_of(name))),
