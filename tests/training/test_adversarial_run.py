@@ -12,7 +12,9 @@ from traiNNer.archs.loading import load_network
 from traiNNer.automations.early_stopping import IntelligentEarlyStopping
 from traiNNer.build.automations import configured_controls
 from traiNNer.build.replay import beginning
+from traiNNer.cli.train import train
 from traiNNer.control import Clip
+from traiNNer.models.adversary import Adversary
 from traiNNer.models.sr_model import SRModel
 from traiNNer.options import load_options
 from traiNNer.training.checkpoint import read_state
@@ -153,6 +155,20 @@ def test_a_mistake_in_the_game_is_refused_in_words(data, changes, words):
     printed = run(data, configuration(data, **changes), "--check", "datasets.train.lq_size=24")
     assert printed.returncode == 2
     assert words in " ".join((printed.stdout + printed.stderr).split())
+
+
+def test_a_network_that_torch_cannot_derive_twice_is_refused_with_penalties(data, monkeypatch, capsys):
+    """As dunet before torch 2.14, whose sampling at learned places has no second derivative there."""
+
+    def fails(self, images):
+        raise RuntimeError("derivative for aten::grid_sampler_2d_backward is not implemented\nmore")
+
+    monkeypatch.setattr(Adversary, "rehearse_penalty", fails)
+    file = data / "penalties.yml"
+    file.write_text(json.dumps(configuration(data)))
+    assert train(["-opt", str(file), "--check"]) == 2
+    words = "munet cannot be trained with the penalties of this loss (r1_weight, r2_weight): derivative for"
+    assert words in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_generator_is_not_taken_for_a_discriminator_nor_the_other_way_round(data):

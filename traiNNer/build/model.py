@@ -122,6 +122,16 @@ def _rehearse(
     for loss in losses.values():
         if uses_discriminator(loss.module):
             loss.module(inputs)
+    try:
+        adversary.rehearse_penalty(image)
+    except RuntimeError as error:  # torch names the operation: sampling at learned places, as of dunet
+        if "derivative for" not in str(error):
+            raise
+        kind = type(adversary.learner.net).__name__.lower()
+        raise ConfigError(
+            f"network_d: {kind} cannot be trained with the penalties of this loss (r1_weight, r2_weight): "
+            f"{str(error).splitlines()[0]}"
+        ) from error
     adversary.learner.net.train()
 
 

@@ -93,6 +93,18 @@ class Adversary:
         terms = [weight / 2 * self._squared_gradient(images) for weight, images in parts if weight]
         return torch.stack(terms).sum() if terms else None
 
+    def rehearse_penalty(self, images: Tensor) -> None:
+        """Take the penalties' gradients once and throw them away.
+
+        Raises:
+            RuntimeError: From torch, for networks that cannot be derived twice.
+        """
+        with torch.enable_grad():
+            penalty = self._penalty(images, images)
+            if penalty is not None:
+                penalty.backward()
+        self.learner.discard()
+
     def _squared_gradient(self, images: Tensor) -> Tensor:
         """Mean over samples of the squared gradient of the logits (Mescheder et al. 2018, equation 9).
 
