@@ -30,9 +30,10 @@ from traiNNer.runtime.run_dir import RunFolder
 from traiNNer.tracking.health import Health
 from traiNNer.tracking.recorder import Recorder
 from traiNNer.training.checkpoint import Checkpointer
+from traiNNer.training.outputs import Outputs
 from traiNNer.training.parts import Parts
 from traiNNer.training.state import Plan
-from traiNNer.training.trainer import Outputs, Trainer
+from traiNNer.training.trainer import Trainer
 from traiNNer.training.validation import ValidationSet, Validator
 
 FACTS = NetworkFacts("generator", scale=2)

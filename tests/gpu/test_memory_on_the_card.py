@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import small_run
@@ -57,13 +58,14 @@ def trainer_on(device, root, net, controls, steps, **options):
     """A run over a network on the device, with its validation there too."""
     model = model_on(device, net, **options)
     trainer = trainer_of(root, model=model, controls=controls, steps=steps)
-    trainer._validator = Validator(
+    validator = Validator(
         [ValidationSet("waves", Waves())],
         {"psnr": METRICS.build({"type": "psnr", "crop_border": 2})},
         scale=2,
         precision=model.precision,
         processes=DistributedContext(),
     )
+    trainer.parts = replace(trainer.parts, validator=validator)
     return trainer
 
 

@@ -93,7 +93,7 @@ def trainer_of(
     trainer = make_trainer(root, total=steps, plan=plan, supervisor=supervisor, **options)
     trainer._clock = Clock()
     if memory:
-        trainer._memory = Memory(trainer, memory)
+        trainer.parts = replace(trainer.parts, memory=Memory(trainer, memory))
     if weight_at:
         losses = trainer.model.losses
         losses["l1"] = losses["l1"]._replace(weight_at=weight_at)
@@ -113,10 +113,10 @@ def decisions(root: Path):
 
 def with_bicubic_at(trainer, psnr):
     """Let validations believe that bicubic enlargement scores `psnr`."""
-    (waves,) = trainer._validator.sets
+    (waves,) = trainer.parts.validator.sets
     scores = {"psnr": [psnr] * len(waves.images)}
-    of, sizes = trainer._validator._origin(waves), [[40, 40]] * len(waves.images)
-    trainer._validator.load_state_dict({"waves": {"of": of, "sizes": sizes, "scores": scores}})
+    of, sizes = trainer.parts.validator._origin(waves), [[40, 40]] * len(waves.images)
+    trainer.parts.validator.load_state_dict({"waves": {"of": of, "sizes": sizes, "scores": scores}})
 
 
 def plateau_scheduler(**options):

@@ -248,8 +248,7 @@ def test_a_jump_of_a_loss_factor_clears_the_moments_that_belong_to_other_gradien
 ):
     trainer = trainer_of(tmp_path)
     trainer.fit(At(trainer, 10))
-    words = {"reason": "", "parameter": "loss_factor", "old": 1.0, "new": factor, "message": ""}
-    decision = SetLossFactors(factors={"char": factor}, **words)
+    decision = SetLossFactors(factors={"char": factor}, reason="a test")
     trainer._apply(Proposal("DynamicLossScheduling", decision, applied=True))
     assert (not trainer.model.generator.optimizer.state) == forgotten
     assert trainer.controls.loss_factor == {"char": factor}

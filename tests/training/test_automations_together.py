@@ -86,7 +86,7 @@ def test_an_automation_that_raises_is_switched_off_and_training_ends_normally(
     assert len(seen) == 8
     deciding = {d["automation"] for d in decisions(tmp_path) if d["iter"] > seen[-1].step}
     assert deciding and automation.name not in deciding
-    standing = trainer.status()
+    standing = trainer.parts.supervisor.status()
     assert standing.pop(automation.name) == "off (RuntimeError: a fault in it)"
     assert not any(word.startswith("off") for word in standing.values())
     assert f"Automation {automation.name} failed and is switched off" in caplog.text
@@ -108,7 +108,7 @@ def test_the_limit_of_adjustments_freezes(tmp_path):
     trainer.fit(StopSignal())
     assert trainer.controls.lr_factor == 0.8
     assert len(decisions(tmp_path)) == 1
-    assert trainer.status() == {"IntelligentLearningRateScheduler": "frozen"}
+    assert trainer.parts.supervisor.status() == {"IntelligentLearningRateScheduler": "frozen"}
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_best_weights_of_another_course_are_never_loaded_and_that_is_said(tmp_pa
     trainer.fit(StopSignal())
     trainer.progress.best_step = 4711  # as if the file were of a course that was given up
     before = {n: t.clone() for n, t in trainer.model.networks.generator.net.state_dict().items()}
-    trainer._stop(Stop(rule="broken", reason="a test", restore_best=True))
+    trainer._effects.stop(Stop(rule="broken", reason="a test", restore_best=True), trainer.progress)
     now = trainer.model.networks.generator.net.state_dict()
     assert all(torch.equal(tensor, now[name]) for name, tensor in before.items())
     assert "no best weights of this course" in caplog.text

@@ -37,7 +37,7 @@ def declining_after(step):
 
 def run_to_a_stop(root, *automations, bicubic, steps=400):
     trainer = trainer_of(root, *automations, weight_at=declining_after(15))
-    trainer.plan = replace(trainer.plan, total_iter=steps)
+    trainer.parts = replace(trainer.parts, plan=replace(trainer.parts.plan, total_iter=steps))
     with_bicubic_at(trainer, bicubic)
     log = Log(trainer)
     return trainer, log, trainer.fit(StopSignal())

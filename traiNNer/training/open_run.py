@@ -17,8 +17,9 @@ from traiNNer.tracking.recorder import Recorder
 from traiNNer.tracking.tensorboard import Dashboard
 from traiNNer.tracking.validation_images import ValidationImages
 from traiNNer.training.checkpoint import Checkpointer, Start
+from traiNNer.training.outputs import Outputs
 from traiNNer.training.parts import Parts
-from traiNNer.training.trainer import Outputs, Trainer
+from traiNNer.training.trainer import Trainer
 
 _log = logging.getLogger(__name__)
 

@@ -45,3 +45,8 @@ class Parts:
     def plateau(self) -> ReduceLROnPlateau | None:
         """The schedule again where it follows the validations."""
         return self.schedule if isinstance(self.schedule, ReduceLROnPlateau) else None
+
+    @property
+    def headline_name(self) -> str | None:
+        """The metric that decides which weights are best."""
+        return self.validator.headline_name if self.validator and self.validator.metrics else None

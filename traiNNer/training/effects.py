@@ -1,0 +1,78 @@
+"""What decisions do to more than the controls: other weights, trials, an end. `Trainer._apply` calls it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+
+from traiNNer.control import Controls, RunTrial, Stop
+from traiNNer.events import TrialEvent
+from traiNNer.training.checkpoint import Checkpointer
+from traiNNer.training.parts import Parts
+from traiNNer.training.state import Progress
+from traiNNer.training.trial import Moment, TrialRunner
+
+_log = logging.getLogger(__name__)
+
+_LOSS_JUMP = math.log(4)  # of a loss factor
+
+
+class Effects:
+    """Changes of weights, optimizer and progress that decisions ask for.
+
+    Args:
+        parts: What is changed.
+        checkpointer: Has the best weights; None on every process but the main one.
+    """
+
+    def __init__(self, parts: Parts, checkpointer: Checkpointer | None) -> None:
+        self._model, self._processes = parts.model, parts.processes
+        self._checkpointer = checkpointer
+        self._trials = TrialRunner(
+            parts.model, parts.loader, parts.processes, parts.facts.anchor_loss, parts.plan.window
+        )
+        self.trial: RunTrial | None = None
+        """Asked for and not finished."""
+
+    def roll_back(self, arm: str) -> None:
+        """To the last healthy weights, or to where an arm of the latest trial ended."""
+        if arm:
+            self._trials.adopt(arm)
+        else:
+            self._model.networks.roll_back()
+
+    def run_trial(
+        self, trial: RunTrial, controls: Controls, progress: Progress, interrupted: Callable[[], bool]
+    ) -> TrialEvent | None:
+        """Its result; None where a signal comes first: then it is run again where the run goes on.
+
+        The batches of the loader are not as before.
+        """
+        self.trial, began = trial, time.monotonic()
+        moment = Moment(progress.step, progress.position, progress.time)
+        scores = self._trials.run(trial.arms, trial.steps, controls, moment, interrupted)
+        progress.seconds += time.monotonic() - began
+        if scores is None:
+            return None
+        self.trial = None
+        return TrialEvent(progress.step, progress.position, trial.arms, scores)
+
+    def follow_loss_factors(self, before: Mapping[str, float], now: Mapping[str, float]) -> None:
+        """Reset the generator's optimizer after a jump: its moments belong to gradients of other factors."""
+        if any(abs(math.log(factor / before.get(loss, 1.0))) > _LOSS_JUMP for loss, factor in now.items()):
+            self._model.generator.reset_optimizer()
+
+    def stop(self, decision: Stop, progress: Progress) -> None:
+        """Remember that and why the run ends; load the best weights where it shall end with them."""
+        progress.stop_rule, progress.stop_reason = decision.rule, decision.reason
+        if not decision.restore_best:
+            return
+        kept = self._checkpointer.best(progress) if self._checkpointer else None
+        best = self._processes.gather(kept)[0]  # of the main process, which has the files
+        if best is None:
+            _log.error("There are no best weights of this course of the run: it ends with the last ones")
+            return
+        self._model.networks.load_weights(best["weights"])
+        _log.info("Stopped at iteration %s; the best weights are restored", f"{progress.step:,}")
