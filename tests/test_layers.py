@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1] / "traiNNer"
 MAY_IMPORT = {
     "control": set(),
     "events": {"control"},
-    "registry": set(),
+    "problems": set(),
+    "registry": {"problems"},
     "options": {"registry"},
     "automations": {"control", "events", "registry"},
     "data": {"registry"},
@@ -21,7 +22,7 @@ MAY_IMPORT = {
     "optim": {"control", "registry"},
     "models": {"control", "registry", "data", "archs", "losses", "metrics", "optim"},
 }
-PARTS = {*MAY_IMPORT} - {"options", "automations"}
+PARTS = {*MAY_IMPORT} - {"problems", "options", "automations"}
 MAY_IMPORT["runtime"] = {"registry"}
 MAY_IMPORT["inference"] = {*PARTS, "runtime"}
 MAY_IMPORT["release"] = {*MAY_IMPORT["inference"], "inference"}
@@ -29,7 +30,7 @@ MAY_IMPORT["tracking"] = {*MAY_IMPORT["inference"], "inference", "automations"}
 MAY_IMPORT["training"] = {*MAY_IMPORT["tracking"], "tracking", "release"}
 MAY_IMPORT["build"] = {*MAY_IMPORT["training"], "training", "options"}
 MAY_IMPORT["cli"] = {*MAY_IMPORT["build"], "build"}
-WITHOUT_TORCH = {"control", "events", "registry", "options", "automations"}
+WITHOUT_TORCH = {"control", "events", "problems", "registry", "options", "automations"}
 
 
 def modules():

@@ -9,41 +9,24 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
+from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+from traiNNer.problems import ConfigError as ConfigError
+from traiNNer.problems import Problem as Problem
+from traiNNer.problems import did_you_mean as did_you_mean
+from traiNNer.problems import normalise as normalise
+from traiNNer.problems import problems_of as problems_of
+from traiNNer.problems import shorten as shorten
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Callable[..., Any])
 
 _ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
-
-
-class Problem(NamedTuple):
-    """One thing that is wrong with a configuration."""
-
-    path: tuple[str | int, ...]
-    """Keys and list indices from the top of the configuration (or of the part) to the value."""
-    message: str
-    """What is wrong and, where known, what would be right."""
-
-    def below(self, *prefix: str | int) -> Problem:
-        """The same problem, seen from a place further up."""
-        return Problem((*prefix, *self.path), self.message)
-
-
-class ConfigError(ValueError):
-    """The configuration asks for something that does not exist or does not fit.
-
-    `problems` holds every problem that was found, each a finished line of text.
-    """
-
-    def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
-        super().__init__("\n".join(self.problems))
 
 
 @dataclass(frozen=True)
@@ -54,38 +37,6 @@ class Parameter:
     hint: Any
     required: bool
     default: Any
-
-
-def normalise(name: str) -> str:
-    """The form in which names are compared: lower case, without underscores."""
-    return name.lower().replace("_", "")
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the nearest known name if it is near enough to be a typing mistake, or nothing.
-
-    One slip in names of four to six letters, two up to ten, three in longer ones.
-    """
-    wanted = normalise(name)
-    allowed = 0 if len(wanted) < 4 else 1 if len(wanted) <= 6 else 2 if len(wanted) <= 10 else 3
-    slips = {candidate: _slips(wanted, normalise(candidate)) for candidate in known}
-    nearest = min(slips, key=lambda candidate: slips[candidate], default=None)
-    return f"; did you mean {nearest!r}?" if nearest is not None and slips[nearest] <= allowed else ""
-
-
-def _slips(one: str, other: str) -> int:
-    """Letters left out, added, replaced or swapped with their neighbour between two words (Damerau 1964)."""
-    before: list[int] = []
-    row = list(range(len(other) + 1))
-    for i, letter in enumerate(one, start=1):
-        new = [i]
-        for j, wanted in enumerate(other, start=1):
-            cost = min(row[j] + 1, new[j - 1] + 1, row[j - 1] + (letter != wanted))
-            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
-                cost = min(cost, before[j - 2] + 1)
-            new.append(cost)
-        before, row = row, new
-    return row[-1]
 
 
 class Registry(Generic[T]):
@@ -222,38 +173,3 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
         return TypeAdapter(Any)
     except PydanticUserError:  # the type brings a configuration of its own
         return TypeAdapter(hint)
-
-
-def shorten(value: Any) -> str:
-    """A value as it was written, but not a page of it; Python refuses to print integers of 4300 digits."""
-    huge = isinstance(value, int) and value.bit_length() > 256
-    written = f"a number of about {int(value.bit_length() * 0.30103):,} digits" if huge else repr(value)
-    return written if len(written) <= 200 else f"{written[:200]}..."
-
-
-_EXPECTED = {
-    "int_parsing": "should be a whole number",
-    "int_type": "should be a whole number",
-    "int_from_float": "should be a whole number",
-    "float_parsing": "should be a number",
-    "float_type": "should be a number",
-    "bool_parsing": "should be true or false",
-    "bool_type": "should be true or false",
-    "string_type": "should be text",
-    "list_type": "should be a list",
-    "tuple_type": "should be a list",
-    "dict_type": "should be a mapping (key: value)",
-    "model_type": "should be a mapping (key: value)",
-    "missing": "is required",
-}
-
-
-def problems_of(error: ValidationError) -> list[Problem]:
-    """pydantic's findings in our words: what was expected and what was written."""
-    found: list[Problem] = []
-    for item in error.errors(include_url=False):
-        said = item["msg"].removeprefix("Input ")
-        text = _EXPECTED.get(item["type"]) or said[0].lower() + said[1:]
-        got = "" if item["type"] == "missing" else f" (got {shorten(item['input'])})"
-        found.append(Problem(tuple(item["loc"]), text + got))
-    return found

@@ -32,8 +32,8 @@ from traiNNer.build.check import check_parts
 from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
 from traiNNer.build.model import WINDOW
+from traiNNer.build.outputs import run_folder
 from traiNNer.build.run import build_parts
-from traiNNer.build.session import run_folder
 from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.data.synthetic import make_demo_data

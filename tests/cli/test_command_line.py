@@ -13,7 +13,7 @@ import small_run
 from safetensors import safe_open
 
 from traiNNer.archs import build_network
-from traiNNer.build.session import run_folder
+from traiNNer.build.outputs import run_folder
 from traiNNer.options import load_options
 from traiNNer.runtime import run_dir
 from traiNNer.training import checkpoint

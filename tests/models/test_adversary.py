@@ -18,7 +18,8 @@ from traiNNer.models.adversary import Adversary
 from traiNNer.models.networks import Networks
 from traiNNer.models.sr_model import BatchTooLarge, SRModel, StepSettings, WeightedLoss
 from traiNNer.optim.ema import Ema
-from traiNNer.optim.learner import Learner, _Scaler
+from traiNNer.optim.learner import Learner
+from traiNNer.optim.loss_scaler import LossScaler
 from traiNNer.runtime.distributed import DistributedContext
 
 
@@ -353,7 +354,7 @@ def test_both_learning_rates_follow_one_schedule_and_one_factor(batch):
 
 def test_a_generator_whose_update_is_skipped_lowers_its_loss_scale_all_the_same(batch):
     model = make_model(generator_start=10)
-    model.generator.scaler = _Scaler(torch.device("cpu"))
+    model.generator.scaler = LossScaler(torch.device("cpu"))
     model.losses["l1"] = WeightedLoss(model.losses["l1"].module, lambda step: math.inf if step == 0 else 1.0)
     model.optimize_parameters(batch, 0, controls())
     model.optimize_parameters(batch, 1, controls())
@@ -419,7 +420,7 @@ def test_gradients_at_the_output_are_measured_through_a_discriminator_in_fp16(ba
             return {**maps, "logits": (maps["logits"].to(self.dtype) * 1e-4).double()}
 
     norms, half, double = [], torch.float16, torch.float64
-    for dtype, scaler in ((half, None), (half, _Scaler(torch.device("cpu"))), (double, None)):
+    for dtype, scaler in ((half, None), (half, LossScaler(torch.device("cpu"))), (double, None)):
         model = make_model(critic=Faint(dtype))
         model.generator.scaler = scaler
         model.optimize_parameters(batch, 0, controls())

@@ -9,15 +9,15 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from statistics import fmean
 
 from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Size
+from traiNNer.automations.early_stopping_state import StoppingFallback, StoppingState
 from traiNNer.automations.loss_trend import LossTrend
 from traiNNer.automations.statistics import RunningLine, upper_projection
 from traiNNer.automations.time_scales import scaled
 from traiNNer.automations.validation_record import ValidationRecord, read_scores
-from traiNNer.control import Controls, Decision, Plain, Ramp, Stop
+from traiNNer.control import Controls, Decision, Ramp, Stop
 from traiNNer.events import ChangeEvent, Event, RunFacts, ValidationEvent, WindowEvent
 from traiNNer.registry import ConfigError, did_you_mean
 
@@ -32,48 +32,11 @@ DEAD_STEPS = 20  # in a row without a finite loss
 CHANGES = {"lr_factor", "batch", "lq_size", "losses"}
 _FACTOR_DRIFT = math.log(2)  # of a loss factor since the curve began, beyond which it is another curve
 _LEVELS = 50  # windows
-
-
-@dataclass(frozen=True)
-class StoppingFallback(Plain):
-    """What remains if the automation is switched off: nothing but training on."""
-
-    early_stopping: bool = False
-    """Only false is possible: a fault in the automation must not end a run."""
-
-    def __post_init__(self) -> None:
-        if self.early_stopping:
-            raise ValueError("early_stopping can only be false: a fault must not end a run")
-
-
-@dataclass
-class _State(Plain):
-    record: ValidationRecord = field(default_factory=ValidationRecord)
-    curve: list[tuple[float, float]] = field(default_factory=list)
-    """ln(samples) and mean score of each validation since the last change of learning rate."""
-    flat: int = 0
-    """Validations in a row whose projection promised no gain."""
-    losses: RunningLine = field(default_factory=RunningLine)
-    """ln(anchor loss) since the metric fell below its best."""
-    trend: LossTrend = field(default_factory=LossTrend)
-    """Levels of the anchor loss, which factors on the losses do not move."""
-    factors: dict[str, float] = field(default_factory=dict)
-    """Loss factors when the curve began."""
-    dead: int = 0
-    """Latest steps in a row without a finite loss."""
-    step: int = 0
-    position: int = 0
-    warming_up: bool = True
-    trouble: str = ""
-    exhausted: bool = False
-    below_baseline: bool = False
-    fresh: bool = False
-    stopped: bool = False
-    broken: bool = False
+ON_FAULT = StoppingFallback()
 
 
 @AUTOMATIONS.register("IntelligentEarlyStopping")
-class IntelligentEarlyStopping(Automation[_State]):
+class IntelligentEarlyStopping(Automation[StoppingState]):
     """Stops when a validation metric has nothing more to gain, judged image by image.
 
     Where they are not given, `patience` and `min_iterations` are 2000 and 5000, in a run of less than 10,000
@@ -106,7 +69,7 @@ class IntelligentEarlyStopping(Automation[_State]):
         monitor_metric: str = "val/psnr",
         warmup_iterations: Size = 1000,
         cooldown: bool = True,
-        fallback: StoppingFallback = StoppingFallback(),
+        fallback: StoppingFallback = ON_FAULT,
         min_lr_factor: float | None = None,
         rescue: bool = False,
         settled_from: int = 0,
@@ -137,7 +100,7 @@ class IntelligentEarlyStopping(Automation[_State]):
                 min_epochs,
                 planned,
             )
-        self.state = _State()
+        self.state = StoppingState()
 
     # --- events --------------------------------------------------------------------------------------------
 

@@ -11,9 +11,9 @@ import logging
 import math
 from collections.abc import Sequence
 
-from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Positive, Supervisor
+from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Positive
 from traiNNer.automations.damage import MAX_TRIALS, RETURN, trial, verdict
-from traiNNer.automations.learning_rate_state import LearningRateState
+from traiNNer.automations.learning_rate_state import CHANGES, LearningRateState
 from traiNNer.automations.loss_trend import MOST_SPANS, LossTrend
 from traiNNer.automations.lr_decisions import ScheduleFallback, give_up, roll_back, set_factor
 from traiNNer.automations.time_scales import scaled
@@ -39,7 +39,6 @@ ANNEALING = 0.3  # share of the base schedule's peak below which a plateau is ex
 EARLY = 0.3  # share of the run in which a healthy run must not be cut on a plateau
 FEWEST_LEVELS = 5  # in a span
 _TRIAL_PAUSE = 0.2  # share of the run between two trials
-CHANGES = {"lr_factor", "batch", "lq_size", "losses"}
 
 
 @AUTOMATIONS.register("IntelligentLearningRateScheduler")
@@ -259,8 +258,8 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
         if expected or s.record.since < 2 or waited < self._patience:
             return ()
         text = f"validation plateau (no gain above {self._improvement:g} in {waited} steps)"
-        factor, patience = controls.lr_factor * PLATEAU_CUT, float(self._patience)
-        return self._set(controls, factor, text, float(waited), patience)
+        factor = controls.lr_factor * PLATEAU_CUT
+        return self._set(controls, factor, text, float(waited), float(self._patience))
 
     def _growth(self, controls: Controls) -> Sequence[Decision]:
         s = self.state
@@ -299,9 +298,3 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
             s.ceiling = factor
         self._begin_afresh(s.step)
         return [set_factor(factor, why, *evidence)]
-
-
-def wants_snapshot(supervisor: Supervisor) -> bool:
-    """Whether the weights of this moment are worth returning to later."""
-    scheduler = supervisor.automations.get(IntelligentLearningRateScheduler.name)
-    return isinstance(scheduler, IntelligentLearningRateScheduler) and scheduler.healthy

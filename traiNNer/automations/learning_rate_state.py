@@ -9,6 +9,9 @@ from traiNNer.automations.validation_record import ValidationRecord
 from traiNNer.control import Plain
 from traiNNer.events import RequestEvent
 
+CHANGES = {"lr_factor", "batch", "lq_size", "losses"}
+"""What ends the curves of loss and metric that the automation follows."""
+
 
 @dataclass
 class LearningRateState(Plain):

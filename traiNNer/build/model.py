@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from traiNNer.archs import NETWORKS, NetworkFacts, build_network
-from traiNNer.archs.loading import fitted, load_weights, other_network
-from traiNNer.archs.weights_file import read_weights
+from traiNNer.archs import NETWORKS, NetworkFacts
 from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.automations.loss_scheduling import MEASURE_EVERY
 from traiNNer.automations.lr_decisions import ScheduleFallback
 from traiNNer.build.automations import LEARNING_RATE, LOSS_SCHEDULING, chosen
 from traiNNer.build.check import is_idle, loss_schedule, loss_spec
+from traiNNer.build.networks import build_discriminator, build_generator
 from traiNNer.data.mixing import BatchAugmentation
 from traiNNer.losses import LOSSES, LossInputs, uses_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
@@ -205,53 +204,6 @@ def build_augmentation(train: TrainOptions, seed: int, rank: int) -> BatchAugmen
     if not train.use_moa:
         return None
     return BatchAugmentation(dict(zip(train.moa_augs, train.moa_probs, strict=True)), seed=seed, rank=rank)
-
-
-def build_generator(options: Options, precision: Precision) -> nn.Module:
-    """The network to train, with pretrained weights where the options name a file."""
-    path = options.path
-    weights = path.pretrain_network_g, path.param_key_g, path.strict_load_g
-    return _build_network({"scale": options.scale, **(options.network_g or {})}, weights, precision)
-
-
-def build_discriminator(options: Options, patch: int, precision: Precision) -> nn.Module:
-    """The discriminator, likewise, for patches of `patch` pixels each way."""
-    path = options.path
-    weights = path.pretrain_network_d, path.param_key_d, path.strict_load_d
-    net = _build_network(options.network_d or {}, weights, precision)
-    facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
-    if 0 < patch < facts.min_size:
-        raise ConfigError(
-            f"network_d: needs patches of at least {facts.min_size} pixels, and those of the ground truth have "
-            f"{patch} (datasets.train.lq_size times scale)"
-        )
-    return net
-
-
-def _build_network(
-    spec: Mapping[str, Any], weights: tuple[str | None, str | None, bool], precision: Precision
-) -> nn.Module:
-    net = build_network(spec)
-    path, key, strict = weights
-    if path:
-        _pretrain(net, spec, path, key, strict=strict)
-    net = net.to(precision.device)
-    if precision.channels_last:
-        net = net.to(memory_format=torch.channels_last)
-    return net
-
-
-def _pretrain(net: nn.Module, spec: Mapping[str, Any], path: str, key: str | None, *, strict: bool) -> None:
-    """Load weights, or say of which other network they are."""
-    weights, metadata = read_weights(path, key)
-    try:
-        remark = load_weights(net, fitted(net, weights, metadata), strict=strict)
-    except ConfigError as error:
-        other = other_network(weights, metadata, spec)
-        lines = [f"does not fit: {other}"] if other else []
-        raise ConfigError([f"{path}: {line}" for line in (*lines, *error.problems)]) from None
-    if remark:
-        _log.warning("%s: %s", path, remark)
 
 
 def build_learner(

@@ -5,30 +5,24 @@ What is wrong with a description is found before, by `build.check`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import torch
 
-from traiNNer.archs import NetworkFacts
-from traiNNer.automations.batch_size import DynamicBatchSizeOptimizer
-from traiNNer.build.automations import build_supervisor, chosen, configured_controls, set_starting_controls
+from traiNNer.build.automations import build_supervisor, configured_controls, set_starting_controls
+from traiNNer.build.facts import run_facts
 from traiNNer.build.metrics import build_metrics
 from traiNNer.build.model import (
     WINDOW,
-    BuiltLoss,
     build_model,
     build_schedule,
     released_metadata,
     training,
 )
-from traiNNer.build.rehearsal import rehearse_losses, rehearse_network, smallest_for_losses
+from traiNNer.build.rehearsal import rehearse_losses, rehearse_network
 from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import TrainLoader
-from traiNNer.events import RunFacts
-from traiNNer.losses import uses_discriminator
 from traiNNer.models.precision import Precision
-from traiNNer.models.sr_model import SRModel
 from traiNNer.optim.schedules import ReduceLROnPlateau
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError
@@ -115,22 +109,6 @@ def build_parts(
     )
 
 
-def smallest_patch(model: SRModel) -> int:
-    """Smallest side of a low-resolution patch that generator and discriminator take, in pixels."""
-    if model.adversary is None:
-        return model.networks.facts.min_size
-    judged: NetworkFacts = model.adversary.learner.net.facts  # type: ignore[assignment]  # all registered have it
-    return max(model.networks.facts.min_size, -(-judged.min_size // model.networks.facts.scale))
-
-
-def _smallest_for_losses(options: Options, losses: Mapping[str, BuiltLoss], precision: Precision) -> int:
-    """Smallest side of an LQ patch that the losses take, asked only where an automation may change it."""
-    tuned = chosen(options).get(DynamicBatchSizeOptimizer.name, {}).get("tune", ())
-    if "lq_size" not in tuned:
-        return 1
-    return smallest_for_losses(losses, configured_controls(options).lq_size, options.scale, precision)
-
-
 def _check_plateau(plateau: ReduceLROnPlateau, validator: Validator | None) -> None:
     """`monitor` is the label of a metric; `val/psnr` means the same. Nothing to follow is a mistake."""
     if validator is None or not validator.metrics:
@@ -141,45 +119,3 @@ def _check_plateau(plateau: ReduceLROnPlateau, validator: Validator | None) -> N
         raise ConfigError(
             f"train.scheduler.monitor: no metric {plateau.monitor!r} in val.metrics; known: {known}"
         )
-
-
-def run_facts(
-    options: Options,
-    model: SRModel,
-    losses: Mapping[str, BuiltLoss],
-    validator: Validator | None,
-    plan: Plan,
-    processes: DistributedContext,
-    images: int,
-) -> RunFacts:
-    """What automations may know about the run."""
-    train = training(options)
-    pixel = [label for label, loss in losses.items() if getattr(loss.module, "pixel", False)]
-    weights = {label: loss.weight for label, loss in losses.items()}
-    network = dict(options.network_g or {})
-    return RunFacts(
-        total_iter=train.total_iter,
-        batch=plan.samples_per_step // processes.world_size,
-        world_size=processes.world_size,
-        learning_rates={
-            name: learner.optimizer.param_groups[0]["lr"] for name, learner in model.networks.learners.items()
-        },
-        optimizer=type(model.generator.optimizer).__name__,
-        precision=model.precision.name,
-        ema_decay=train.ema_decay,
-        loss_weights=weights,
-        anchor_loss=(pixel or list(losses))[0],
-        higher_is_better={k: m.higher_is_better for k, m in validator.metrics.items()} if validator else {},
-        validate_every=plan.validate_every if validator and validator.metrics else 0,
-        warmup_iter=train.warmup_iter,
-        images=images,
-        deterministic=options.deterministic,
-        fingerprint={
-            "network": json.dumps(network, sort_keys=True),
-            "parameters": str(sum(p.numel() for p in model.generator.net.parameters())),
-            "losses": json.dumps(weights),
-            "lq_size": str(options.datasets["train"].lq_size),
-        },
-        judged_losses=[label for label, loss in losses.items() if uses_discriminator(loss.module)],
-        smallest_patch=max(smallest_patch(model), _smallest_for_losses(options, losses, model.precision)),
-    )

@@ -19,6 +19,7 @@ from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
 from traiNNer.build.degraded_samples import draw_samples, summary
 from traiNNer.build.model import training
+from traiNNer.build.outputs import output_settings, run_folder
 from traiNNer.build.recognised_network import with_recognised_network
 from traiNNer.build.report import try_report
 from traiNNer.build.run import build_parts
@@ -31,13 +32,13 @@ from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import end_logging, log_to_file, start_logging
 from traiNNer.runtime.device import choose_device, configure_torch, environment
 from traiNNer.runtime.distributed import DistributedContext
-from traiNNer.runtime.run_dir import RunFolder, atomic_write
+from traiNNer.runtime.run_dir import atomic_write
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.tracking.jsonl import finite
 from traiNNer.tracking.recorder import Recorder
 from traiNNer.tracking.tables import diagnosis_table, score_table
 from traiNNer.training.checkpoint import Checkpointer, Start, starting_state
-from traiNNer.training.open_run import OutputSettings, open_run
+from traiNNer.training.open_run import open_run
 from traiNNer.training.parts import Parts
 from traiNNer.training.trainer import Trainer
 
@@ -286,33 +287,3 @@ class Session:
             console.print(score_table(trainer.last_validation))
         console.print(diagnosis_table(diagnosis))
         try_report(self.folder.root)
-
-
-def output_settings(options: Options) -> OutputSettings:
-    """What the options let a run write."""
-    logger, val = options.logger, options.val
-    return OutputSettings(
-        print_freq=logger.print_freq,
-        tensorboard=logger.use_tb_logger,
-        save_images=val.save_img,
-        image_suffix=f"_{val.suffix}" if val.suffix else "",
-        keep_states=logger.keep_training_states,
-        keep_models=logger.keep_models,
-        weights_suffix=logger.save_checkpoint_format,
-    )
-
-
-def run_folder(options: Options) -> RunFolder:
-    """Where the run of these options keeps its files."""
-    path = options.path
-    experiments = Path(path.experiments_root)
-    root = experiments / options.name
-    return RunFolder(
-        root=root,
-        models=Path(path.models or root / "models"),
-        training_states=Path(path.training_states or root / "training_states"),
-        visualization=Path(path.visualization or root / "visualization"),
-        log=Path(path.log or root),
-        tensorboard=experiments / "tb_logger" / options.name,
-        name=options.name,
-    )

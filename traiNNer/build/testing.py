@@ -21,7 +21,8 @@ from rich.progress import Progress
 from traiNNer.archs import NetworkFacts, load_network
 from traiNNer.build.check import check_test_parts
 from traiNNer.build.data import open_test_sets
-from traiNNer.build.model import build_generator, build_precision
+from traiNNer.build.model import build_precision
+from traiNNer.build.networks import build_generator
 from traiNNer.build.recognised_network import with_recognised_network
 from traiNNer.build.run import build_validator
 from traiNNer.data.image_io import write_image

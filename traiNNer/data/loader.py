@@ -6,9 +6,6 @@ Pixels travel as the integers that the files hold, a quarter of the bytes of flo
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
-import signal
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -20,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from traiNNer.data.image_io import ImageError
 from traiNNer.data.paired_dataset import Patch, Pixels, Source
 from traiNNer.data.sampler import Sampler
+from traiNNer.data.workers import leave_signals_to_the_parent
 
 _MAX_REPLACEMENTS = 100  # unreadable files in a row, after which the data set is broken rather than a file
 
@@ -71,7 +69,7 @@ class TrainLoader:
             persistent_workers=num_workers > 0,
             prefetch_factor=prefetch_factor if num_workers > 0 else None,
             collate_fn=cast(Any, _as_is),  # __getitems__ has made the batch already
-            worker_init_fn=_leave_signals_to_the_parent,
+            worker_init_fn=leave_signals_to_the_parent,
             pin_memory=pin_memory,
         )
 
@@ -131,26 +129,3 @@ def _stack(images: Sequence[Pixels]) -> Tensor:
 
 def _as_is(batch: Batch) -> Batch:
     return batch
-
-
-@atexit.register
-def _end_workers() -> None:
-    """End what still works for this process when it exits: the exit of multiprocessing asks by SIGTERM and waits.
-
-    Registered after multiprocessing's own function, so it runs before that.
-    """
-    workers = [process for process in multiprocessing.active_children() if process.daemon]
-    if workers and hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler complains about workers that end
-    for worker in workers:
-        worker.kill()
-
-
-def _leave_signals_to_the_parent(worker: int) -> None:
-    """Signals to a terminal or a group reach every process; the parent decides when its workers end.
-
-    It tells them through their queues, and they notice when it is gone.
-    """
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
@@ -17,7 +16,15 @@ from traiNNer.data.cache.policy import NO_CACHE, CacheSettings, keep_decoded, wa
 from traiNNer.data.file_index import Files, Names
 from traiNNer.data.image_io import ImageError, Pixels, read_image
 from traiNNer.data.pair_sizes import PairHeaders, fits, unreadable
-from traiNNer.data.pairing import Pairs, Problems, Progress, find_images, paired_files
+from traiNNer.data.pairing import (
+    Pairs,
+    Problems,
+    Progress,
+    check_folders,
+    check_template,
+    find_images,
+    paired_files,
+)
 from traiNNer.data.sampler import SampleSpec
 from traiNNer.registry import ConfigError
 
@@ -96,11 +103,10 @@ class PairedImageDataset:
             ConfigError: Lists the files that do not fit, the first twenty of each kind.
         """
         self.scale = scale
-        self._use_hflip = use_hflip
-        self._use_rot = use_rot
+        self._use_hflip, self._use_rot = use_hflip, use_rot
         gt_paths, lq_paths = [Path(root) for root in gt_roots], [Path(root) for root in lq_roots]
-        _check_folders(gt_paths, lq_paths, scale)
-        _check_template(filename_tmpl)
+        check_folders(gt_paths, lq_paths, scale)
+        check_template(filename_tmpl)
         problems = Problems(skip=skip_bad_images)
         pairs = paired_files(gt_paths, lq_paths, filename_tmpl, problems)
         if left_out:
@@ -252,34 +258,6 @@ class SingleImageDataset:
 def _own(image: Pixels) -> Pixels:
     """Pixels that may be written to, as torch asks of what it takes; those of a cache on the disk may not."""
     return image if image.flags.writeable else cast("Pixels", image.copy())
-
-
-def _check_folders(gt_roots: Sequence[Path], lq_roots: Sequence[Path], scale: int) -> None:
-    if not gt_roots:
-        raise ConfigError("dataroot_gt is missing: a folder of ground truth is needed")
-    if not lq_roots:
-        folder = gt_roots[0]
-        made = folder.parent / f"LRx{scale}"
-        words = ("python", "scripts/make_lr.py", str(folder), str(folder.parent), "--scale", str(scale))
-        command = shlex.join(words)
-        raise ConfigError(f"dataroot_lq is missing; make {made} from the ground truth: {command}")
-    if len(gt_roots) != len(lq_roots):
-        raise ConfigError(
-            f"dataroot_gt lists {len(gt_roots)} folders and dataroot_lq {len(lq_roots)}: they go in pairs"
-        )
-    if missing := [f"{root}: is not a folder" for root in (*gt_roots, *lq_roots) if not root.is_dir()]:
-        raise ConfigError(missing)
-
-
-def _check_template(filename_tmpl: str) -> None:
-    try:
-        works = filename_tmpl.format("a") != filename_tmpl.format("b")
-    except (IndexError, KeyError, ValueError):
-        works = False
-    if not works:
-        raise ConfigError(
-            f"filename_tmpl: needs {{}} for the GT name, as in '{{}}x4' (got {filename_tmpl!r})"
-        )
 
 
 def _crop(image: Pixels, top: int, left: int, size: int) -> Pixels:

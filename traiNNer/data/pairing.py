@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -175,3 +176,33 @@ def _later_of_their_stem(files: Sequence[str], suspects: Sequence[str]) -> set[s
         if first.get(stem(name)) == "":
             first[stem(name)] = name
     return {name for name in suspects if first[stem(name)] != name}
+
+
+def check_folders(gt_roots: Sequence[Path], lq_roots: Sequence[Path], scale: int) -> None:
+    """Raise ConfigError unless there are as many folders of LQ as of GT, and all exist."""
+    if not gt_roots:
+        raise ConfigError("dataroot_gt is missing: a folder of ground truth is needed")
+    if not lq_roots:
+        folder = gt_roots[0]
+        made = folder.parent / f"LRx{scale}"
+        words = ("python", "scripts/make_lr.py", str(folder), str(folder.parent), "--scale", str(scale))
+        command = shlex.join(words)
+        raise ConfigError(f"dataroot_lq is missing; make {made} from the ground truth: {command}")
+    if len(gt_roots) != len(lq_roots):
+        raise ConfigError(
+            f"dataroot_gt lists {len(gt_roots)} folders and dataroot_lq {len(lq_roots)}: they go in pairs"
+        )
+    if missing := [f"{root}: is not a folder" for root in (*gt_roots, *lq_roots) if not root.is_dir()]:
+        raise ConfigError(missing)
+
+
+def check_template(filename_tmpl: str) -> None:
+    """Raise ConfigError unless a name of GT can be put into the template of a name of LQ."""
+    try:
+        works = filename_tmpl.format("a") != filename_tmpl.format("b")
+    except (IndexError, KeyError, ValueError):
+        works = False
+    if not works:
+        raise ConfigError(
+            f"filename_tmpl: needs {{}} for the GT name, as in '{{}}x4' (got {filename_tmpl!r})"
+        )

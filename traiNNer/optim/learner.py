@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from traiNNer.control import Clip
+from traiNNer.optim.buffers import Buffers
+from traiNNer.optim.loss_scaler import LossScaler
 from traiNNer.optim.optimizers import has_device_skip
 
 _log = logging.getLogger(__name__)
@@ -60,12 +62,12 @@ class Learner:
         self.parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
         """Those that are trained."""
         device, dtype = self.parameters[0].device, self.parameters[0].dtype
-        self.scaler = _Scaler(device) if fp16 else None
+        self.scaler = LossScaler(device) if fp16 else None
         self._one = torch.ones((), device=device, dtype=dtype)
         self._fused = has_device_skip(optimizer)
         self.has_stepped = False
         """Whether an update has made the optimizer's state."""
-        self._buffers = _Buffers(net)
+        self._buffers = Buffers(net)
 
     @property
     def learning_rate(self) -> float:
@@ -169,7 +171,7 @@ class Learner:
     def load_weights(self, weights: Mapping[str, Any]) -> None:
         """Load weights and buffers as they are; a step that is given up later restores these buffers."""
         self.net.load_state_dict(weights)
-        self._buffers = _Buffers(self.net)
+        self._buffers = Buffers(self.net)
 
     def reset_optimizer(self) -> None:
         """Reset the optimizer's state, which belongs to other weights after these were loaded."""
@@ -230,58 +232,3 @@ class Learner:
     def _moments(self) -> list[Tensor]:
         states = [self.optimizer.state[p] for p in self.parameters if p in self.optimizer.state]
         return [value for state in states for value in state.values() if isinstance(value, Tensor)]
-
-
-class _Buffers:
-    """The network's buffers as they were before the step, for networks whose forward moves them."""
-
-    def __init__(self, net: nn.Module) -> None:
-        self.live = list(net.buffers())
-        self.kept = [buffer.clone() for buffer in self.live]
-        self._versions = [buffer._version for buffer in self.live]
-
-    def moved(self) -> list[Tensor]:
-        """Most buffers are constants; torch counts the writes to a tensor, so they cost nothing here."""
-        return [self.live[index] for index in self._moved()]
-
-    def restore(self) -> None:
-        for index in range(len(self.live)):
-            self._put_back(index)
-
-    def commit_or_restore(self, ok: Tensor) -> None:
-        for index in self._moved():
-            live, kept = self.live[index], self.kept[index]
-            kept.copy_(torch.where(ok, live, kept))
-            self._put_back(index)
-
-    def _put_back(self, index: int) -> None:
-        self.live[index].copy_(self.kept[index])
-        self._versions[index] = self.live[index]._version
-
-    def _moved(self) -> list[int]:
-        return [i for i, buffer in enumerate(self.live) if buffer._version != self._versions[i]]
-
-
-class _Scaler:
-    """Dynamic loss scale for fp16 without a host read: halves at overflow, doubles after 2000 good steps.
-
-    The rule of torch.amp.GradScaler; that class reads `found_inf` on the host for optimizers without a
-    fused kernel.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.scale = torch.full((), 65536.0, device=device)
-        self._good = torch.zeros((), device=device)
-
-    def update(self, finite: Tensor) -> None:
-        good = torch.where(finite, self._good + 1, 0.0)
-        grow = good >= 2000
-        self.scale.copy_(torch.where(finite, torch.where(grow, self.scale * 2, self.scale), self.scale / 2))
-        self._good.copy_(torch.where(grow, 0.0, good))
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {"scale": self.scale, "good": self._good}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.scale.copy_(state["scale"])
-        self._good.copy_(state["good"])

@@ -7,6 +7,8 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
+from traiNNer.automations import Supervisor
+from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
 from traiNNer.control import Controls, RunTrial, Stop
 from traiNNer.events import TrialEvent
 from traiNNer.training.checkpoint import Checkpointer
@@ -76,3 +78,9 @@ class Effects:
             return
         self._model.networks.load_weights(best["weights"])
         _log.info("Stopped at iteration %s; the best weights are restored", f"{progress.step:,}")
+
+
+def wants_snapshot(supervisor: Supervisor) -> bool:
+    """Whether the weights of this moment are worth returning to later."""
+    scheduler = supervisor.automations.get(IntelligentLearningRateScheduler.name)
+    return isinstance(scheduler, IntelligentLearningRateScheduler) and scheduler.healthy

@@ -15,7 +15,6 @@ from copy import deepcopy
 from typing import Any
 
 from traiNNer.automations import Proposal
-from traiNNer.automations.learning_rate import wants_snapshot
 from traiNNer.control import Request, RollBack, RunTrial, SetBatch, SetLossFactors, Stop
 from traiNNer.data.loader import Batch
 from traiNNer.events import ChangeEvent, Event, OutOfMemoryEvent, RequestEvent, ValidationEvent
@@ -25,7 +24,7 @@ from traiNNer.registry import ConfigError
 from traiNNer.runtime.memory import OutOfMemoryError
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.training.agreement import processes_agree
-from traiNNer.training.effects import Effects
+from traiNNer.training.effects import Effects, wants_snapshot
 from traiNNer.training.learned_patterns import store_pattern
 from traiNNer.training.outputs import NOWHERE, Outputs
 from traiNNer.training.parts import Parts

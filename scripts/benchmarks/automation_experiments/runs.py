@@ -25,8 +25,8 @@ from automation_experiments.summaries import summary
 from traiNNer.build.check import check_parts
 from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
+from traiNNer.build.outputs import run_folder
 from traiNNer.build.run import build_parts
-from traiNNer.build.session import run_folder
 from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import TrainLoader
 from traiNNer.optim.learner import NO_LIMIT

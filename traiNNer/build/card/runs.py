@@ -20,8 +20,8 @@ from traiNNer.build.card.steps import synchronize, time_calls
 from traiNNer.build.check import check_parts
 from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
+from traiNNer.build.outputs import run_folder
 from traiNNer.build.run import build_parts
-from traiNNer.build.session import run_folder
 from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.data.synthetic import make_demo_data
