@@ -127,13 +127,13 @@ def test_a_plateau_schedule_goes_on_from_what_it_had_seen(tmp_path):
 
     first = make_trainer(tmp_path, total=5, schedule=plateau())
     for score in (30.0, 20.0, 10.0):
-        first._plateau.observe(score, higher_is_better=True)
+        first.parts.plateau.observe(score, higher_is_better=True)
     first.fit(StopSignal())
     second = make_trainer(tmp_path, schedule=plateau())
-    fresh = second._plateau.state
+    fresh = second.parts.plateau.state
     saved = read_state(tmp_path / "training_states/5.state")
     second.load_state_dict(saved)
-    assert to_plain(second._plateau.state) == saved["plateau"] != to_plain(fresh)
+    assert to_plain(second.parts.plateau.state) == saved["plateau"] != to_plain(fresh)
 
 
 class Second(DistributedContext):
