@@ -12,6 +12,7 @@ from PIL import Image
 from traiNNer.data.image_io import (
     IMAGE_SUFFIXES,
     ImageError,
+    eight_bits,
     image_header,
     image_size,
     read_image,
@@ -232,3 +233,10 @@ def test_writing_what_a_format_cannot_hold_is_refused(tmp_path):
 
 def test_decoding_starts_no_threads():
     assert cv2.getNumThreads() == 1
+
+
+def test_sixteen_bits_become_the_nearest_of_eight():
+    words = np.arange(2**16, dtype=np.uint16).reshape(1, -1, 1)
+    nearest = (words.astype(np.int64) + 128) // 257
+    assert np.array_equal(eight_bits(words), nearest)
+    assert eight_bits(words).dtype == np.uint8

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from traiNNer.data.degradations.chain import Applied
 from traiNNer.data.degradations.resizing import resize
 from traiNNer.data.degraded_dataset import DegradedImageDataset
+from traiNNer.data.image_io import eight_bits
 from traiNNer.data.sampler import Sampler
 
 
@@ -48,7 +49,7 @@ def draw_samples(
     for position in positions:
         spec, trace = sampler[position], list[Applied]()
         began = time.thread_time()
-        lq, gt = (_bytes(part) for part in images.traced(spec, size, trace))
+        lq, gt = (eight_bits(part) for part in images.traced(spec, size, trace))
         ms = 1e3 * (time.thread_time() - began)
         clean = np.rint(np.clip(resize(gt.astype(np.float32), size, size, "bicubic"), 0, 255)).astype(
             np.uint8
@@ -72,7 +73,3 @@ def summary(samples: Sequence[Sample]) -> Iterator[str]:
     )
     yield f"LQ against bicubic: {low:.1f} dB (a tenth is below), {middle:.1f} (median), {high:.1f}"
     yield f"values at black or white: {100 * clipped:+.1f} % of all against bicubic"
-
-
-def _bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
-    return image if image.dtype == np.uint8 else (image // 257).astype(np.uint8)

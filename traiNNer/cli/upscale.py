@@ -18,14 +18,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from traiNNer.cli.ending import INTERRUPTED, ends_in_words, in_words
 from traiNNer.cli.overrides import network_overrides
-from traiNNer.data.image_io import IMAGE_SUFFIXES, WRITTEN_SUFFIXES, ImageError, image_size
+from traiNNer.data.image_io import IMAGE_SUFFIXES, WRITTEN_SUFFIXES, ImageError, eight_bits, image_size
 from traiNNer.data.pairing import find_images
 from traiNNer.inference.load import Trained, load_trained
 from traiNNer.inference.picture import PictureFile, read_picture_file
 from traiNNer.inference.picture_writer import (
     ANIMATED,
     PAGED,
-    eight_bit,
     write_animation,
     write_pages,
     write_picture,
@@ -257,7 +256,7 @@ def _enlarge_picture(upscaler: ImageUpscaler, file: PictureFile, target: Path) -
     """Make an image of each frame or page that the format can hold; returns what it had to lose."""
     suffix, images = target.suffix.lower(), (upscaler.picture(frame) for frame in file.frames)
     if file.number > 1 and file.durations and suffix in ANIMATED:
-        write_animation(target, map(eight_bit, images), file.durations, file.loop, file.profile)
+        write_animation(target, map(eight_bits, images), file.durations, file.loop, file.profile)
         return []
     if file.number > 1 and not file.durations and suffix in PAGED:
         write_pages(target, images)

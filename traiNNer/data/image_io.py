@@ -174,6 +174,13 @@ def checked(image: Any, data: bytes, path: str | Path) -> Pixels:
     return cast("Pixels", image)
 
 
+def eight_bits(image: Pixels) -> NDArray[np.uint8]:
+    """uint16 as uint8 of the same full range, rounded; uint8 as it is."""
+    if image.dtype == np.uint8:
+        return cast("NDArray[np.uint8]", image)
+    return (image / 257).round().astype(np.uint8)
+
+
 def to_rgb(image: Pixels) -> Pixels:
     """What `decoded` gives, as (h, w, 3), RGB."""
     channels = 1 if image.ndim == 2 else image.shape[2]

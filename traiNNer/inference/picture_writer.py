@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from traiNNer.data.image_io import ImageError, Pixels, write_bytes, write_image
+from traiNNer.data.image_io import ImageError, Pixels, eight_bits, write_bytes, write_image
 
 _TRANSPARENT = frozenset({".png", ".webp"})
 _DEEP = frozenset({".png", ".tif", ".tiff"})
@@ -40,7 +40,7 @@ def storable(image: Pixels, suffix: str, profile: bytes | None = None) -> Storab
         image = cast("Pixels", np.ascontiguousarray(image[..., :3]))
         losses.append(f"without transparency, which {form} files cannot hold")
     if image.dtype == np.uint16 and suffix not in _DEEP:
-        image = eight_bit(image)
+        image = eight_bits(image)
         losses.append(f"rounded from 16 to 8 bits a value, the most that {form} files can hold")
     if profile is not None:
         space = profile[16:20]
@@ -91,11 +91,6 @@ def write_pages(path: Path, pages: Iterable[Pixels]) -> None:
     if not good:
         raise ImageError(f"{path}: the pages cannot be encoded")
     write_bytes(path, data.tobytes())
-
-
-def eight_bit(image: Pixels) -> Pixels:
-    """uint16 to uint8, rounded."""
-    return cast("Pixels", (image / 257).round().astype(np.uint8)) if image.dtype == np.uint16 else image
 
 
 def _pillow(image: Any) -> Image.Image:

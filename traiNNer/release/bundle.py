@@ -19,7 +19,7 @@ from typing import NamedTuple, cast
 import numpy as np
 import torch
 
-from traiNNer.data.image_io import Pixels, read_image, write_image
+from traiNNer.data.image_io import Pixels, eight_bits, read_image, write_image
 from traiNNer.data.resize import imresize
 from traiNNer.inference.load import Trained, load_trained
 from traiNNer.inference.upscale import ImageUpscaler
@@ -194,7 +194,7 @@ def comparison(trained: Trained, images: Sequence[Pixels]) -> Pixels:
     upscaler = ImageUpscaler(trained.net, trained.facts, device=torch.device("cpu"))
     pairs = [
         np.concatenate(
-            [_eight_bit(enlarge(_middle(image))) for enlarge in (_bicubic(trained), upscaler.pixels)], axis=1
+            [eight_bits(enlarge(_middle(image))) for enlarge in (_bicubic(trained), upscaler.pixels)], axis=1
         )
         for image in images
     ]
@@ -210,10 +210,6 @@ def _bicubic(trained: Trained) -> Callable[[Pixels], Pixels]:
 def _middle(image: Pixels) -> Pixels:
     top, left = (max(0, (size - _SHOWN) // 2) for size in image.shape[:2])
     return cast("Pixels", np.ascontiguousarray(image[top : top + _SHOWN, left : left + _SHOWN]))
-
-
-def _eight_bit(image: Pixels) -> Pixels:
-    return cast("Pixels", (image / 257).round().astype(np.uint8)) if image.dtype == np.uint16 else image
 
 
 def _about(trained: Trained, args: argparse.Namespace) -> About:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from traiNNer.control import Controls
+from traiNNer.data.image_io import eight_bits
 from traiNNer.data.paired_dataset import Pixels
 
 _LAYOUT = {
@@ -99,7 +100,7 @@ class Dashboard:
 
     def strip(self, step: int, tag: str, images: Sequence[Pixels]) -> None:
         """Images of one height side by side (8 bit is enough to look at)."""
-        eight = [image if image.dtype == np.uint8 else (image // 257).astype(np.uint8) for image in images]
+        eight = [eight_bits(image) for image in images]
         self._writer.add_image(tag, np.concatenate(eight, axis=1), step, dataformats="HWC")
 
     def settle(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traiNNer.data.degradations.chain import Applied
+from traiNNer.data.image_io import eight_bits
 
 Bytes = NDArray[np.uint8]
 
@@ -63,7 +64,7 @@ def _write(canvas: Bytes, text: str, row: int) -> None:
 
 def enlarged(image: NDArray[Any], side: int) -> Bytes:
     """(side, side, 3), uint8, by repeating pixels."""
-    pixels = image // 257 if image.dtype == np.uint16 else np.rint(np.clip(image, 0, 255))
+    pixels = eight_bits(image) if image.dtype == np.uint16 else np.rint(np.clip(image, 0, 255))
     return cast(
         "Bytes",
         cv2.resize(pixels.astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST),

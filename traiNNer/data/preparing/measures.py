@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from traiNNer.data.image_io import ImageError, Pixels, read_image
+from traiNNer.data.image_io import ImageError, Pixels, eight_bits, read_image
 
 _BLOCK = 32
 _STANDARD_LUMA_MEAN = 57.625  # of the 64 entries of the luminance table in Annex K of the JPEG standard
@@ -113,5 +113,5 @@ def perceptual_hash(image: Pixels) -> str:
     import imagehash
     from PIL import Image
 
-    eight = image if image.dtype == np.uint8 else (image // 257).astype(np.uint8)
+    eight = eight_bits(image)
     return str(imagehash.phash(Image.fromarray(np.ascontiguousarray(eight))))

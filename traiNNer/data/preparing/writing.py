@@ -16,7 +16,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
-from traiNNer.data.image_io import ImageError, Pixels, read_image, write_image
+from traiNNer.data.image_io import ImageError, Pixels, eight_bits, read_image, write_image
 from traiNNer.data.preparing.measures import Measures, measure
 from traiNNer.data.preparing.selection import Limits, Verdict
 
@@ -122,7 +122,7 @@ def _figure(path: Path, name: str, m: Measures, verdict: Verdict) -> str:
 
 def _thumbnail(path: Path) -> str:
     image = read_image(path)
-    eight = image if image.dtype == np.uint8 else (image // 257).astype(np.uint8)
+    eight = eight_bits(image)
     factor = _THUMBNAIL / max(eight.shape[:2])
     size = [max(1, round(side * factor)) for side in eight.shape[1::-1]]
     small = cv2.resize(eight, size, interpolation=cv2.INTER_AREA)

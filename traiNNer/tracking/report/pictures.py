@@ -16,7 +16,7 @@ from torch import nn
 
 from traiNNer.control import from_plain
 from traiNNer.data.degraded_dataset import ImageDataset
-from traiNNer.data.image_io import Pixels
+from traiNNer.data.image_io import Pixels, eight_bits
 from traiNNer.data.resize import imresize
 from traiNNer.events import SetScores, ValidationEvent
 from traiNNer.inference.network import upscale
@@ -75,15 +75,11 @@ def _picture(title: str, lq: Pixels, net: nn.Module, scale: int) -> Picture:
     height, width = lq.shape[:2]
     side = min(_SIDE, height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    part = _bytes(lq[top : top + side, left : left + side])
+    part = eight_bits(lq[top : top + side, left : left + side])
     image = torch.from_numpy(part.copy()).permute(2, 0, 1)[None].float() / 255
     out = upscale(net, net.facts, image)[0].permute(1, 2, 0)  # type: ignore[arg-type] - every network has facts
     trained = (out * 255).round().to(torch.uint8).numpy()
     return Picture(title, _address(imresize(part, scale)), _address(trained))
-
-
-def _bytes(image: Pixels) -> NDArray[np.uint8]:
-    return (image if image.dtype == np.uint8 else image // 257).astype(np.uint8)
 
 
 def _address(image: NDArray[np.uint8]) -> str:
