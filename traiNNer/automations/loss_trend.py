@@ -107,8 +107,8 @@ class LossTrend(Plain):
 
     @property
     def at_lowest(self) -> bool:
-        """Whether the loss is known to be about as low as it ever was."""
-        if self.lowest is None:
+        """Whether the loss is known to be about as low as it ever was; not from a few levels."""
+        if self.lowest is None or len(self.levels) < _SMOOTH:
             return False
         noise = 3 * scatter(self.levels[-50:]) / math.sqrt(_SMOOTH)
         return fmean(self.levels[-_SMOOTH:]) <= self.lowest + max(_RISE, noise)
