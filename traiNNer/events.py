@@ -30,7 +30,7 @@ class RunFacts(Plain):
     precision: str
     """fp32, bf16 or fp16."""
     ema_decay: float
-    """0 when there is no running average."""
+    """0 when there is no EMA of the weights."""
     loss_weights: dict[str, float]
     """Configured weight per label."""
     anchor_loss: str
@@ -46,7 +46,7 @@ class RunFacts(Plain):
     fingerprint: dict[str, str]
     """What a learned pattern must have in common with this run: architecture, parameters, losses, patch."""
     judged_losses: list[str] = field(default_factory=list)
-    """Labels of the losses that ask the discriminator: their level says how the game stands."""
+    """Labels of the losses that ask the discriminator: their level says how the adversarial training goes."""
     smallest_patch: int = 1
     """Smallest side of a low-resolution patch that the networks take, in pixels."""
 

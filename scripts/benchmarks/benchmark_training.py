@@ -3,7 +3,7 @@
     python scripts/benchmarks/benchmark_training.py --network paragonsr2_realtime --batch 16 --lq-size 48
 
 Three loops take turns, a window of ten steps each: (a) bare: forward, loss, backward and update on one batch that
-stays in memory; (b) real: the trainer with its data, running average, records and clipping; (c) the trainer with
+stays in memory; (b) real: the trainer with its data, EMA, records and clipping; (c) the trainer with
 all automations. What is reported are medians over the rounds of ratios within a round, so that a machine that is
 slower for a while does not matter. Ratios by the clock of this process's CPU leave out other programs, and the
 processes that read images; loader_ms_per_sample is their CPU time.

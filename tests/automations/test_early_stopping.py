@@ -58,6 +58,16 @@ def test_patience_ends_a_run_without_gain_and_says_so_in_the_words_that_users_kn
     assert "best 30." in decision.reason
 
 
+def test_the_message_names_the_step_of_the_best_score():
+    curve = [
+        *(30 - 0.9**k for k in range(5)),
+        31.0,
+        *[30.5] * 17,
+    ]  # the sixth of validations 1,000 steps apart
+    _, decision = run(curve)
+    assert decision.reason.endswith("at 6000)") and "best 3" in decision.reason
+
+
 def test_patience_waits_until_the_learning_rate_has_nothing_left_to_give():
     noise = [30 + 0.3 * math.sin(9.7 * k) for k in range(23)]  # too rough for a projection
     assert run(noise, lr_factor=0.5) is None

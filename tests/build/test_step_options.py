@@ -1,10 +1,12 @@
 """Options of the step, from the file to what the step does: each would be missed if nothing read it."""
 
 import json
+import re
 
 import pytest
 import small_run
 import torch
+from safetensors.torch import save_file
 
 from traiNNer.build.check import check_parts
 from traiNNer.build.data import open_sets
@@ -12,6 +14,7 @@ from traiNNer.build.defaults import derive
 from traiNNer.build.run import build_parts
 from traiNNer.data.loader import TrainLoader
 from traiNNer.options import load_options
+from traiNNer.registry import ConfigError
 from traiNNer.runtime.distributed import DistributedContext
 
 SGD = {"type": "SGD", "lr": 1.0}
@@ -126,3 +129,21 @@ def test_loss_scheduling_has_every_loss_measured_each_sixteenth_step(data):
 
 def gradients_at_output(record):
     return record.get("event", record).get("gradient_at_output")
+
+
+@pytest.mark.parametrize("network", ["g", "d"])
+def test_strict_load_refuses_weights_that_lack_a_tensor_and_without_it_the_others_are_loaded(data, network):
+    adversarial = {"network_d": MUNET}
+    whole = Run(data, ADVERSARIAL, **adversarial).model.networks.learners[network].net.state_dict()
+    missing, *others = whole
+    file = data / f"lacking_{network}.safetensors"
+    save_file({key: torch.full(whole[key].shape, 0.5) for key in others}, file)
+    path = {f"pretrain_network_{network}": str(file), f"strict_load_{network}": True}
+    with pytest.raises(ConfigError, match=re.escape(missing)):
+        Run(data, ADVERSARIAL, path=path, **adversarial)
+    path[f"strict_load_{network}"] = False
+    loaded = (
+        Run(data, ADVERSARIAL, path=path, **adversarial).model.networks.learners[network].net.state_dict()
+    )
+    assert not torch.all(loaded[missing] == 0.5)
+    assert all(torch.all(loaded[key] == 0.5) for key in others)

@@ -27,7 +27,7 @@ def with_dashboard(root):
     if found:
         trainer.load_state_dict(found[1])
     else:
-        trainer._recorder.start_afresh()
+        trainer._recorder.start_new()
     return trainer
 
 

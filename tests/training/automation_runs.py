@@ -188,5 +188,5 @@ def resumed(root, automations=everything, **options):
     if found:
         trainer.load_state_dict(found[1])
     else:
-        trainer._recorder.start_afresh()
+        trainer._recorder.start_new()
     return trainer

@@ -211,6 +211,7 @@ def test_the_options_of_what_is_kept_and_measured_are_obeyed(tmp_path):
     configuration["logger"] |= {
         "save_checkpoint_freq": 2,
         "keep_training_states": 2,
+        "keep_models": 1,
         "save_checkpoint_format": "pth",
     }
     file = small_run.write_options(tmp_path, configuration)
@@ -218,6 +219,7 @@ def test_the_options_of_what_is_kept_and_measured_are_obeyed(tmp_path):
     root = tmp_path / "experiments/small"
     assert {p.name for p in (root / "training_states").iterdir()} == {"6.state", "8.state"}
     assert {p.suffix for p in (root / "models").iterdir()} == {".pth"}
+    assert {p.stem.rpartition("_")[2] for p in (root / "models").iterdir()} == {"8"}
     assert not list((root / "models").glob("net_g_best*"))
     kinds = {json.loads(line)["kind"] for line in (root / "metrics.jsonl").read_text().splitlines()}
     assert kinds == {"train"}

@@ -41,7 +41,7 @@ def resumed(root: Path, **options):
     if found:
         trainer.load_state_dict(found[1])
     else:
-        trainer._recorder.start_afresh()
+        trainer._recorder.start_new()
     return trainer
 
 

@@ -122,8 +122,8 @@ class Supervisor:
         if self._guard:
             event = self._guard.check(event)
         for name, automation in self.automations.items():
-            standing = self._status[name]
-            if standing.crashed:
+            status = self._status[name]
+            if status.crashed:
                 continue
             try:
                 automation.observe(event)
@@ -143,7 +143,7 @@ class Supervisor:
         return {name: self._word(name) for name in self.automations}
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of all automations and their standing, as plain values."""
+        """The state of all automations and where each stands, as plain values."""
         state: dict[str, Any] = {
             name: {"state": automation.state_dict(), "standing": to_plain(self._status[name])}
             for name, automation in self.automations.items()
@@ -151,7 +151,7 @@ class Supervisor:
         return state | ({GUARD: self._guard.state_dict()} if self._guard else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what is there; an automation that the configuration added since begins afresh."""
+        """Restore what is there; an automation that the configuration added since starts new."""
         for name in self.automations.keys() & state.keys():
             self.automations[name].load_state_dict(state[name]["state"])
             self._status[name] = from_plain(_Status, state[name]["standing"])
@@ -161,20 +161,20 @@ class Supervisor:
             self._guard.load_state_dict(state[GUARD])
 
     def _admit(self, name: str, decision: Decision) -> Proposal | None:
-        limits, standing = self._limits[name], self._status[name]
+        limits, status = self._limits[name], self._status[name]
         if limits.monitor_only:
             return Proposal(name, decision, applied=False)
         if not decision.counts:
             return Proposal(name, decision, applied=True)
-        if standing.frozen:
+        if status.frozen:
             return None
-        standing.adjustments += 1
-        if limits.max_adjustments is not None and standing.adjustments >= limits.max_adjustments:
-            standing.frozen = True
+        status.adjustments += 1
+        if limits.max_adjustments is not None and status.adjustments >= limits.max_adjustments:
+            status.frozen = True
             _log.info(
                 "Automation %s: %d adjustments made, the limit; it stays as it is now",
                 name,
-                standing.adjustments,
+                status.adjustments,
             )
         return Proposal(name, decision, applied=True)
 
@@ -190,9 +190,9 @@ class Supervisor:
         return [Proposal(name, decision, applied=not monitoring) for decision in decisions]
 
     def _word(self, name: str) -> str:
-        standing = self._status[name]
-        if standing.crashed:
-            return f"off ({standing.crashed})"
+        status = self._status[name]
+        if status.crashed:
+            return f"off ({status.crashed})"
         if self._limits[name].monitor_only:
             return "monitoring"
-        return "frozen" if standing.frozen else "active"
+        return "frozen" if status.frozen else "active"

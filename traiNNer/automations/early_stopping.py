@@ -105,7 +105,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
     # --- events --------------------------------------------------------------------------------------------
 
     def observe(self, event: Event) -> None:
-        """Take note of losses and scores; begin afresh after changes elsewhere."""
+        """Take note of losses and scores; reset after changes elsewhere."""
         s = self.state
         match event:
             case WindowEvent():
@@ -116,7 +116,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
             case ChangeEvent(control="validation"):
                 s.record, s.curve, s.flat, s.trouble = ValidationRecord(), [], 0, ""
             case ChangeEvent(control=control) if control in CHANGES:
-                self._begin_afresh()
+                self._reset()
                 if control in ("lr_factor", "losses"):
                     s.record.troubles = s.dead = 0
                 if control == "losses":  # what they ask for may cost what the metric measures
@@ -125,7 +125,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
             case _:
                 pass
 
-    def _begin_afresh(self) -> None:
+    def _reset(self) -> None:
         """After a change that bends the curve: what came before promises nothing."""
         s = self.state
         s.curve, s.flat, s.losses, s.trend = [], 0, RunningLine(), LossTrend()
@@ -211,7 +211,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         labels = s.factors.keys() | controls.loss_factor.keys()
         drifts = (math.log(controls.loss_factor.get(a, 1.0) / s.factors.get(a, 1.0)) for a in labels)
         if any(abs(drift) > _FACTOR_DRIFT for drift in drifts):
-            self._begin_afresh()
+            self._reset()
             s.factors = dict(controls.loss_factor)
 
     def fallback(self, controls: Controls) -> Sequence[Decision]:

@@ -101,7 +101,7 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
     # --- events --------------------------------------------------------------------------------------------
 
     def observe(self, event: Event) -> None:
-        """Take note of what happened; begin afresh after changes elsewhere."""
+        """Take note of what happened; reset after changes elsewhere."""
         s = self.state
         match event:
             case WindowEvent():
@@ -116,7 +116,7 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
                 s.record = ValidationRecord()
                 s.trouble = s.standstill = ""
             case ChangeEvent(control=control) if control in CHANGES and event.by != self.name:
-                self._begin_afresh(event.step)
+                self._reset(event.step)
                 if control == "losses":  # what they ask for may cost what the metric measures
                     s.record, s.trouble, s.standstill = ValidationRecord(), "", ""
             case _:
@@ -131,7 +131,7 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
         s.fresh = "window"
         s.trend.add_steps(event, fp16=self._facts.precision == "fp16")
         if s.losses.outdated(event, s.factors):
-            self._begin_afresh(event.step)
+            self._reset(event.step)
         if s.trend.count == 0:
             s.losses.choose(event, self._followed, s.factors)
         level = s.losses.level(event)
@@ -219,7 +219,7 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
         s.rollbacks += 1
         factor = max(self.min_factor, controls.lr_factor * BLOW_UP_CUT)
         samples = REWARM * s.batch * self._facts.world_size
-        self._begin_afresh(s.step)
+        self._reset(s.step)
         s.quiet_until, s.trouble, s.record.troubles = s.step + REWARM, "", 0
         s.ceiling = factor
         text = f"{why}; return {s.rollbacks} of {MAX_ROLLBACKS} to the last healthy weights"
@@ -281,7 +281,7 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
     def _review_due(self) -> bool:
         return self.state.trend.count > 0 and self.state.trend.count % max(1, self._span() // 4) == 0
 
-    def _begin_afresh(self, step: int) -> None:
+    def _reset(self, step: int) -> None:
         s = self.state
         s.trend = LossTrend()
         s.rising = s.good = 0
@@ -289,12 +289,12 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
         s.record.restart(step)
 
     def _set(self, controls: Controls, factor: float, why: str, *evidence: float) -> Sequence[Decision]:
-        """Set the factor, as far as its bounds allow, and begin afresh."""
+        """Set the factor, as far as its bounds allow, and reset the curves."""
         s, old = self.state, controls.lr_factor
         factor = min(self._max, max(self.min_factor, factor))
         if factor == old:
             return ()
         if factor < old:
             s.ceiling = factor
-        self._begin_afresh(s.step)
+        self._reset(s.step)
         return [set_factor(factor, why, *evidence)]

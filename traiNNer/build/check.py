@@ -102,7 +102,7 @@ def _check_loss(spec: Mapping[str, Any], train: Mapping[str, Any]) -> list[Probl
     problems = [*LOSSES.check(loss_spec(spec)), *_check_weights(spec)]
     counts = spec.get("loss_weight") != 0
     if counts and getattr(_loss(spec), "averaged", False) and not train.get("ema_decay"):
-        needed = "compares with the running average; set train.ema_decay, such as 0.999"
+        needed = "compares with the EMA weights; set train.ema_decay, such as 0.999"
         problems.append(Problem((), needed))
     return problems
 

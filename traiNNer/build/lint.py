@@ -49,7 +49,7 @@ def missing(options: Options) -> Iterator[Advice]:
         text = "the learning rate stays at its peak to the end; annealing is worth tenths of a dB: "
         yield Advice(("train", "scheduler"), text + "scheduler: {type: CosineAnnealingLR}")
     if not train.ema_decay:
-        yield Advice(("train", "ema_decay"), "no running average of the weights; ema_decay: 0.999 is common")
+        yield Advice(("train", "ema_decay"), "no EMA of the weights; ema_decay: 0.999 is common")
     for name in ALL_AUTOMATIONS:
         if name not in train.training_automations:
             yield Advice(("train", "training_automations", name), "not mentioned, so off")

@@ -1,4 +1,4 @@
-"""The games that generator and discriminator can play, by the names that users know them by.
+"""The kinds of adversarial training, by the names that users know them by.
 
 r are the logits of the ground truth, f those of the output, s(x) = log(1 + exp(x)), means are over samples and
 places, and then over the discriminator's scales. Every type is computed by differences and s alone, which
@@ -51,7 +51,7 @@ class GANLoss(AdversarialLoss):
       2501.05441), section 2, with both penalties.
 
     Args:
-        gan_type: The game.
+        gan_type: The kind of adversarial training.
         real_label_val: b, the label of real images; of `vanilla` (0 to 1) and `lsgan`.
         fake_label_val: a, the label of made ones; of the same two.
         r1_weight: Of half the squared gradient of the logits by the ground truth (Mescheder et al. 2018,
@@ -148,7 +148,7 @@ _CRITIC = {
     "wgan_softplus": _Critic(lambda r, _: F.softplus(-r).mean(), lambda f, _: F.softplus(f).mean()),
 }
 
-# --- one against the other: what wants `up` above `down`; the other player swaps them -------------------------
+# --- one against the other: what wants `up` above `down`; the other network swaps them -------------------------
 
 
 def _against_means(up: Tensor, down: Tensor) -> Tensor:

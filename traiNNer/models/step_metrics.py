@@ -83,7 +83,7 @@ class StepMetricsBuffer:
         return {"columns": self._columns, "rows": self._table[: self._rows].clone()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it; with other losses than before the window begins afresh."""
+        """Restore it; with other losses than before the window begins empty."""
         older = [*self._labels, *self._columns[len(self._labels) :]]  # of states without a prefix of losses
         if state["columns"] in (self._columns, older):
             self._rows = len(state["rows"])

@@ -1,1 +1,1 @@
-"""Optimizers, learning-rate schedules and the running average of the weights."""
+"""Optimizers, learning-rate schedules and the EMA of the weights."""

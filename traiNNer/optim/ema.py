@@ -1,4 +1,4 @@
-"""A running average of the weights, which validates better and smoother than the weights themselves."""
+"""An exponential moving average (EMA) of the weights, which validates better and smoother than they do."""
 
 from __future__ import annotations
 

@@ -137,9 +137,9 @@ class TrainOptions(Section):
     warmup_iter: Annotated[Whole, Field(ge=-1)] = -1
     """Steps over which the learning rate rises from zero; -1: none."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Largest decay of the running average of the weights (0.999 is common); 0: no average."""
+    """Largest decay of the EMA of the weights (0.999 is common); 0: no average."""
     ema_update_after_step: Size = 0
-    """Steps before the running average begins."""
+    """Steps before the EMA begins."""
     ema_power: Annotated[float, Field(gt=0)] = 0.75
     """The decay is 1 - (1 + step) ** -power up to `ema_decay`. traiNNer-redux has 10: constant in effect."""
     grad_clip: bool = False

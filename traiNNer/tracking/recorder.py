@@ -138,7 +138,7 @@ class Recorder:
             self._dashboard.cut(state["dashboard"])
         self._write_facts()
 
-    def start_afresh(self) -> None:
+    def start_new(self) -> None:
         """Remove the records of an earlier attempt that left no state to go on from."""
         for journal in self._journals.values():
             journal.cut(0)

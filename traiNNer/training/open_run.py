@@ -91,7 +91,7 @@ def open_run(
     if start:
         _go_on(trainer, start)
     elif recorder:
-        recorder.start_afresh()
+        recorder.start_new()
     return trainer
 
 
