@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 import small_run
 
-from traiNNer.build import session
+from traiNNer.build import run_end, session
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_ctrl_c_while_the_program_loads_ends_without_a_traceback(folder):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_after_the_last_save_changes_nothing(folder, monkeypatch, number):
-    monkeypatch.setattr(session, "try_report", lambda root: os.kill(os.getpid(), number))
+    monkeypatch.setattr(run_end, "try_report", lambda root: os.kill(os.getpid(), number))
     printed = small_run.train(configured(folder, f"late{number}", total_iter=2))
     assert printed.returncode == 0
     assert "Traceback" not in printed.stdout + printed.stderr

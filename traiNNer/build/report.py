@@ -48,10 +48,12 @@ def try_report(folder: Path) -> None:
     """Write the report of a run that has ended; whatever is in its way is a warning, the run itself is safe."""
     try:
         pictures = run_pictures(folder)
-    except (ConfigError, ImageError) as error:
-        _log.warning("The report will have no pictures: %s", error)
+    except Exception as error:  # noqa: BLE001 - the run has ended well, whatever its pictures meet
+        words = isinstance(error, ConfigError | ImageError | OSError)
+        _log.warning("The report will have no pictures: %s", error, exc_info=None if words else error)
         pictures = []
     try:
         _log.info("Report: %s", write_report(folder, pictures))
-    except OSError as error:
-        _log.warning("The report cannot be written: %s", error)
+    except Exception as error:  # noqa: BLE001
+        words = isinstance(error, OSError)
+        _log.warning("The report cannot be written: %s", error, exc_info=None if words else error)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from filelock import BaseFileLock
@@ -19,24 +18,19 @@ from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
 from traiNNer.build.degraded_samples import draw_samples, summary
 from traiNNer.build.model import training
+from traiNNer.build.origin import origin, refuse_other_networks, say_how_rates_change, say_what_changed
 from traiNNer.build.outputs import output_settings, run_folder
 from traiNNer.build.recognised_network import with_recognised_network
-from traiNNer.build.report import try_report
 from traiNNer.build.run import build_parts
-from traiNNer.control import to_plain
+from traiNNer.build.run_end import run_to_its_end, say_how_it_ended
 from traiNNer.data.audit import audit
 from traiNNer.data.degraded_dataset import DegradedImageDataset, ImageDataset
-from traiNNer.data.image_io import ImageError
 from traiNNer.options import Options, dump_resolved, load_options
-from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import end_logging, log_to_file, start_logging
 from traiNNer.runtime.device import choose_device, configure_torch, environment
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.run_dir import atomic_write
 from traiNNer.runtime.signals import StopSignal
-from traiNNer.tracking.jsonl import finite
-from traiNNer.tracking.recorder import Recorder
-from traiNNer.tracking.tables import diagnosis_table, score_table
 from traiNNer.training.checkpoint import Checkpointer, Start, starting_state
 from traiNNer.training.open_run import open_run
 from traiNNer.training.parts import Parts
@@ -48,14 +42,6 @@ _log = logging.getLogger(__name__)
 _AUDITED_IN_CHECK = 64  # pairs
 _DEGRADED_IN_CHECK = 32  # samples
 _AUDITED_AT_START = 16  # enough to notice shifted, swapped or darkened sets without delaying the run
-
-
-class _End(NamedTuple):
-    """How a run ended."""
-
-    status: str
-    reason: str
-    exit_status: int
 
 
 class Session:
@@ -135,39 +121,27 @@ class Session:
             resume_state=self.options.path.resume_state,
         )
         how = self._settle_batch(state)
+        made_of = origin(self.options, self.device) if self.processes.is_main else None
         parts = self._build()  # before any file is touched: mistakes that only building finds come first
+        if state and made_of:
+            refuse_other_networks(state, made_of, parts.model.generator.net)
         if self.processes.is_main:
             self._lock = self._lock or self.folder.lock()
             self._open_folder(state)
             if how:
                 _log.info("batch_size_per_gpu: auto: %s", how)
             self._audit(_AUDITED_AT_START, every_line=False)
-        trainer = self._open_run(parts, state)
-        end = _End("failed", "", 1)
+        trainer = self._open_run(parts, state, made_of)
+        if state and made_of:
+            changed = say_what_changed(state.parts.get("origin"), made_of)
+            if changed.settings and trainer.progress.time < trainer.parts.plan.total_iter:
+                say_how_rates_change(state.parts.get("learning_rates"), trainer.next_rates())
         stop.defer()
-        try:
-            end = self._fit(trainer, stop)
-        except ConfigError as error:
-            end = _End("failed", str(error), 2)
-            raise
-        finally:
-            if trainer.outputs.recorder:
-                self._say_how_it_ended(trainer, trainer.outputs.recorder, end)
+        end = run_to_its_end(trainer, stop)
+        say_how_it_ended(trainer, self.folder, self.device, self.console, end)
+        if end.problem:
+            raise end.problem
         return end.exit_status
-
-    def _fit(self, trainer: Trainer, stop: StopSignal) -> _End:
-        try:
-            return _End(*trainer.fit(stop), exit_status=0)
-        except ImageError as error:
-            raise ConfigError(str(error)) from error  # a data error, which belongs into the summary too
-        except KeyboardInterrupt:
-            return _End("interrupted", "a second signal; the last saved state stays", 130)
-        except OSError as error:
-            _log.error("The run failed at iteration %s: %s", f"{trainer.progress.step:,}", error)
-            return _End("failed", str(error), 1)
-        except Exception as error:  # noqa: BLE001 - whatever ends a run belongs into its summary
-            _log.exception("The run failed at iteration %s", f"{trainer.progress.step:,}")
-            return _End("failed", f"{type(error).__name__}: {error}", 1)
 
     def check(self) -> int:
         """Build everything, run one step and one validation image, print what was found, write nothing."""
@@ -178,7 +152,9 @@ class Session:
         if how := self._settle_batch(None):
             _log.info("batch_size_per_gpu: auto: %s", how)
         parts = self._build()
-        Trainer(parts).rehearse()
+        if wrong := Trainer(parts).rehearse():
+            _log.error("Not finite after one step: %s", "; ".join(wrong))
+            return 1
         total = sum(p.numel() for p in parts.model.generator.net.parameters())
         _log.info(
             "One step and one validation image went through; the network has %s parameters", f"{total:,}"
@@ -226,7 +202,7 @@ class Session:
     def _build(self) -> Parts:
         return build_parts(self.options, self.processes, self.device, self.train_set, self.val_sets)
 
-    def _open_run(self, parts: Parts, state: Start | None) -> Trainer:
+    def _open_run(self, parts: Parts, state: Start | None, made_of: Mapping[str, Any] | None) -> Trainer:
         environment_rows = [f"| {key} | {value} |" for key, value in environment(self.device).items()]
         trainer = open_run(
             parts,
@@ -234,6 +210,7 @@ class Session:
             output_settings(self.options),
             start=state,
             console=self.console,
+            origin=made_of,
             notes={
                 "configuration": f"```yaml\n{dump_resolved(self.options)}\n```",
                 "environment": "\n".join(["| | |", "|---|---|", *environment_rows]),
@@ -255,35 +232,3 @@ class Session:
         with atomic_write(self.folder.file("resolved.yml")) as partial:
             partial.write_text(dump_resolved(self.options), encoding="utf-8")
         _log.info("traiNNer %s: %s on %s", __version__, self.options.name, self.device)
-
-    # --- the end -------------------------------------------------------------------------------------------
-
-    def _say_how_it_ended(self, trainer: Trainer, recorder: Recorder, end: _End) -> None:
-        recorder.close()
-        progress, diagnosis = trainer.progress, recorder.diagnosis()
-        summary = {
-            "status": end.status,
-            "reason": end.reason,
-            "iterations": progress.step,
-            "samples": progress.position,
-            "best": {
-                "metric": trainer.parts.headline_name,
-                "value": progress.best,
-                "iteration": progress.best_step,
-            },
-            "seconds": round(progress.seconds, 1),
-            "automations": trainer.parts.supervisor.status(),
-            "gradient_flow": recorder.gradient_flow(),
-            "diagnosis": [finite(to_plain(found)) for found in diagnosis],
-            "environment": environment(self.device),
-        }
-        with atomic_write(self.folder.file("summary.json")) as partial:
-            partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        _log.info("Run %s: %s (%s)", end.status, end.reason, self.folder.root)
-        if end.status not in ("completed", "stopped_early"):
-            return
-        console = self.console or Console()
-        if trainer.last_validation:
-            console.print(score_table(trainer.last_validation))
-        console.print(diagnosis_table(diagnosis))
-        try_report(self.folder.root)

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from traiNNer.models.out_of_memory import is_out_of_memory
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import accept_any_output, report_config_errors
+from traiNNer.runtime.os_errors import in_words
 
 Main: TypeAlias = Callable[[Sequence[str] | None], int]
 
@@ -50,13 +51,6 @@ def ends_in_words(main: Main) -> Callable[..., int]:
             return INTERRUPTED
 
     return run
-
-
-def in_words(error: OSError) -> str:
-    """What and where: `release/x.onnx: No space left on device`."""
-    place = error.filename2 or error.filename
-    said = error.strerror or str(error)
-    return f"{os.fsdecode(place)}: {said}" if isinstance(place, str | bytes | os.PathLike) else said
 
 
 def _say(text: str) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import accept_any_output, report_config_errors
+from traiNNer.runtime.os_errors import in_words
 from traiNNer.runtime.signals import Interrupted, StopSignal
 
 _log = logging.getLogger(__name__)
@@ -43,6 +44,9 @@ def train(arguments: Sequence[str] | None = None) -> int:
             return _run(Path(args.opt), overrides, stop, check=args.check)
     except ConfigError as error:
         return report_config_errors(error)
+    except OSError as error:
+        print(in_words(error), file=sys.stderr)
+        return 1
     except Interrupted as signal:
         print(f"{signal}: stopped before the first step; there is nothing to save", file=sys.stderr)
         return 0

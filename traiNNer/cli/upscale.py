@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from traiNNer.cli.ending import INTERRUPTED, ends_in_words, in_words
+from traiNNer.cli.ending import INTERRUPTED, ends_in_words
 from traiNNer.cli.overrides import network_overrides
 from traiNNer.data.image_io import IMAGE_SUFFIXES, WRITTEN_SUFFIXES, ImageError, eight_bits, image_size
 from traiNNer.data.pairing import find_images
@@ -35,6 +35,7 @@ from traiNNer.models.out_of_memory import is_out_of_memory
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import end_logging, start_logging
 from traiNNer.runtime.memory import OutOfMemoryError
+from traiNNer.runtime.os_errors import in_words
 
 _log = logging.getLogger(__name__)
 

@@ -64,6 +64,11 @@ class Networks:
         for learner in self.learners.values():
             learner.discard()
 
+    def finite(self) -> bool:
+        """Whether all weights are finite numbers."""
+        nets = (*(learner.net for learner in self.learners.values()), self.eval_net)
+        return all(bool(p.isfinite().all()) for net in nets for p in net.parameters())
+
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Load weights as they are into the generator and its EMA network."""
         self.generator.load_weights(weights)

@@ -95,6 +95,8 @@ class SRModel:
         self.losses = dict(losses)
         self.settings, self.precision = settings, precision
         self._collectives, self._augment = collectives, augment
+        self.updating = False
+        """Whether an update has begun and not ended: after an exception, that weights are of no step."""
         self._forward_net: Callable[[Tensor], Tensor] = self.generator.net
         if settings.compile_mode:
             self._forward_net = torch.compile(self.generator.net, mode=settings.compile_mode)
@@ -136,6 +138,7 @@ class SRModel:
 
         # clip, update or skip, EMA
         def update() -> bool:
+            self.updating = True
             # those without optimizer state go first: nothing has to be undone if memory does not suffice for it
             for name, net in sorted(learners.items(), key=lambda item: item[1].has_stepped):
                 norm = checks[name].norm
@@ -147,6 +150,7 @@ class SRModel:
                     net.step(norm, ok, limits[name], scales[name])
             if self.ema and not skip_generator:
                 self.ema.update(step, applied)
+            self.updating = False
             return True
 
         self._undo_if_out_of_memory(learners.values(), update)
@@ -265,6 +269,7 @@ class SRModel:
                     tensor.copy_(old)
             for learner in fresh:
                 learner.reset_optimizer()
+            self.updating = False
             self.networks.discard_step()
             raise BatchTooLarge
 

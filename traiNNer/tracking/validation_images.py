@@ -60,6 +60,10 @@ class ValidationImages:
 
         return take
 
+    def forget(self) -> None:
+        """Drop the strips of a validation that failed."""
+        self._strips = []
+
     def collect(self) -> list[Strip]:
         """The strips of all processes since the last time; every process must ask."""
         mine, self._strips = self._strips, []

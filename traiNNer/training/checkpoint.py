@@ -45,6 +45,7 @@ class Checkpointer:
         keep_states: Newest training states that stay.
         keep_models: Newest weights that stay, or "all"; the best always do.
         suffix: `safetensors` or `pth`, for weights.
+        origin: What the run was made of, see `build.origin`; kept in every state.
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class Checkpointer:
         keep_states: int = 3,
         keep_models: int | Literal["all"] = "all",
         suffix: Literal["safetensors", "pth"] = "safetensors",
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
-        self._folder, self._metadata = folder, metadata
+        self._folder, self._metadata, self._origin = folder, metadata, origin
         self._keep_states, self._keep_models, self._suffix = keep_states, keep_models, suffix
 
     def save(self, networks: Networks, progress: Progress, parts: Mapping[str, Any]) -> None:
@@ -69,7 +71,8 @@ class Checkpointer:
             about = {**self._metadata["d"], "iteration": str(step)}
             write_weights(self._path(f"net_d_{step}"), networks.adversary.learner.net.state_dict(), about)
         state = self._folder.training_states / f"{step}.state"
-        write_state(state, {**parts, "best": self.best(progress)})
+        about = {"origin": self._origin, "learning_rates": networks.learning_rates}
+        write_state(state, {**parts, **about, "best": self.best(progress)})
         for old in self.states()[self._keep_states :]:
             old.unlink()
         self._drop_old_weights()

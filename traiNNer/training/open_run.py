@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -49,6 +49,7 @@ def open_run(
     start: Start | None = None,
     console: Console | None = None,
     notes: Mapping[str, str] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Trainer:
     """A trainer ready to `fit`, at the beginning or at a saved state.
 
@@ -61,6 +62,7 @@ def open_run(
         start: The training state to go on from; None: records of an earlier attempt are removed.
         console: The terminal to draw a live line on.
         notes: Markdown for the dashboard, by title.
+        origin: What the run is made of, for its states.
 
     Raises:
         ConfigError: If the state does not fit the parts.
@@ -77,6 +79,7 @@ def open_run(
                 keep_states=settings.keep_states,
                 keep_models=settings.keep_models,
                 suffix=settings.weights_suffix,
+                origin=origin,
             )
             if main
             else None,

@@ -6,11 +6,12 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from traiNNer.control import Plain
 from traiNNer.registry import ConfigError
+from traiNNer.training.skipped import Skipped
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Progress(Plain):
     """Step of the last validation."""
     stop_rule: str = ""
     stop_reason: str = ""
+    skipped: Skipped = field(default_factory=Skipped)
 
     def take_score(self, score: float, *, higher_is_better: bool, of: str) -> bool:
         """Remember a validation if it is the best so far; whether it is.
@@ -97,8 +99,17 @@ class Plan:
 class Outcome(NamedTuple):
     """How a run ended."""
 
-    status: Literal["completed", "stopped_early", "interrupted"]
+    status: Literal["completed", "stopped_early", "interrupted", "failed"]
     reason: str
+
+
+def outcome(progress: Progress) -> Outcome:
+    """How a run ended that was neither interrupted nor failed in its loop."""
+    if fault := progress.skipped.fault():
+        return Outcome("failed", fault)
+    if progress.stop_rule:
+        return Outcome("stopped_early", progress.stop_reason)
+    return Outcome("completed", f"{progress.step} iterations")
 
 
 class StepClock:

@@ -17,20 +17,22 @@ from typing import Any
 from traiNNer.automations import Proposal
 from traiNNer.control import Request, RollBack, RunTrial, SetBatch, SetLossFactors, Stop
 from traiNNer.data.loader import Batch
-from traiNNer.events import ChangeEvent, Event, OutOfMemoryEvent, RequestEvent, ValidationEvent
+from traiNNer.events import ChangeEvent, Event, RequestEvent, ValidationEvent
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.models.sr_model import BatchTooLarge
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.memory import OutOfMemoryError
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.training.agreement import processes_agree
 from traiNNer.training.effects import Effects, wants_snapshot
 from traiNNer.training.learned_patterns import store_pattern
+from traiNNer.training.out_of_memory import out_of_memory, repeat_smaller
 from traiNNer.training.outputs import NOWHERE, Outputs
 from traiNNer.training.parts import Parts
 from traiNNer.training.saved_state import Counted, restore, state_of
 from traiNNer.training.scores import use_scores
-from traiNNer.training.state import Outcome, Progress, StepClock
+from traiNNer.training.skipped import not_finite
+from traiNNer.training.state import Outcome, Progress, StepClock, outcome
+from traiNNer.training.validating import measured
 from traiNNer.training.window import losses_switched, window_event
 
 _log = logging.getLogger(__name__)
@@ -56,29 +58,28 @@ class Trainer:
         self.progress = Progress()
         self.last_validation: ValidationEvent | None = None
         self._batches: Iterator[Batch] = iter(())
-        self._saved_at = -1
+        self._saved_at = (-1, -1)  # step, and the step of the last validation
         self._interrupted: Callable[[], bool] = lambda: False
 
     # --- the loop ------------------------------------------------------------------------------------------
 
     def fit(self, stop: StopSignal) -> Outcome:
         """Train to the end, or to the step at which `stop` was received; then everything is saved."""
-        progress, plan = self.progress, self.parts.plan
+        progress = self.progress
         self._interrupted = lambda: stop.received is not None
         self.begin()
-        while progress.time < plan.total_iter and not self._ended():
+        while not self._ended():
             self.advance()
             self._validate_and_save_when_due()
             if self.parts.processes.any(stop.received is not None):
                 self.save()
                 return Outcome("interrupted", f"{stop.received or 'a signal'} at step {progress.step}")
         self._end_window()
+        self.save()
         if self.parts.validator and progress.validated != progress.step:
             self._validate()
-        self.save()
-        if progress.stop_rule:
-            return Outcome("stopped_early", progress.stop_reason)
-        return Outcome("completed", f"{progress.step} iterations")
+        self.save()  # again if there was a validation, which belongs into the last state
+        return outcome(progress)
 
     def begin(self) -> None:
         """Ask for the data from where the run stands.
@@ -94,32 +95,47 @@ class Trainer:
         if self._effects.trial:
             for event in self._run_trial(self._effects.trial):
                 self._react(event)
+        if self.progress.step and self._validation_due() and self.progress.validated != self.progress.step:
+            self._validate()  # it was saved before its validation
+
+    def next_rates(self) -> dict[str, float]:
+        """Write the learning rates of the next step; returns them per network."""
+        factor = self.controls.learning_rate_factor(self.progress.position)
+        self.model.networks.set_learning_rates(self.progress.time, factor)
+        return self.model.networks.learning_rates
 
     def advance(self) -> None:
         """One step, and what the end of a window of steps brings."""
         self._step()
-        if self.progress.step % self.parts.plan.window == 0:
+        if self.progress.step % self.parts.plan.window == 0 or self._ended():
             self._end_window()
 
-    def rehearse(self) -> None:
-        """One step and one validation image, as a check; the trainer is of no use for training afterwards."""
+    def rehearse(self) -> list[str]:
+        """One step and one validation image, as a check; the trainer is of no use for training afterwards.
+
+        Returns what was not finite.
+        """
         self._restart_batches()
         self._step()
+        found = not_finite(self.model.read_metrics(), fp16=self.model.precision.name == "fp16")
         if validator := self.parts.validator:
-            validator.rehearse(EvalNetwork(self.model.networks.eval_net, self.model.networks.facts))
+            found += validator.rehearse(EvalNetwork(self.model.networks.eval_net, self.model.networks.facts))
+        return found
 
     def _validate_and_save_when_due(self) -> None:
-        step, plan = self.progress.step, self.parts.plan
-        if plan.validate_every and step % plan.validate_every == 0:
+        if self.progress.step % self.parts.plan.save_every == 0:
+            self.save()  # first: whatever a validation does to the process costs no step
+        if self._validation_due():
             self._validate()
-        if step % plan.save_every == 0:
-            self.save()
+
+    def _validation_due(self) -> bool:
+        every = self.parts.plan.validate_every
+        return bool(every) and self.progress.step % every == 0 and not self._effects.trial  # which goes first
 
     def _ended(self) -> bool:
-        cooldown = self.controls.cooldown
-        return bool(self.progress.stop_rule) and (
-            cooldown is None or cooldown.done(self.progress.position) >= 1
-        )
+        progress, cooldown = self.progress, self.controls.cooldown
+        stopped = progress.stop_rule and (cooldown is None or cooldown.done(progress.position) >= 1)
+        return bool(stopped) or progress.time >= self.parts.plan.total_iter
 
     def _step(self) -> None:
         """One optimizer step, however many attempts the memory needs."""
@@ -128,9 +144,7 @@ class Trainer:
         self._clock.start()
         batch = next(self._batches)
         self._clock.data_arrived()
-        self.model.networks.set_learning_rates(
-            progress.time, controls.learning_rate_factor(progress.position)
-        )
+        self.next_rates()
         while True:
             try:
                 self.model.optimize_parameters(batch, progress.step, controls)
@@ -157,6 +171,7 @@ class Trainer:
         progress = self.progress
         seconds, wait = self._clock.read()
         progress.seconds += seconds
+        progress.skipped.add(numbers, progress.step, self.model.networks.learning_rates)
         self._react(window_event(self.parts, progress, numbers, seconds=seconds, wait=wait))
         if losses_switched(self.model.losses, progress.step - len(numbers.total), progress.step):
             self._react(ChangeEvent(progress.step, progress.position, "losses", "schedule"))
@@ -168,19 +183,12 @@ class Trainer:
         if validator is None:
             return
         began = time.monotonic()
-        event = validator.run(
-            EvalNetwork(self.model.networks.eval_net, self.model.networks.facts),
-            step=progress.step,
-            position=progress.position,
-            lr_exhausted=parts.schedule(progress.time) < 0.01,
-            show=self._images.taker(progress.step) if self._images else None,
-        )
-        strips = self._images.collect() if self._images else []
+        event = measured(parts, validator, self.outputs, progress)
         progress.validated = progress.step
         progress.seconds += time.monotonic() - began
         parts.memory.restart()  # whole images may take more than a step, which is what is watched
-        if self._recorder:
-            self._recorder.strips(progress.step, strips)
+        if event is None:
+            return
         if validator.metrics:
             self.last_validation = event
             use_scores(event, parts, self.outputs, progress)
@@ -238,23 +246,10 @@ class Trainer:
 
     def _shrink_micro_batch(self) -> None:
         """After a step that did not fit: let the owner of the batch size decide, or halve."""
-        failed = min(self.controls.micro_batch, self.controls.batch)
-        if failed == 1:
-            raise OutOfMemoryError(
-                "out of memory with one sample at a time; lower datasets.train.lq_size, the network's size "
-                "(network_g) or use_amp: true with amp_bf16: true"
-            )
-        retry = -(-failed // 2)
-        self._react(OutOfMemoryEvent(self.progress.step, failed, retry))
-        if self.controls.micro_batch >= failed:
-            self.controls.micro_batch = retry
-            _log.warning(
-                "out of memory at step %d with %d samples at a time: repeating the step with %d (the result "
-                "is the same)",
-                self.progress.step,
-                failed,
-                retry,
-            )
+        event = out_of_memory(self.controls, self.progress.step)
+        self._react(event)
+        if self.controls.micro_batch >= event.micro_batch:
+            repeat_smaller(self.controls, event)
         self.parts.memory.restart()
 
     def _restart_batches(self) -> None:
@@ -265,18 +260,28 @@ class Trainer:
     # --- saving --------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write weights and training state of this step, unless they are written already."""
+        """Write weights and training state of this step and its validation, unless they are written already."""
         step = self.progress.step
-        if self._saved_at == step:
+        if self._saved_at == (step, self.progress.validated):
             return
-        self._saved_at = step
         if not processes_agree(self.model.networks, self.parts.processes):
-            _log.error(
-                "Iteration %s: the weights of the processes differ; those of the first are saved", step
-            )
+            _log.error("Iteration %s: the processes' weights differ; those of the first are saved", step)
+        self._write_state()
+
+    def save_after_failure(self) -> None:
+        """Write the last whole step of a run that failed, where its weights are sound; asks no other process."""
+        networks, step = self.model.networks, self.progress.step
+        if self.model.updating or not step or self._saved_at[0] == step or not networks.finite():
+            return
+        networks.discard_step()
+        self._write_state()
+
+    def _write_state(self) -> None:
+        progress = self.progress
         if self._checkpointer:
-            self._checkpointer.save(self.model.networks, self.progress, self.state_dict())
-            _log.info("Saved iteration %s", f"{step:,}", extra={"routine": True})
+            self._checkpointer.save(self.model.networks, progress, self.state_dict())
+            _log.info("Saved iteration %s", f"{progress.step:,}", extra={"routine": True})
+        self._saved_at = (progress.step, progress.validated)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a run needs to go on."""
@@ -289,4 +294,4 @@ class Trainer:
         self.progress, self._effects.trial = counted.progress, counted.trial
         if self._checkpointer:
             self._checkpointer.restore_best(state.get("best"), self.progress)
-        self._saved_at = self.progress.step
+        self._saved_at = (self.progress.step, self.progress.validated)

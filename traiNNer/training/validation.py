@@ -106,12 +106,15 @@ class Validator:
         finite = torch.stack([torch.isfinite(p).all() for p in model.net.parameters()]).all()
         return ValidationEvent(step, position, sets, weights_finite=bool(finite), lr_exhausted=lr_exhausted)
 
-    def rehearse(self, model: EvalNetwork) -> None:
-        """Score the first image of every set, to see that it works."""
+    def rehearse(self, model: EvalNetwork) -> list[str]:
+        """Score the first image of every set, to see that it works; returns those with outputs not finite."""
+        found: list[str] = []
         for validation_set in self.sets:
             for image in read_ahead(validation_set.images, [0], self._precision.device):
-                self._measure(model, validation_set.name, image, show=None)
+                if not self._measure(model, validation_set.name, image, show=None)[-1]:
+                    found.append(f"the output for {validation_set.name}/{image.name}")
                 self._measure_bicubic(image)
+        return found
 
     @property
     def headline_name(self) -> str:

@@ -1,0 +1,101 @@
+"""A run is saved before it validates, and goes on without a validation that fails."""
+
+import json
+import random
+
+import pytest
+from tiny import TIMES, assert_same, make_trainer
+from training.test_resume import Killed, records, resumed
+
+from traiNNer.runtime.signals import StopSignal
+from traiNNer.training.checkpoint import read_state
+
+
+def validating(trainer, at, error):
+    """Let the validation of a step raise."""
+    run = trainer.parts.validator.run
+
+    def run_or_raise(model, *, step, **options):
+        if step == at:
+            raise error
+        return run(model, step=step, **options)
+
+    trainer.parts.validator.run = run_or_raise
+    return trainer
+
+
+@pytest.mark.parametrize("step", [4, 8, 20])
+def test_a_kill_during_a_validation_loses_no_step_and_changes_no_bit(tmp_path, step):
+    plan = {"checkpoints": {"keep_states": 9}}
+    whole = make_trainer(tmp_path / "a", **plan)
+    every = whole.parts.plan
+    object.__setattr__(every, "save_every", 4)
+    whole.fit(StopSignal())
+    part = make_trainer(tmp_path / "b", **plan)
+    object.__setattr__(part.parts.plan, "save_every", 4)
+    with pytest.raises(Killed):
+        validating(part, step, Killed()).fit(StopSignal())
+    last = resumed(tmp_path / "b", **plan)
+    object.__setattr__(last.parts.plan, "save_every", 4)
+    assert last.progress.step == step
+    last.fit(StopSignal())
+    assert_same(whole.state_dict(), last.state_dict(), but=TIMES)
+    for name in ("metrics.jsonl", "events.jsonl"):
+        assert records(tmp_path / "a", name) == records(tmp_path / "b", name)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_a_validation_raises_the_run_ends_as_it_would(tmp_path, seed, caplog):
+    rng = random.Random(seed)
+    kind = rng.choice([RuntimeError, OSError, ValueError, KeyError, MemoryError, AssertionError])
+    trainer = validating(make_trainer(tmp_path), rng.choice([4, 8, 12, 16, 20]), kind("broken"))
+    whole = make_trainer(tmp_path / "whole")
+    whole.fit(StopSignal())
+    assert trainer.fit(StopSignal()) == ("completed", "20 iterations")
+    assert "the run goes on without it" in caplog.text and "broken" in caplog.text
+    assert_same(trainer.state_dict()["model"], whole.state_dict()["model"], but=TIMES)
+
+
+def test_the_closing_validation_is_in_the_last_state(tmp_path):
+    trainer = make_trainer(tmp_path, total=15)  # saves every 5 steps, validates every 4
+    trainer.fit(StopSignal())
+    state = read_state(tmp_path / "training_states/15.state")
+    assert state["progress"]["validated"] == 15
+    again = resumed(tmp_path, total=15)
+    again.fit(StopSignal())
+    steps = [r["iter"] for r in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())]
+    assert steps.count(15) == 1
+
+
+def test_a_failing_run_saves_its_last_whole_step(tmp_path):
+    whole = make_trainer(tmp_path / "a")
+    whole.fit(StopSignal())
+    part = make_trainer(tmp_path / "b")
+    forward = part.model._forward
+
+    def forward_or_fail(lq, gt):
+        if part.progress.step == 13:
+            raise RuntimeError("a loss fails")
+        return forward(lq, gt)
+
+    part.model._forward = forward_or_fail
+    with pytest.raises(RuntimeError):
+        part.fit(StopSignal())
+    part.save_after_failure()
+    last = resumed(tmp_path / "b")
+    assert last.progress.step == 13
+    last.fit(StopSignal())
+    assert_same(whole.state_dict(), last.state_dict(), but=TIMES)
+
+
+@pytest.mark.parametrize("fault", ["not finite", "half updated"])
+def test_weights_that_are_not_sound_are_not_saved(tmp_path, fault):
+    trainer = make_trainer(tmp_path, total=3)
+    trainer.begin()
+    trainer.advance()
+    if fault == "not finite":
+        next(trainer.model.generator.net.parameters()).data[0] = float("nan")
+    else:
+        trainer.model.updating = True
+    trainer.save_after_failure()
+    assert not (tmp_path / "training_states").exists()

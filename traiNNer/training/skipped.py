@@ -1,0 +1,66 @@
+"""The steps that a run skipped since their gradients were not finite, and whether any others are left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from traiNNer.control import Plain
+from traiNNer.models.step_metrics import StepMetrics
+
+_NEARLY_ALL = 0.9
+"""Share of skipped steps from which a run has learned nothing worth calling it completed."""
+
+
+@dataclass
+class Skipped(Plain):
+    """Counts of a run's steps."""
+
+    steps: int = 0
+    skipped: int = 0
+    first: str = ""
+    """The first skipped step in words: number, losses, learning rate."""
+
+    def add(self, numbers: StepMetrics, step: int, rates: Mapping[str, float]) -> None:
+        """Count the steps of a window; `step` of them all are done, `rates` are those of its last."""
+        applied = numbers.applied["g"]
+        self.steps += len(applied)
+        self.skipped += applied.count(False)
+        if self.first or all(applied):
+            return
+        row = applied.index(False)
+        losses = {label: values[row] for label, values in numbers.losses.items()}
+        said = [f"{label} {value:g}" for label, value in losses.items() if not math.isfinite(value)]
+        cause = f"loss {', '.join(said)}" if said else "the gradient"
+        self.first = (
+            f"step {step - len(applied) + row + 1:,} ({cause} was not finite, learning rate {rates['g']:g})"
+        )
+
+    def fault(self) -> str:
+        """Why the run has learned nothing, or nothing of that kind."""
+        if not self.steps or self.skipped < _NEARLY_ALL * self.steps:
+            return ""
+        return (
+            f"{self.skipped:,} of {self.steps:,} steps were skipped, first {self.first}: nothing was learned; "
+            "lower train.optim_g.lr or its loss_weight, or look for what is not finite in the data by --check"
+        )
+
+
+def not_finite(numbers: StepMetrics, *, fp16: bool) -> list[str]:
+    """What was not finite in a window, by name; gradients of fp16 may be, until their scale is found."""
+    losses = {**numbers.losses, "total": numbers.total}
+    found = [
+        f"the loss {label} is {value:g}"
+        for label, values in losses.items()
+        for value in values
+        if not math.isfinite(value) and not (math.isnan(value) and math.isfinite(numbers.total[0]))
+    ]
+    if not found and not fp16:
+        found = [
+            f"the gradient norm of {net} is {n:g}"
+            for net, ns in numbers.grad_norm.items()
+            for n in ns
+            if not math.isfinite(n)
+        ]
+    return found

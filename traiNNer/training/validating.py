@@ -1,0 +1,44 @@
+"""A validation inside a run, which may fail without costing the run anything."""
+
+from __future__ import annotations
+
+import logging
+
+from traiNNer.data.image_io import ImageError
+from traiNNer.events import ValidationEvent
+from traiNNer.inference.network import EvalNetwork
+from traiNNer.training.outputs import Outputs
+from traiNNer.training.parts import Parts
+from traiNNer.training.state import Progress
+from traiNNer.training.validation import Validator
+
+_log = logging.getLogger(__name__)
+
+
+def measured(
+    parts: Parts, validator: Validator, outputs: Outputs, progress: Progress
+) -> ValidationEvent | None:
+    """Measure the networks and show the images; None, with a line in the log, if that failed on any process."""
+    networks, images = parts.model.networks, outputs.images
+    try:
+        event = validator.run(
+            EvalNetwork(networks.eval_net, networks.facts),
+            step=progress.step,
+            position=progress.position,
+            lr_exhausted=parts.schedule(progress.time) < 0.01,
+            show=images.taker(progress.step) if images else None,
+        )
+        strips = images.collect() if images else []
+        if outputs.recorder:
+            outputs.recorder.strips(progress.step, strips)
+    except Exception as error:  # noqa: BLE001 - of a metric, a file, the memory: the next one may go well
+        _log.error(
+            "The validation at iteration %s failed, and the run goes on without it: %s",
+            f"{progress.step:,}",
+            error or type(error).__name__,
+            exc_info=None if isinstance(error, ImageError | OSError) else error,
+        )
+        if images:
+            images.forget()
+        return None
+    return event
