@@ -141,7 +141,8 @@ def test_missing_folders_are_named_and_a_missing_lq_gets_the_command_that_makes_
 
 def test_the_benchmarks_load_with_gt_cut_to_the_lq_size_times_scale(data_root, caplog):
     root = data_root / "bench/Set5"
-    data = PairedImageDataset([root / "HR"], [root / "LRx3"], 3)
+    with caplog.at_level("INFO"):
+        data = PairedImageDataset([root / "HR"], [root / "LRx3"], 3)
     assert "4 of 5 GT images are larger" in caplog.text
     for index in range(5):
         lq, gt, _ = data.pair(index)
@@ -298,7 +299,7 @@ def test_a_large_set_is_kept_in_memory_if_it_fits_and_on_the_disk_if_asked_for(f
     assert len(large) == 60
     asked.clear()
     assert "so that cache: disk has to be asked for" in opened("auto", 1000)
-    assert len(asked) < 10  # of the folders
+    assert len(asked) < 20  # the folders, and the few files whose headers are read
     assert not list(gt.parent.glob("*.pixels"))
     assert opened("disk", 0).startswith("kept on the disk")
     large.clear()
