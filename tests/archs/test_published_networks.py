@@ -129,12 +129,11 @@ def test_training_stopped_after_any_step_and_resumed_is_bit_for_bit_the_same(nam
         torch.manual_seed(2)
         net = build_network(spec_of(name))
         made = make_model(net, ema=False, precision=Precision(torch.device("cpu")))
-        made.facts = net.facts
         return made
 
     def steps(trained, numbers):
         for step in numbers:
-            trained.set_learning_rates(step, 1e-2)
+            trained.networks.set_learning_rates(step, 1e-2)
             trained.optimize_parameters(batch, step, Controls(batch=2, micro_batch=2, lq_size=side))
 
     if FAMILIES[name].scales == (1,) or FAMILIES[name].scales == (4,):
