@@ -1,1 +1,1 @@
-"""From options to objects: the one place that reads the options."""
+"""From options to objects: beside the command line, the one place that reads the options."""
