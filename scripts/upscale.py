@@ -1,4 +1,4 @@
-"""Enlarge images, folders of images or a video with a trained network.
+"""Upscale images, folders of images or a video with a trained network.
 
     python scripts/upscale.py experiments/NAME/models/net_g_best.safetensors photos/ enlarged/
 

@@ -108,10 +108,10 @@ class SetScores(Plain):
     metrics: dict[str, list[float]]
     """Per metric, one value an image."""
     baseline: dict[str, list[float]]
-    """The same metrics for bicubic enlargement."""
+    """The same metrics for bicubic upscaling."""
     ratios: dict[str, list[float]] = field(default_factory=dict)
     """One value an image: `edge_ratio`, mean |Sobel| of the output over that of the ground truth, and
-    `residual_ratio`, mean distance of the output from bicubic enlargement over that of the ground truth."""
+    `residual_ratio`, mean distance of the output from bicubic upscaling over that of the ground truth."""
 
     outputs_finite: bool = True
     """Whether every output consists of finite numbers."""
@@ -123,11 +123,11 @@ class SetScores(Plain):
 
     @property
     def baseline_means(self) -> dict[str, float]:
-        """The same for bicubic enlargement."""
+        """The same for bicubic upscaling."""
         return {label: self._mean(label, self.baseline) for label in self.baseline}
 
     def left_out(self, label: str) -> list[int]:
-        """Images that do not count in a metric: it is not finite for the output or for bicubic enlargement."""
+        """Images that do not count in a metric: it is not finite for the output or for bicubic upscaling."""
         columns = [of[label] for of in (self.metrics, self.baseline) if label in of]
         rows = enumerate(zip(*columns, strict=True))
         return [index for index, row in rows if not all(map(math.isfinite, row))]

@@ -70,7 +70,7 @@ class Start(NamedTuple):
     epoch_cpu_ms: float
     """The first sample, which draws the order of the epoch."""
     sample_cpu_ms: float
-    """Of the following ones; their files are decoded."""
+    """CPU time of each following sample, whose files are decoded, in milliseconds."""
 
 
 # --- samples -----------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def measure_samples(arguments: argparse.Namespace, folder: Path) -> Iterator[Sam
 
 
 def make_images(root: Path, size: str, kind: str, photos: Path | None) -> None:
-    """Ground truth and LQ of one size and format, the LQ of small photographs enlarged to that size."""
+    """Ground truth and LQ of one size and format, the LQ of small photographs upscaled to that size."""
     height, width, count = SIZES[size]
     suffix, bits = FORMATS[kind]
     scenes = [read_image(photos / name) for name in find_images(photos)[:count]] if photos else _drawn()

@@ -53,7 +53,7 @@ NAMES = sorted(FAMILIES)
 
 
 def spec_of(name, **options):
-    """A small network of a family: x2 where it enlarges."""
+    """A small network of a family: x2 where it upscales."""
     scale = 2 if 2 in FAMILIES[name].scales else FAMILIES[name].scales[0]
     return {"type": name, "scale": scale, **SMALL[name], **options}
 

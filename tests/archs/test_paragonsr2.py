@@ -216,7 +216,7 @@ def test_without_the_fast_body_a_variant_has_all_its_blocks(kind, halved):
     assert sum(p.numel() for p in net.parameters() if p.requires_grad) == halved
 
 
-# --- the fixed enlargement ------------------------------------------------------------------------
+# --- the fixed upscaling ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

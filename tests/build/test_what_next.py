@@ -56,7 +56,7 @@ def test_the_commands_are_the_last_lines_of_a_run(tmp_path):
     small_run.write_data(tmp_path)
     file = small_run.write_options(tmp_path, small_run.options(tmp_path, total_iter=2))
     printed = small_run.train(file).stdout.splitlines()
-    assert "To enlarge images: python scripts/upscale.py" in printed[-2]
+    assert "To upscale images: python scripts/upscale.py" in printed[-2]
     assert "To publish it: python scripts/export.py" in printed[-1]
     again = small_run.train(file, "--auto_resume").stdout
     assert "Nothing to do: all 2 iterations are done; raise train.total_iter" in again

@@ -177,7 +177,7 @@ def test_names_that_the_console_cannot_show_do_not_end_work(folder, encoding):
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "OMP_NUM_THREADS": "1"}
     printed = subprocess.run(command, capture_output=True, cwd=folder, env=environment, timeout=120)
     assert printed.returncode == 1, printed.stderr
-    assert b"2 of 3 enlarged" in printed.stdout
+    assert b"2 of 3 upscaled" in printed.stdout
     assert b"\\u574f.png: is damaged" in printed.stderr
     assert (folder / "made/out" / name).is_file()
 

@@ -89,7 +89,7 @@ def test_a_folder_is_enlarged_with_what_is_inside_it_and_broken_files_are_listed
     assert read_image(folder / "out/a_2x.png").shape == (40, 62, 3)
     assert read_image(folder / "out/deep/b_2x.png").shape == (34, 24, 3)
     said = capsys.readouterr()
-    assert "2 of 3 enlarged by 2" in said.out
+    assert "2 of 3 upscaled by 2" in said.out
     assert f"failed: {folder / 'in/broken.png'}: is cut short" in said.err
     assert [path.name for path in (folder / "out").iterdir()] != []
     assert not (folder / "out/broken_2x.png").exists()

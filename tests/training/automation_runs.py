@@ -112,7 +112,7 @@ def decisions(root: Path):
 
 
 def with_bicubic_at(trainer, psnr):
-    """Let validations believe that bicubic enlargement scores `psnr`."""
+    """Let validations believe that bicubic upscaling scores `psnr`."""
     (waves,) = trainer.parts.validator.sets
     scores = {"psnr": [psnr] * len(waves.images)}
     of, sizes = trainer.parts.validator._origin(waves), [[40, 40]] * len(waves.images)

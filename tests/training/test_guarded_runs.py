@@ -16,7 +16,7 @@ AUTOMATIONS = {
 
 
 def replace_validation_images(folder, side):
-    """Noise under the old names, which no network enlarges as well as a photograph."""
+    """Noise under the old names, which no network upscales as well as a photograph."""
     random = np.random.default_rng(0)
     for file in sorted((folder / "demo/val/HR").iterdir()):
         write_image(file, random.integers(0, 256, (side, side, 3), dtype=np.uint8))
@@ -34,7 +34,7 @@ def validations(root):
 
 
 def begun(folder):
-    """A run of 16 steps that scores a little better than bicubic enlargement; its options."""
+    """A run of 16 steps that scores a little better than bicubic upscaling; its options."""
     small_run.write_data(folder)
     options = small_run.options(folder, total_iter=16, training_automations=AUTOMATIONS)
     options["network_g"] = {"type": "paragonsr2_realtime", "base": "bicubic", "layer_scale_init": 1e-6}

@@ -1,6 +1,6 @@
 """Compact, the plain chain of 3x3 convolutions that Real-ESRGAN introduced as SRVGGNetCompact.
 
-Everything happens at low resolution; the result is shuffled into pixels and added to the input enlarged by
+Everything happens at low resolution; the result is shuffled into pixels and added to the input upscaled by
 repetition. X. Wang et al., Real-ESRGAN, ICCVW 2021, and its later release of small models.
 """
 

@@ -33,7 +33,7 @@ def _up(channels: int) -> nn.Sequential:
 
 @NETWORKS.register("dunet")
 class DUnet(nn.Module):
-    """Three halvings and three enlargements with a map added at each level, one logit a pixel.
+    """Three halvings and three upsampling steps with a map added at each level, one logit a pixel.
 
     The original takes sides that are multiples of 8; others are continued at the bottom and right by their border.
 

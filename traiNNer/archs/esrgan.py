@@ -1,4 +1,4 @@
-"""ESRGAN's RRDBNet: residual-in-residual dense blocks, then enlargement by repetition and convolution.
+"""ESRGAN's RRDBNet: residual-in-residual dense blocks, then upscaling by repetition and convolution.
 
 X. Wang et al., ESRGAN, ECCVW 2018 (arXiv 1809.00219), with the pixel-unshuffle of Real-ESRGAN (ICCVW 2021)
 for small factors. State-dict keys are those of BasicSR and Real-ESRGAN.
@@ -69,7 +69,7 @@ class RRDB(nn.Module):
 
 
 def _factors(scale: int, use_pixel_unshuffle: bool) -> tuple[int, list[int]]:
-    """By how much the input is unshuffled, and the enlargements after the body, in order."""
+    """By how much the input is unshuffled, and the upscaling steps after the body, in order."""
     if use_pixel_unshuffle and scale < 3:
         return 4 // scale, [2, 2]
     return 1, [3] if scale == 3 else [2] * (scale.bit_length() - 1)
@@ -84,7 +84,7 @@ class ESRGAN(nn.Module):
         num_feat: Channels of the trunk.
         num_block: Residual-in-residual blocks: 23 in ESRGAN, 6 in Real-ESRGAN's anime model.
         num_grow_ch: Channels that each convolution of a dense block adds.
-        use_pixel_unshuffle: For scale 1 and 2, fold 4x4 or 2x2 pixels into channels and enlarge by four, as
+        use_pixel_unshuffle: For scale 1 and 2, fold 4x4 or 2x2 pixels into channels and upscale by four, as
             Real-ESRGAN does (faster by that factor squared); off, the trunk runs at the input's size.
         num_in_ch: Channels of the input.
         num_out_ch: Channels of the output.
@@ -166,7 +166,7 @@ def _infer(weights: Weights) -> Guess:
         "num_out_ch": out_channels,
     }
     scale = {"scale": 2**doublings // folded}
-    if doublings == 1:  # one enlargement may be by 3, which only our metadata tells
+    if doublings == 1:  # one upscaling step may be by 3, which only our metadata tells
         return Guess("esrgan", options, assumed=scale)
     return Guess("esrgan", options | scale)
 
@@ -187,7 +187,7 @@ def _from_trunk(weights: Weights) -> dict[str, Tensor]:
 
 @renames(lambda weights: "model.1.sub.0.RDB1.conv1.0.weight" in weights)
 def _from_numbers(weights: Weights) -> dict[str, Tensor]:
-    # model.0, model.1.sub.<blocks>, one layer for each enlargement, and two more: convolutions in this order
+    # model.0, model.1.sub.<blocks>, one layer for each upscaling step, and two more: convolutions in this order
     outer = sorted({int(n.split(".")[1]) for n in weights if re.match(r"model\.[0-9]+\.(weight|bias)$", n)})
     enlargements = [f"conv_up{i}" for i in range(1, len(outer) - 2)]
     parts = dict(zip(outer, ["conv_first", *enlargements, "conv_hr", "conv_last"], strict=True))

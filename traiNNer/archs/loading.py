@@ -24,7 +24,7 @@ from traiNNer.registry import ConfigError
 SHOWN = 20
 """Differences that an error lists before it only counts them."""
 _LARGEST = 2048
-"""Of any number in metadata: no published network has a larger one, and building it would take all memory."""
+"""Largest number allowed in metadata: no published network has more; building it would take all memory."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ _LPIPS_CHANNELS: Mapping[LpipsNet, tuple[int, ...]] = {
     "alex": (64, 192, 384, 256, 256),
     "vgg": (64, 128, 256, 512, 512),
 }
-_DISTS_CHANNELS = (3, 64, 128, 256, 512, 512)  # the image, then the taps
+_DISTS_CHANNELS = (3, 64, 128, 256, 512, 512)  # the image, then the feature layers
 
 
 class Layer(NamedTuple):
@@ -53,7 +53,7 @@ class Layer(NamedTuple):
 
 
 def layers(network: FeatureNetwork, first: Tensor, second: Tensor, taps: Iterable[str]) -> Iterator[Layer]:
-    """The taps of two images (n, 3, h, w), in the order of the network, computed one after the other."""
+    """The feature layers of two images (n, 3, h, w), in the network's order, computed one by one."""
     left = set(taps)
     for (name, a), (_, b) in zip(network.walk(first), network.walk(second), strict=True):
         if name in left:

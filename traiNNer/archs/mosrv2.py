@@ -1,4 +1,4 @@
-"""MoSRv2: gated convolutions with an inception of depthwise filters beside a bilinear enlargement; umzi2, 2025.
+"""MoSRv2: gated convolutions with an inception of depthwise filters beside a bilinear upscaling; umzi2, 2025.
 
 Blocks after MambaOut (W. Yu and X. Wang, CVPR 2025, arXiv 2405.07992), of the traiNNer-redux community.
 """
@@ -121,10 +121,10 @@ class MoSRv2(nn.Module):
         scale: Resolution factor.
         n_block: Gated blocks.
         dim: Channels, a multiple of 8.
-        upsampler: How the image is enlarged; `conv` for scale 1.
+        upsampler: How the image is upscaled; `conv` for scale 1.
         expansion_ratio: Width inside a block over that outside, at least 1.
         mid_dim: Channels of the upsampler (pixelshuffle and dysample).
-        unshuffle_mod: For scale 1 and 2: fold pixels into channels and enlarge by four (faster by that, squared).
+        unshuffle_mod: For scale 1 and 2: fold pixels into channels and upscale by four (faster by that, squared).
         in_ch: Channels of the input and output.
     """
 

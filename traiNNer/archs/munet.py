@@ -77,7 +77,7 @@ class MagicResize(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Enlarges to the size of a skip connection and joins it."""
+    """Upscales to the size of a skip connection and joins it."""
 
     def __init__(self, in_channels: int, skip_channels: int, slope: float) -> None:
         super().__init__()

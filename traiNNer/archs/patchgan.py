@@ -23,7 +23,7 @@ from traiNNer.registry import ConfigError
 Norm: TypeAlias = Literal["spectral", "instance", "none"]
 
 SLOPE = 0.2
-"""Of the leaky ReLUs."""
+"""Negative slope of the leaky ReLUs."""
 WIDEST = 512
 """Channels that no layer exceeds."""
 _PADDING = 2  # of kernels of 4: each layer gives a pixel more than a division would

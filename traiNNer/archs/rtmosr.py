@@ -172,7 +172,7 @@ class RTMoSR(nn.Module):
         dim: Channels.
         ffn_expansion: Width inside a block over that outside, at least 1.
         n_blocks: Gated blocks.
-        unshuffle_mod: For scale 1 and 2: fold pixels into channels and enlarge by four (faster by that, squared).
+        unshuffle_mod: For scale 1 and 2: fold pixels into channels and upscale by four (faster by that, squared).
         dccm: The second convolution of a block is 3x3 instead of 1x1.
         se: Weighs channels by their means over the image.
     """

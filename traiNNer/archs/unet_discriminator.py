@@ -16,14 +16,14 @@ from traiNNer.archs.spectral import SpectralConv2d
 # N: batch, C: channels, H, W: height and width
 
 SLOPE = 0.2
-"""Of the leaky ReLUs."""
+"""Negative slope of the leaky ReLUs."""
 
 
 @NETWORKS.register("unetdiscriminatorsn", "UNetDiscriminatorSN", "unet")
 class UNetDiscriminatorSN(nn.Module):
-    """Three halvings and three enlargements by bilinear interpolation, all but the ends spectrally normalised.
+    """Three halvings and three bilinear upsampling steps, all but the ends spectrally normalised.
 
-    The original takes sides that are multiples of 8; others are enlarged to the size of the map on the way down.
+    The original takes sides that are multiples of 8; others are resized to the map on the way down.
 
     Args:
         num_in_ch: 3 for RGB.

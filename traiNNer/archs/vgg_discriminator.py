@@ -21,7 +21,7 @@ from traiNNer.registry import ConfigError
 InputSize: TypeAlias = Literal[32, 64, 128, 256, 512]
 
 SLOPE = 0.2
-"""Of the leaky ReLUs."""
+"""Negative slope of the leaky ReLUs."""
 LAST = 4
 """Height and width of the last map, in pixels."""
 HIDDEN = 100

@@ -50,11 +50,11 @@ class _Layer(NamedTuple):
     name: str
     kind: Literal["conv", "relu", "pool"]
     size: int = 1
-    """Of the window."""
+    """Height and width of the window, in pixels."""
     stride: int = 1
     padding: int = 0
     channels: tuple[int, int] = (0, 0)
-    """Of a convolution: in and out."""
+    """Channels in and out of a convolution."""
 
 
 def _vgg(convolutions: tuple[int, ...]) -> tuple[_Layer, ...]:
@@ -272,7 +272,7 @@ def shared_network(
     range_norm: bool = False,
     pooling: Pooling = "max",
 ) -> FeatureNetwork:
-    """The one network of this process with these settings, from now on with these taps too.
+    """The one network of this process with these settings, from now on with these feature layers too.
 
     It lives as long as somebody holds it, and moves to another device with any of its owners.
 

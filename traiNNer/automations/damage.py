@@ -14,7 +14,7 @@ from traiNNer.events import RunFacts, TrialEvent
 
 GO_ON, RETURN = "go on", "return"
 MAX_TRIALS = 2
-"""Of one run: each costs its steps twice."""
+"""Most trials of one run: each costs its steps twice."""
 
 _SHARE = 0.15  # of the run's steps, for each arm; in less a rate four times too high looks like a good one
 _STEPS = (100, 500)  # fewest and most steps of an arm

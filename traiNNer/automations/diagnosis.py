@@ -20,14 +20,14 @@ class RunNumbers(Plain):
     grad_clip_ratio: float | None = None
     """Share of clipped steps lately, 0 to 1."""
     skipped_share: float | None = None
-    """Of the steps of the generator that were not applied, because loss or gradient was not finite, 0 to 1."""
+    """Share of the generator's steps not applied, because loss or gradient was not finite, 0 to 1."""
     norm_doubling: float | None = None
     """Largest growth of the gradient norm over 500 steps, as a factor."""
     update_ratio: float | None = None
     """|dw| / |w| of the generator, median over the run (at the end of a schedule it is always small)."""
     main_loss: str = ""
     loss_shares: dict[str, float] = field(default_factory=dict)
-    """Of the gradient at the output, 0 to 1."""
+    """Share of each loss in the gradient at the output, by label, 0 to 1."""
     residual_ratio: float | None = None
     edge_ratio: float | None = None
     adversarial: bool = False
@@ -38,7 +38,7 @@ class RunNumbers(Plain):
     data_wait_share: float | None = None
     """Share of the time spent waiting for data, 0 to 1."""
     warm: bool = True
-    """Whether warm-up is over, so that the metric has to be above bicubic enlargement."""
+    """Whether warm-up is over, so that the metric has to be above bicubic upscaling."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         min_epochs: Never stop before; None: no such limit.
         min_iterations: Never stop before.
         monitor_metric: `psnr`, `val/psnr` (the first set) or `<set>/psnr`.
-        warmup_iterations: Never stop before; scores below bicubic enlargement mean nothing before.
+        warmup_iterations: Never stop before; scores below bicubic upscaling mean nothing before.
         cooldown: Anneal the learning rate before the end.
         fallback: What remains if the automation fails.
         min_lr_factor: Of the learning-rate scheduler, where there is one; from the program.

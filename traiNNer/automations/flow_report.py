@@ -35,21 +35,21 @@ class Mark(IntEnum):
 
 @dataclass
 class FlowHistory(Plain):
-    """Of one network."""
+    """History of the gradient flow of one network."""
 
     logs: list[float] = field(default_factory=list)
     """Logarithms of the finite norms of the latest steps."""
     marks: list[int] = field(default_factory=list)
-    """Of the latest steps, see `Mark`."""
+    """Marks of the latest steps, see `Mark`."""
     variances: list[float] = field(default_factory=list)
-    """Of the log-norm inside each of the latest windows."""
+    """Variances of the log-norm inside each of the latest windows."""
     thresholds: list[float] = field(default_factory=list)
     """Every other threshold that was in force."""
     explosions: int = 0
     """Since the start of the run."""
     vanished: int = 0
     median: float = 0.0
-    """Of the remembered norms, as of the last window."""
+    """Median of the remembered norms, as of the last window."""
 
     def add(self, norm: float, mark: Mark) -> None:
         """Note a step."""

@@ -32,7 +32,7 @@ class Tally(Plain):
     steps: int = 0
     finite: int = 0
     total: float = 0.0
-    """Of the finite norms."""
+    """Sum of the finite norms."""
     clipped: int = 0
 
     def add(self, norm: float, threshold: float) -> None:
@@ -45,7 +45,7 @@ class Tally(Plain):
 
     @property
     def mean(self) -> float:
-        """Of the finite norms."""
+        """Mean of the finite norms; 0 where there is none."""
         return self.total / max(1, self.finite)
 
     @property
@@ -61,7 +61,7 @@ class GradientNorms(Plain):
     early: list[float] = field(default_factory=list)
     """Norms until calibration."""
     moments: RunningMoments = field(default_factory=RunningMoments)
-    """Of the logarithm of the norm."""
+    """Running mean and variance of the logarithm of the norm."""
     recent: list[float] = field(default_factory=list)
     """The latest log-norms."""
     complex: bool | None = None

@@ -1,6 +1,6 @@
 """IntelligentLearningRateScheduler: a factor on the scheduled learning rate that follows loss and validation.
 
-The factor falls on a plateau and on a slow divergence; a network that has blown up returns to its last
+The factor falls on a plateau and on a slow divergence; a network that has diverged returns to its last
 healthy weights, since a lower rate does not repair it. It rises only where that is allowed and everything
 has improved for long.
 """
@@ -92,7 +92,7 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
     def healthy(self) -> bool:
         """Whether the last validation and the loss since allow a snapshot to return to later.
 
-        Not before bicubic enlargement is reached: such weights may be damaged, and the start is near.
+        Not before bicubic upscaling is reached: such weights may be damaged, and the start is near.
         """
         s = self.state
         steady = s.trend.high == 0 and s.rising == 0 and not any(s.trend.bad[-s.window :])

@@ -50,7 +50,7 @@ class LearningRateState(Plain):
     damage: str = ""
     """What a trial has just shown, or nothing."""
     below_baseline: bool = False
-    """Whether bicubic enlargement did better at the last validation."""
+    """Whether bicubic upscaling did better at the last validation."""
     rollbacks: int = 0
     quiet_until: int = 0
     """Step up to which nothing is tested after a return to earlier weights."""

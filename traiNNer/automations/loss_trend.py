@@ -1,4 +1,4 @@
-"""Whether the training loss falls, stands, rises or has blown up, as far as noise lets one say.
+"""Whether the training loss falls, stands, rises or has diverged, as far as noise lets one say.
 
 A window of steps becomes one level: the mean of the logarithm of the loss, without its lowest and highest
 fifth (a corrupted batch or two do not count). A line through the levels of a span gives the improvement over
@@ -60,7 +60,7 @@ class FollowedLosses(Plain):
         }
 
     def level(self, event: WindowEvent) -> float | None:
-        """Of a window; None if no step has a positive finite loss."""
+        """Level of the loss in a window; None if no step has a positive finite loss."""
         totals = event.total
         if self.weights:
             totals = [
@@ -121,7 +121,7 @@ class LossTrend(Plain):
         return self.levels[-1] > self.lowest + max(_RISE, 3 * scatter(self.levels[-50:]))
 
     def divergence(self) -> str:
-        """Why the network counts as blown up, or nothing."""
+        """Why the network counts as diverged, or nothing."""
         if sum(self.bad) >= _BAD_LIMIT:
             return f"{sum(self.bad)} of the last {len(self.bad)} steps were not finite"
         if self.high >= 2 and self.lowest is not None:

@@ -2,7 +2,7 @@
 
 A validation on other images or sizes than the one before cannot be compared with it. The guard raises the
 alarm, and the automations are told to start their records afresh instead of being shown the scores. A score
-that falls below bicubic enlargement raises the alarm too; it is shown, and those who read it do not act on it
+that falls below bicubic upscaling raises the alarm too; it is shown, and those who read it do not act on it
 unless it stays there.
 """
 
@@ -29,14 +29,14 @@ class _State(Plain):
     """Per set, as last measured."""
     sizes: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     above: dict[str, bool] = field(default_factory=dict)
-    """Per `set/metric`: whether the last score was at least that of bicubic enlargement."""
+    """Per `set/metric`: whether the last score was at least that of bicubic upscaling."""
 
 
 class MetricGuard:
     """Compares every validation with the one before.
 
     Args:
-        higher_is_better: Direction of every metric; others are not compared with bicubic enlargement.
+        higher_is_better: Direction of every metric; others are not compared with bicubic upscaling.
     """
 
     def __init__(self, higher_is_better: Mapping[str, bool]) -> None:

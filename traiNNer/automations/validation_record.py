@@ -21,7 +21,7 @@ class Scores(NamedTuple):
     images: list[float]
     """NaN where an image does not count, see `SetScores.left_out`."""
     baseline: float
-    """Mean of bicubic enlargement over those that count; minus infinity where it was not measured."""
+    """Mean of bicubic upscaling over those that count; minus infinity where it was not measured."""
 
     @property
     def known(self) -> bool:
@@ -36,7 +36,7 @@ class Scores(NamedTuple):
 
     @property
     def below_baseline(self) -> bool:
-        """Whether bicubic enlargement does better."""
+        """Whether bicubic upscaling does better."""
         return self.mean < self.baseline
 
 

@@ -226,7 +226,7 @@ def _check_network(spec: Mapping[str, Any], *, enlarges: bool) -> list[Problem]:
 
 
 _MOST = 100_000
-"""Of channels, layers, heads: beyond it even the description of a network takes minutes to make."""
+"""Most channels, layers or heads: beyond it even the description of a network takes minutes to make."""
 
 
 def _check_numbers(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Problem]:

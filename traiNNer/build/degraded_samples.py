@@ -30,7 +30,7 @@ class Sample(NamedTuple):
 
     @property
     def psnr(self) -> float:
-        """Of LQ against the clean one, in dB."""
+        """PSNR of LQ against the clean one, in dB."""
         error = np.mean((self.lq.astype(np.float64) - self.clean) ** 2)
         return float(10 * np.log10(255**2 / max(error, 1e-4)))
 

@@ -41,7 +41,7 @@ def with_recognised_network(options: Options) -> Options:
     _log.info("network_g: auto: %s is %s", file, _in_words(found))
     changes: dict[str, Any] = {"network_g": found.spec}
     if found.scale not in (None, options.scale):
-        _log.info("It enlarges by %d, this run by %d: what fits is taken over", found.scale, options.scale)
+        _log.info("It upscales by %d, this run by %d: what fits is taken over", found.scale, options.scale)
         changes["path.strict_load_g"] = False
     return options.with_derived(changes)
 

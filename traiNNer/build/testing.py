@@ -1,4 +1,4 @@
-"""A test run (`test.py`): enlarge the images of every test set, score them, write images and scores.
+"""A test run (`test.py`): upscale the images of every test set, score them, write images and scores.
 
 The options are those of a training; `train` and `datasets.train` may be there and are not read.
 """

@@ -48,7 +48,7 @@ def _of_finished(folder: RunFolder) -> list[str]:
     lines = []
     if weights:
         lines += [
-            f"To enlarge images: {command('python', 'scripts/upscale.py', weights, 'INPUT', 'OUTPUT')}",
+            f"To upscale images: {command('python', 'scripts/upscale.py', weights, 'INPUT', 'OUTPUT')}",
             f"To publish it: {command('python', 'scripts/export.py', weights, '--onnx')}",
         ]
     if folder.tensorboard.is_dir():

@@ -1,4 +1,4 @@
-"""What `scripts/upscale.py` does: enlarge a file, a folder or a video, and say what could not be enlarged."""
+"""What `scripts/upscale.py` does: upscale a file, a folder or a video, and say what could not be upscaled."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class Job(NamedTuple):
 
 @ends_in_words
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Enlarge what the command line names; returns the exit status.
+    """Upscale what the command line names; returns the exit status.
 
-    0: done. 1: some files could not be enlarged; they are listed. 2: a mistake on the command line, in words.
+    0: done. 1: some files could not be upscaled; they are listed. 2: a mistake on the command line, in words.
     130: stopped by Ctrl-C.
     """
     args = _parser().parse_intermixed_args(arguments)
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Enlarge images, folders of images or a video with a trained network."
+        description="Upscale images, folders of images or a video with a trained network."
     )
     parser.add_argument("model", type=Path, help=".safetensors or .pth; which network it is, is found out")
     parser.add_argument("input", type=Path, help="an image, a folder (with those inside it), or a video")
@@ -126,11 +126,11 @@ def find_jobs(source: Path, out: Path, *, suffix: str, form: str) -> list[Job]:
     """Every file to make. A name that two sources share keeps the suffix of each: `a.jpg.png`, `a.webp.png`.
 
     Raises:
-        ConfigError: Where nothing is to be enlarged, or a result would replace or become a source.
+        ConfigError: Where nothing is to be upscaled, or a result would replace or become a source.
     """
     if source.is_dir():
         if source.resolve() in (out.resolve(), *out.resolve().parents):
-            raise ConfigError(f"{out}: should not be inside {source}: results would be enlarged next time")
+            raise ConfigError(f"{out}: should not be inside {source}: results would be upscaled next time")
         names = [Path(name) for name in find_images(source)]
         shared = Counter(name.with_suffix("") for name in names)
         stems = [name if shared[name.with_suffix("")] > 1 else name.with_suffix("") for name in names]
@@ -189,7 +189,7 @@ def _enlarge(trained: Trained, jobs: Sequence[Job], args: argparse.Namespace, co
         shown.end()
     made = len(jobs) - len(problems)
     where = f" in {jobs[0].target.parent if len(jobs) == 1 else args.output}" if made else ""
-    _print(console, f"{made} of {len(jobs)} enlarged by {upscaler.facts.scale}{where}")
+    _print(console, f"{made} of {len(jobs)} upscaled by {upscaler.facts.scale}{where}")
     for loss, count in losses.items():
         _print(console, f"{count} {loss}")
     for problem in problems:

@@ -69,7 +69,7 @@ class Audit:
     lq: Statistics
     gt: Statistics
     shift: tuple[float, float]
-    """Of LQ against GT to the right and down, median over the pairs, in GT pixels."""
+    """Shift of LQ against GT to the right and down, median over the pairs, in GT pixels."""
     offset: tuple[float, ...]
     """LQ minus shrunk GT per channel, median over the pairs, as a share of full range."""
     gain: float
@@ -107,7 +107,7 @@ class _Look(NamedTuple):
     equal: bool
     """Whether both sides have the same pixels."""
     digest: bytes
-    """Of the whole GT."""
+    """Hash of the whole GT."""
 
 
 def audit(dataset: Pairs, count: int = 64, seed: int = 0) -> Audit:

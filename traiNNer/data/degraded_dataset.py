@@ -60,7 +60,7 @@ class DegradedImageDataset:
 
     @property
     def names(self) -> list[str]:
-        """Of every image, as in `Pair.name`."""
+        """Names of all images, as in `Pair.name`."""
         return self._images.names
 
     @property

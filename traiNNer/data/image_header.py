@@ -21,7 +21,7 @@ _PNG_NEEDED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _PNG_LARGEST = 1_000_000
 """Width and height that libpng reads."""
 _PIXELS = 1 << 30
-"""Of the largest image that OpenCV reads."""
+"""Number of pixels of the largest image that OpenCV reads."""
 _JPEG_END = b"\xff\xd9"
 _JPEG_SCAN = 0xDA
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

@@ -157,7 +157,7 @@ def _cutblur(given: _Pair, draws: _Draws) -> _Pair:
     """A part of the LQ becomes the GT at the size of the LQ; the GT stays. Yoo et al. 2020, "CutBlur".
 
     The part is a box or all but a box, as in the paper (section 3.2). There the network gets an LQ that was
-    enlarged before, and the part holds the GT itself. Here the GT is shrunk (bicubic): the network learns where
+    upscaled before, and the part holds the GT itself. Here the GT is shrunk (bicubic): the network learns where
     there is something to repair besides the size. A pair without noise, blur or compression changes little.
     """
     box, inside = draws.box(given.lq, draws.between(*_CUTBLUR_SIDES)), draws.between(0, 1) < 0.5

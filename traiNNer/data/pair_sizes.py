@@ -68,7 +68,7 @@ class PairHeaders:
         self._check(np.flatnonzero(~self._read))
 
     def decoded_bytes(self) -> int:
-        """Of the pixels of all pairs; estimated where only a part of the headers was read."""
+        """Bytes of the pixels of all pairs; estimated where only a part of the headers was read."""
         total = int(image_bytes(self.gt).sum() + image_bytes(self.lq).sum())
         known = int(np.count_nonzero(self.lq[:, 0]))
         return total * len(self) // known if known and not self.complete else total

@@ -120,7 +120,7 @@ class PairedImageDataset:
         self._gt, self._lq = pairs.gt.select(good), pairs.lq.select(good)
         problems.settle(len(self), str(gt_paths[0]))
         self.decoded_bytes = headers.decoded_bytes()
-        """Of the pixels of all pairs; estimated for large sets."""
+        """Bytes of the pixels of all pairs; estimated for large sets."""
         self._headers = headers.lq
         self._kept_gt, self._kept_lq, self.kept = keep_decoded(Pairs(self._gt, self._lq), headers, cache)
 
@@ -129,7 +129,7 @@ class PairedImageDataset:
 
     @property
     def names(self) -> list[str]:
-        """Of every pair, as in `Pair.name`."""
+        """Names of all pairs, as in `Pair.name`."""
         return [self._gt.name(index) for index in range(len(self))]
 
     def gt_path(self, index: int) -> Path:
@@ -247,7 +247,7 @@ class SingleImageDataset:
 
     @property
     def names(self) -> list[str]:
-        """Of every image, as in `Pair.name`."""
+        """Names of all images, as in `Pair.name`."""
         return [self._lq.name(index) for index in range(len(self))]
 
     def pair(self, index: int) -> Pair:

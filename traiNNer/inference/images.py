@@ -22,7 +22,7 @@ class ImageSet(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """Of every image, unique in the set."""
+        """Names of all images, unique in the set."""
         ...
 
     def __len__(self) -> int: ...
@@ -63,7 +63,7 @@ class Shown:
 
     @cached_property
     def bicubic(self) -> Pixels:
-        """The LQ enlarged by MATLAB's bicubic."""
+        """The LQ upscaled by MATLAB's bicubic."""
         return bicubic(self.lq, self.scale)
 
     @cached_property

@@ -46,7 +46,7 @@ class PictureFile(NamedTuple):
     profile: bytes | None = None
     """ICC profile of the colours."""
     durations: tuple[int, ...] = ()
-    """Of the frames of an animation, in milliseconds; empty for the pages of a TIFF."""
+    """Durations of the frames of an animation, in milliseconds; empty for the pages of a TIFF."""
     loop: int = 0
     """How often an animation is shown; 0: for ever."""
 

@@ -1,4 +1,4 @@
-"""Writing enlarged pictures with all that their format can hold, and saying what it cannot."""
+"""Writing upscaled pictures with all that their format can hold, and saying what it cannot."""
 
 from __future__ import annotations
 

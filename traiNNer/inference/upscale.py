@@ -1,4 +1,4 @@
-"""Enlarging pictures with a trained network: any size, 8 or 16 bits a value, with or without transparency."""
+"""Upscaling pictures with a trained network: any size, 8 or 16 bits a value, with or without transparency."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class ImageUpscaler:
     def picture(self, picture: Picture) -> Pixels:
         """A picture `scale` times as large: (h * scale, w * scale, c), of the same type.
 
-        Transparency (c is 4) is enlarged by the network too, as a grey image; the same everywhere, it needs none.
+        Transparency (c is 4) is upscaled by the network too, as a grey image; the same everywhere, it needs none.
         Hidden colours do not count: see `picture.filled`. What is grey comes out grey, in one channel if it was
         stored so.
 

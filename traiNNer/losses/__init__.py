@@ -108,7 +108,7 @@ class LossInputs:
         """What a `shared_network` makes of output and target; computed once for all losses that ask.
 
         Args:
-            network: From `archs.features.shared_network`, where the taps were announced.
+            network: From `archs.features.shared_network`, where the feature layers were announced.
             taps: Names of activations.
         """
         names = tuple(taps)

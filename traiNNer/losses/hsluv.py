@@ -38,7 +38,7 @@ class Hsluv(NamedTuple):
 
 
 def hsluv(image: Tensor) -> Hsluv:
-    """Of images (n, 3, h, w), RGB, 0 to 1; other values are clamped to that. Grey has the hue 0."""
+    """HSLuv of images (n, 3, h, w), RGB, 0 to 1; other values are clamped to that. Grey has the hue 0."""
     x, y, z = (_mix(_linear(image.clamp(1e-12, 1)), row) for row in _TO_XYZ)
     lightness = torch.where(y > _EPSILON, 116 * y.clamp_min(_EPSILON) ** (1 / 3) - 16, _KAPPA * y)
     total = x + 15 * y + 3 * z

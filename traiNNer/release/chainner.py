@@ -13,7 +13,7 @@ from traiNNer.archs.padding import allowed_size
 LOADS = "loads"
 _SIDE = 24
 _TOLERANCE = 1e-3
-"""Of values from 0 to 1: a quarter of a step of 8 bits."""
+"""Largest difference that passes, of values from 0 to 1: a quarter of a step of 8 bits."""
 
 
 def chainner_verdict(path: Path, net: nn.Module, facts: NetworkFacts) -> str:

@@ -38,7 +38,7 @@ class ReleasedFile:
     precision: str
     """float32 or float16."""
     comparisons: Sequence[Comparison] = ()
-    """Of an ONNX file with the network."""
+    """Comparisons of an ONNX file with the network."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def model_card(about: About, scores: Mapping[str, Mapping[str, float]], *, compa
     Args:
         about: The model and its files.
         scores: Means by set and metric.
-        comparison: Name of the picture that shows bicubic enlargement beside the model; empty: there is none.
+        comparison: Name of the picture that shows bicubic upscaling beside the model; empty: there is none.
     """
     facts = {
         "Scale": about.facts.scale,

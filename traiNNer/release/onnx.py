@@ -19,14 +19,17 @@ OPSET = 20
 _SIZES = ((1, 24, 20), (2, 33, 17), (1, 71, 45))
 """Batch, height and width of the comparison: below, at and above a window of attention, odd and even."""
 _TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.05}
-"""Of values from 0 to 1. A wrong graph is off by far more; float16 has 11 bits for each of many sums."""
+"""Largest difference of values from 0 to 1 that passes, by dtype.
+
+A wrong graph is off by far more; float16 has 11 bits for each of many sums.
+"""
 
 
 class Comparison(NamedTuple):
     """An ONNX file against the network in float32, on noise."""
 
     shape: tuple[int, ...]
-    """Of the input: (n, 3, h, w)."""
+    """Shape of the input, (n, 3, h, w)."""
     difference: float
     """Largest difference of a value, of 0 to 1."""
     not_finite: int

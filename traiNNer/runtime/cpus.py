@@ -21,7 +21,7 @@ def usable_cpus(system: Path = Path("/")) -> int:
 
 
 def _by_affinity() -> int:
-    """Of `taskset`, Slurm or a container's set of processors; macOS has no such thing."""
+    """Number of CPUs that `taskset`, Slurm or a container allows; all on macOS, which has no such thing."""
     try:
         return len(psutil.Process().cpu_affinity())
     except AttributeError:

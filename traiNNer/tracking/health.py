@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 _LATELY = 1000  # steps whose clipping the diagnosis counts
 _TREND_STEPS = 500
 _MOST_RATIOS = 1000
-_EARLY = 1000  # steps in which a network need not be better than bicubic enlargement
+_EARLY = 1000  # steps in which a network need not be better than bicubic upscaling
 
 
 class Line(NamedTuple):
@@ -51,12 +51,12 @@ class _State(Plain):
     level_steps: int = 0
     steps: int = 0
     skipped: int = 0
-    """Of these steps of the generator."""
+    """Number of these steps in which the generator was not updated."""
     doubling: float | None = None
     """Largest growth of the norm over 500 steps."""
     shares: dict[str, float] = field(default_factory=dict)
     update_ratios: list[float] = field(default_factory=list)
-    """Of the whole run so far; earlier ones are thinned where there are many."""
+    """Ratios |dw| / |w| of the whole run so far; earlier ones are thinned where there are many."""
     seconds: float = 0.0
     data_wait: float = 0.0
     best: dict[str, float] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class _State(Plain):
     score: float | None = None
     bicubic: float | None = None
     ratios: dict[str, float] = field(default_factory=dict)
-    """Of the first set at the last validation."""
+    """Ratios of the first set at the last validation, by name."""
 
 
 class Health:
@@ -250,12 +250,12 @@ def _finite(values: Sequence[float]) -> list[float]:
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Of the finite ones; NaN where there is none."""
+    """Mean of the finite values; NaN where there is none."""
     return fmean(_finite(values) or [math.nan])
 
 
 def _spread(norms: Sequence[float]) -> dict[str, float]:
-    """Of the finite ones."""
+    """Median, 95th percentile and largest of the finite norms; NaN where there is none."""
     ordered = sorted(_finite(norms)) or [math.nan]
     at = min(len(ordered) - 1, int(0.95 * len(ordered)))
     return {"median": median(ordered), "p95": ordered[at], "max": ordered[-1]}

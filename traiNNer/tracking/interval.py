@@ -29,10 +29,10 @@ class Interval(Plain):
 
     steps: int = 0
     samples: int = 0
-    """Of one process."""
+    """Number of samples of one process."""
     totals: list[float] = field(default_factory=list)
     losses: dict[str, list[float]] = field(default_factory=dict)
-    """Of the steps in which the loss was on."""
+    """Values of each loss, by label, at the steps in which it was on."""
     norms: dict[str, list[float]] = field(default_factory=dict)
     clipped: dict[str, int] = field(default_factory=dict)
     """Steps whose gradient was clipped or skipped, per network that is clipped."""
@@ -69,18 +69,18 @@ class Interval(Plain):
 
     @property
     def speed(self) -> Speed:
-        """Of all its steps."""
+        """Steps and samples a second, and share of time waiting for data (0 to 1), over all its steps."""
         if not self.seconds:
             return Speed(0.0, 0.0, 0.0)
         return Speed(self.steps / self.seconds, self.samples / self.seconds, self.data_wait / self.seconds)
 
     def mean_losses(self) -> dict[str, float]:
-        """Of every loss over the steps in which it was on, and `total`; not finite where one of them was not."""
+        """Mean of every loss while it was on, and of `total`; not finite where a value was not."""
         lists = {label: values for label, values in self.losses.items() if values} | {"total": self.totals}
         return {label: _sum(values) / len(values) for label, values in lists.items()}
 
     def mean_discriminator(self) -> dict[str, float]:
-        """Of what was measured; NaN stands for a step in which it was not."""
+        """Means of the discriminator's measurements, by name; steps without one (NaN) do not count."""
         measured = {k: [x for x in values if not math.isnan(x)] for k, values in self.discriminator.items()}
         return {name: fmean(values) for name, values in measured.items() if values}
 

@@ -1,4 +1,4 @@
-"""The tables of a run: losses at its first step, scores against bicubic enlargement, the diagnosis."""
+"""The tables of a run: losses at its first step, scores against bicubic upscaling, the diagnosis."""
 
 from __future__ import annotations
 

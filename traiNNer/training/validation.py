@@ -1,4 +1,4 @@
-"""Measuring a network on validation sets: one image at a time, on the device, beside bicubic enlargement."""
+"""Measuring a network on validation sets: one image at a time, on the device, beside bicubic upscaling."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ValidationSet:
 class Validator:
     """Runs the network over validation sets.
 
-    Scores are kept per image. The scores of bicubic enlargement are computed once and belong to the state.
+    Scores are kept per image. The scores of bicubic upscaling are computed once and belong to the state.
 
     Args:
         sets: In the order of the configuration; the first decides which weights are best.
@@ -134,7 +134,7 @@ class Validator:
         return scores.means[label], self.metrics[label].higher_is_better
 
     def state_dict(self) -> dict[str, Any]:
-        """The scores of bicubic enlargement, with what they were computed from."""
+        """The scores of bicubic upscaling, with what they were computed from."""
         return self._baselines
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -177,7 +177,7 @@ class Validator:
     def _baseline(
         self, validation_set: ValidationSet, sizes: list[tuple[int, int]]
     ) -> dict[str, list[float]]:
-        """The scores of bicubic enlargement; images are read for them once in a run."""
+        """The scores of bicubic upscaling; images are read for them once in a run."""
         if not self.metrics:
             return {}
         of, plain_sizes = self._origin(validation_set), [list(size) for size in sizes]
@@ -224,7 +224,7 @@ class Validator:
         return torch.cat([scores, ratios, torch.isfinite(output).all()[None].to(scores.dtype)])
 
     def _measure_bicubic(self, image: ReadPair) -> Tensor:
-        """Scores of one image enlarged by MATLAB's bicubic; NaN where that is the ground truth already.
+        """Scores of one image upscaled by MATLAB's bicubic; NaN where that is the ground truth already.
 
         Such an image, as a black frame, has nothing to learn and would decide every mean.
         """

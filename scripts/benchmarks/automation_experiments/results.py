@@ -54,11 +54,11 @@ class Results:
         return {seed: self.by_key[key] for seed, key in keys.items() if key in self.by_key}
 
     def psnr(self, arm: Setting) -> dict[int, float]:
-        """Of the last validation, by seed, in dB."""
+        """PSNR of the last validation, by seed, in dB."""
         return {seed: score(run) for seed, run in self.of(arm).items()}
 
     def mean(self, arm: Setting) -> float:
-        """Of the scores; NaN where there are none."""
+        """Mean of the scores, in dB; NaN where there are none."""
         scores = self.psnr(arm).values()
         return fmean(scores) if scores else math.nan
 

@@ -28,7 +28,7 @@ _WHOLE = Setting(seed=0, lr=0.0, steps=50, batch=16, micro_batch=16, validations
 
 
 def key(seed: int) -> str:
-    """Of the line that holds what `measure` finds."""
+    """Key of the line that holds what `measure` finds."""
     return json.dumps(
         {"experiment": "splits", "seed": seed, "version": _VERSION, "base": BASE}, sort_keys=True
     )
@@ -40,7 +40,10 @@ def measure(laboratory: Laboratory, seed: int) -> dict[str, Any]:
 
 
 def _differences(laboratory: Laboratory, setting: Setting) -> dict[str, float]:
-    """Of pieces to the whole batch; of memory that runs out to pieces of 4, and to the whole batch."""
+    """Largest differences of the weights, as shares of the largest weight.
+
+    Of pieces to the whole batch; of memory that runs out to pieces of 4, and to the whole batch.
+    """
 
     def weights(pieces: int, fails: Callable[[int], bool] = lambda call: False) -> Tensor:
         return laboratory.weights(replace(setting, micro_batch=pieces), fails)

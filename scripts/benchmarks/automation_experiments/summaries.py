@@ -15,7 +15,7 @@ from automation_experiments.settings import CLIPPING, LOSSES, Setting, Spec
 
 
 def summary(setting: Setting, root: Path, prior: float) -> dict[str, Any]:
-    """Of the records in `root`; `prior` is the clipping threshold that the run began with."""
+    """Summary of the records in `root`; `prior` is the clipping threshold that the run began with."""
     events = _lines(root / "events.jsonl")
     decisions = _lines(root / "decisions.jsonl")
     windows = [event for event in events if event["kind"] == "WindowEvent"]

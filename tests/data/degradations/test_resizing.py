@@ -21,7 +21,7 @@ def test_resizing_keeps_places(mode, size):
     error = (small[..., 0] - (40 + x[None, :] + 1.5 * y[:, None]))[6:-6, 6:-6]
     assert abs(error.mean()) < 0.02
     if mode != "nearest-exact":
-        # an enlarged area is a staircase whose steps lie around their places
+        # an upscaled area is a staircase whose steps lie around their places
         assert np.abs(error).max() < (1.6 if mode == "area" and size > (64, 64) else 0.2)
 
 

@@ -14,7 +14,7 @@ from traiNNer.archs.paragonsr2.resampler import Padding
 from traiNNer.registry import ConfigError
 
 NEGATIVE_SLOPE = 0.1
-"""Of every leaky ReLU of the generators."""
+"""Negative slope of every leaky ReLU of the generators."""
 LAYER_SCALE_INIT = 1e-5
 """What the published networks started from (Touvron et al. 2021, CaiT)."""
 _CONTRAST = 10.0

@@ -1,4 +1,4 @@
-"""The final family (December 2025 to January 2026): a fixed enlargement plus gained detail at LQ resolution.
+"""The final family (December 2025 to January 2026): a fixed upscaling plus gained detail at LQ resolution.
 
 One body, four kinds of block: realtime (inverted depthwise), stream (two contexts and a gate), photo
 (depthwise and window attention) and pro (channel, window and token attention). No skip spans more than one
@@ -38,7 +38,7 @@ FLOAT16_MAX = 65504.0
 
 @NETWORKS.register("paragonsr2_dual")
 class ParagonSR2Dual(nn.Module):
-    """The dual-path network: enlarge(x) + detail_gain * detail(x).
+    """The dual-path network: upscale(x) + detail_gain * detail(x).
 
     Args:
         scale: Resolution factor, at least 1.
@@ -48,11 +48,11 @@ class ParagonSR2Dual(nn.Module):
         num_blocks: Blocks of a group.
         attention: Window attention, in photo and pro blocks.
         window_size: Side of its windows in pixels; every second block shifts them by half.
-        upsampler_alpha: Share of the low-pass pre-filter in the fixed enlargement; 0 is best.
+        upsampler_alpha: Share of the low-pass pre-filter in the fixed upscaling; 0 is best.
         detail_gain: Initial factor on the detail.
         use_checkpointing: Computes each block again in the backward pass, to save memory.
         padding: What every filter sees beyond the border.
-        base: The fixed enlargement.
+        base: The fixed upscaling.
         layer_scale_init: Initial weight of each branch of a block.
         icnr: Equal initial filters for the sub-pixels.
         contrast_init: Blocks bend at edges from the first step (`start_on_contrast`); replaces the initial

@@ -1,4 +1,4 @@
-"""The hybrid family (late November 2025): a fixed enlargement plus detail from a body at LQ resolution.
+"""The hybrid family (late November 2025): a fixed upscaling plus detail from a body at LQ resolution.
 
 Each block mixes a depthwise context, a gated 1x1 - 3x3 - 1x1 transform and, optionally, window attention and
 channel weights; the detail of an image is multiplied by one gain that depends on its content. The result of
@@ -39,7 +39,7 @@ from traiNNer.registry import ConfigError
 
 @NETWORKS.register("paragonsr2")
 class ParagonSR2(nn.Module):
-    """The hybrid network: enlarge(x) + gain(x) * detail(x).
+    """The hybrid network: upscale(x) + gain(x) * detail(x).
 
     Args:
         scale: Resolution factor, at least 1.
@@ -50,7 +50,7 @@ class ParagonSR2(nn.Module):
         square_kernel_size: Of the context's square branch.
         band_kernel_size: Of its two band branches.
         branch_ratio: Share of the channels of each branch.
-        upsampler_alpha: Share of the low-pass pre-filter in the fixed enlargement, 0 to 1; 0 is best.
+        upsampler_alpha: Share of the low-pass pre-filter in the fixed upscaling, 0 to 1; 0 is best.
         detail_gain: Factor on the initial weights of the last convolution.
         fast_body_mode: Halves groups and blocks.
         use_norm: Normalises the stream after each block.
@@ -58,7 +58,7 @@ class ParagonSR2(nn.Module):
         use_content_aware: One gain per image, 0.05 to 0.2; without it the gain is 1.
         use_attention: Window attention in each block.
         padding: What every filter sees beyond the border.
-        base: The fixed enlargement.
+        base: The fixed upscaling.
         layer_scale_init: Initial weight of each block's two branches.
         icnr: Equal initial filters for the sub-pixels.
     """

@@ -1,4 +1,4 @@
-"""The first family (early November 2025): a residual body, then enlargement in feature space.
+"""The first family (early November 2025): a residual body, then upscaling in feature space.
 
 Its mixers filter each image with 3x3 kernels predicted from the image; a running mean of those kernels serves
 in evaluation, so that the released network is static. No tensor depends on the scale: one file serves all.
@@ -36,7 +36,7 @@ TRACKING_RATE = 0.05
 
 @NETWORKS.register("paragonsr2_magic")
 class ParagonSR2Magic(nn.Module):
-    """The first network: two 3x3 convolutions of the enlarged features of a residual body.
+    """The first network: two 3x3 convolutions of the upscaled features of a residual body.
 
     Args:
         scale: Resolution factor, at least 1; no weight depends on it.
@@ -47,9 +47,9 @@ class ParagonSR2Magic(nn.Module):
         square_kernel_size: Of the context's square branch.
         band_kernel_size: Of its two band branches.
         branch_ratio: Share of the channels of each branch.
-        upsampler_alpha: Share of the low-pass pre-filter before the enlargement, 0 to 1; limited to that.
+        upsampler_alpha: Share of the low-pass pre-filter before the upscaling, 0 to 1; limited to that.
         padding: What every filter sees beyond the border.
-        base: How the features are enlarged.
+        base: How the features are upscaled.
         layer_scale_init: Initial weight of each block's two branches.
     """
 
@@ -100,7 +100,7 @@ class ParagonSR2Magic(nn.Module):
         self.upsampler = spatial(num_feat, num_feat, 3, padding)
         self.conv_out = spatial(num_feat, 3, 3, padding)
         reach = max(square_kernel_size // 2, band_kernel_size // 2) + 1
-        # conv_in and conv_fuse 1 each, the enlargement 4, two convolutions of the large map 2 or less
+        # conv_in and conv_fuse 1 each, the upscaling 4, two convolutions of the large map 2 or less
         self._margin = 8 + num_groups * num_blocks * reach
         self.facts = NetworkFacts("generator", scale=scale, tile_margin=self._margin)
 

@@ -1,6 +1,6 @@
-"""The fixed enlargement that the networks add detail to: frozen separable filters, or a bicubic base.
+"""The fixed upscaling that the networks add detail to: frozen separable filters, or a bicubic base.
 
-Nearest-neighbour enlargement by s followed by a 5-tap filter is linear with period s, so it is computed as
+Nearest-neighbour upscaling by s followed by a 5-tap filter is linear with period s, so it is computed as
 one small convolution of the LQ image per sub-pixel position and a pixel shuffle, with the same result up to
 rounding, borders included (16 x 3 x 48 x 48 to x2 on one CPU core: 3 ms instead of 16 ms).
 Shapes: N batch, C channels, H and W of the LQ image, S scale, K taps.
@@ -21,12 +21,12 @@ from traiNNer.archs.fuse import Foldable
 PREFILTER_TAPS = (-1 / 32, 0.0, 9 / 32, 16 / 32, 9 / 32, 0.0, -1 / 32)
 """Half-band low-pass (unit DC, zero at Nyquist); its users call it a sharpener."""
 RECONSTRUCTION_TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-"""Binomial filter that smooths the nearest-neighbour enlargement."""
+"""Binomial filter that smooths the nearest-neighbour upscaling."""
 
 Padding: TypeAlias = Literal["zeros", "replicate"]
 """What a filter sees beyond the border of the image."""
 Base: TypeAlias = Literal["magic", "bicubic"]
-"""The fixed enlargement that the network adds detail to."""
+"""The fixed upscaling that the network adds detail to."""
 Weights: TypeAlias = tuple[Tensor, Tensor]
 """Horizontal `(c, 1, 1, k)` and vertical `(c, 1, k, 1)` filters."""
 
@@ -110,7 +110,7 @@ class MagicBase(Foldable):
 
 
 def in_full_precision(enlargement: nn.Module, x_NCHW: Tensor) -> Tensor:
-    """The enlarged image, not rounded by autocast: bfloat16 has steps of a grey level in bright pixels."""
+    """The upscaled image, not rounded by autocast: bfloat16 has steps of a grey level in bright pixels."""
     device = x_NCHW.device.type
     if x_NCHW.is_meta or not torch.is_autocast_enabled(device):
         return enlargement(x_NCHW)
@@ -119,7 +119,7 @@ def in_full_precision(enlargement: nn.Module, x_NCHW: Tensor) -> Tensor:
 
 
 class Enlargement(nn.Module):
-    """How an image is enlarged by s, given the weights of pre-filter and reconstruction filter. No state.
+    """How an image is upscaled by s, given the weights of pre-filter and reconstruction filter. No state.
 
     base magic: y = x + alpha (prefilter(x) - x) if alpha > 0, repeated s x s, then smoothed by 5 taps.
     base bicubic: `bicubic_kernels` with replicate padding; the weights are not used.
@@ -232,7 +232,7 @@ def enlarge(x_NCHW: Tensor, kernels: Tensor, scale: int, padding: Padding) -> Te
 
 
 def bicubic_kernels(channels: int, scale: int) -> Tensor:
-    """Filters for `enlarge` that equal bicubic enlargement (Keys 1981, a = -0.5, as in MATLAB).
+    """Filters for `enlarge` that equal bicubic upscaling (Keys 1981, a = -0.5, as in MATLAB).
 
     `(c * s * s, 1, m, m)`. With replicate padding the result differs from MATLAB's only where its mirrored
     border differs: in the outer 2 s pixels.

@@ -29,7 +29,7 @@ WIDEST = 256
 """LQ pixels of a margin beyond which tiles that equal the whole image are not worth their price."""
 RECOMPUTE = "use_checkpointing"
 LICENCE = "permissive"
-"""Of all parts of spandrel: MIT, Apache-2.0, BSD or public domain, says its description (version 0.4.2)."""
+"""Licence of all parts of spandrel 0.4.2: MIT, Apache-2.0, BSD or public domain, says its description."""
 
 
 def _same(options: Given) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Family:
     least: int = 1
     """Smallest height and width, in pixels; smaller images are mirrored up to it."""
     multiple: Callable[[Given], int] = _one
-    """Of what height and width must be multiples, or what tiles must keep to; others are mirrored up to it."""
+    """Divisor that height and width must have, or that tiles must keep to; others are mirrored up to it."""
     margin: Callable[[Given], int | None] = _unknown
     """LQ pixels around a tile that matter to it; None: all, or more than are known."""
     square: bool = False

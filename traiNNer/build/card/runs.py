@@ -256,7 +256,7 @@ def measure_validation(settings: Settings, report: Report, until: float) -> None
             validator, model = run.parts.validator, run.parts.model
             network_g = EvalNetwork(model.networks.eval_net, model.networks.facts)
             assert validator is not None
-            validator.run(network_g, step=0, position=0, lr_exhausted=False)  # bicubic enlargement too, once
+            validator.run(network_g, step=0, position=0, lr_exhausted=False)  # bicubic upscaling too, once
             began = time.perf_counter()
             validator.run(network_g, step=1, position=0, lr_exhausted=False)
             seconds = time.perf_counter() - began

@@ -79,7 +79,7 @@ class Settings:
 
     @property
     def images(self) -> dict[str, tuple[int, int]]:
-        """Of the synthetic data: images and their side in pixels, for training and validation."""
+        """Number of synthetic images and their side in pixels, for training and validation."""
         return {"train": (2, 96), "val": (2, 64)} if self.tiny else {"train": (12, 384), "val": (2, 768)}
 
 

@@ -32,7 +32,7 @@ class Timing(NamedTuple):
 
     milliseconds: float
     first_seconds: float
-    """Of the first step, in which a compiled network is compiled."""
+    """Duration of the first step, in which a compiled network is compiled, in seconds."""
     memory: int | None
     """Bytes at the peak, weights and moments included; None where the device does not count."""
 

@@ -109,7 +109,7 @@ class DiskCache:
             raise CacheRefused(f"images changed while they were decoded into {', '.join(map(str, wanting))}")
 
     def images(self) -> list[MappedImages]:
-        """Of each side, once everything is there."""
+        """Mapped images of each side, once everything is there."""
         remaining = iter(self._found)
         mapped: list[MappedImages] = []
         for files in self._sides:
@@ -161,7 +161,7 @@ class _Found(NamedTuple):
 
 
 def _united(parts: Sequence[_Part]) -> _Part:
-    """Of a folder that is listed more than once."""
+    """One part from the parts of a folder that is listed more than once."""
     by_name = {
         name: size for part in parts for name, size in zip(part.contents.names, part.sizes, strict=True)
     }

@@ -28,7 +28,7 @@ _HEADER = struct.Struct("<16s4Q16x")
 """Magic, number of images, start of the table, bytes of the names, CRC-32 of the table and the names."""
 _MAGIC = b"traiNNer pixels1"
 _COLUMNS = ("start", "file_bytes", "mtime_ns", "name_end", "height", "width", "value_bytes")
-"""Of the table. An image that could not be decoded starts at -1."""
+"""Columns of the table. An image that could not be decoded starts at -1."""
 _STORED, _FAILED = 1, 2
 _POLL = 0.2  # seconds between looks at how far the building is
 

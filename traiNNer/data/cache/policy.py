@@ -13,7 +13,7 @@ from traiNNer.data.pairing import Pairs
 from traiNNer.registry import ConfigError
 
 _AUTO_SHARE, _MOST = 0.5, 0.95
-"""Of the free space of a disk: what `auto` takes unasked, and what is left for the file system's own needs."""
+"""Shares of a disk's free space, 0 to 1: what `auto` takes unasked, and the most that any cache takes."""
 _TOO_LONG = f"more than {LARGE:,} pairs take long to decode, so that cache: disk has to be asked for"
 
 
@@ -27,7 +27,7 @@ class CacheSettings:
     memory: int = 0
     """Bytes of memory that there are."""
     folder: Path | None = None
-    """Of the caches on the disk; None: beside the images."""
+    """Folder of the caches on the disk; None: beside the images."""
     may_write: bool = True
     """Whether caches on the disk may be made, or only used."""
     threads: int = 1

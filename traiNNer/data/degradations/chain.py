@@ -62,7 +62,7 @@ class ResizeSettings:
     factors: tuple[float, float]
     """Smallest and largest factor."""
     modes: tuple[str, ...]
-    """Of `resizing.MODES`."""
+    """Interpolations to draw from, names in `resizing.MODES`."""
     mode_weights: tuple[float, ...]
     """How often each; any sum."""
 

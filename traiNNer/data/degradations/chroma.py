@@ -31,12 +31,12 @@ def to_rgb(ycc: Image) -> Image:
 
 
 def subsample_chroma(image: Image, sampling: str, *, smooth: bool) -> Image:
-    """Chroma shrunk by the mean of each block, and enlarged again.
+    """Chroma shrunk by the mean of each block, and upsampled again.
 
     Args:
         image: (h, w, 3), RGB, 0 to 255.
         sampling: Of `FACTORS`.
-        smooth: Enlarge linearly; otherwise by repeating values, as simple decoders do.
+        smooth: Upsample linearly; otherwise by repeating values, as simple decoders do.
     """
     down, across = FACTORS[sampling]
     height, width = image.shape[:2]

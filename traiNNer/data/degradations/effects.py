@@ -26,9 +26,9 @@ class HaloSettings:
 
     prob: float = 0.0
     amount: tuple[float, float] = (0.3, 1.5)
-    """Of the difference from a blurred copy that is added."""
+    """Smallest and largest factor on the difference from a blurred copy that is added."""
     sigma: tuple[float, float] = (0.6, 2.0)
-    """Of that blur, in LQ pixels."""
+    """Smallest and largest standard deviation of that blur, in LQ pixels."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class KernelMix:
     """Which kernels are drawn."""
 
     kinds: tuple[str, ...]
-    """Of `KERNELS`."""
+    """Kinds of kernel to draw from, names in `KERNELS`."""
     weights: tuple[float, ...]
     """How often each; any sum."""
     sizes: tuple[int, int]

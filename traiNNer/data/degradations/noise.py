@@ -21,7 +21,10 @@ Image = NDArray[np.float32]
 
 _ROWS_AT_ONCE = 32  # keeps everything of a part in the cache
 _POISSON_BITS = 12
-"""Of the sixteen: a table for each grey level stays within 4 MB, and its largest value is 3.7 deviations out."""
+"""Number of random bits used, of the sixteen.
+
+A table for each grey level stays within 4 MB, and its largest value is 3.7 deviations out.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class NoiseSettings:
     gaussian_prob: float
     """Share of Gaussian noise; the rest is Poisson."""
     sigma: tuple[float, float]
-    """Of Gaussian noise, in levels of 255."""
+    """Smallest and largest standard deviation of Gaussian noise, in levels of 255."""
     poisson_scale: tuple[float, float]
     """Factor on the noise of counting 256 quanta at white."""
     gray_prob: float

@@ -35,7 +35,7 @@ class Measures:
     phash: str = ""
     """Perceptual hash of 64 bits, in hexadecimal digits."""
     sha256: str = ""
-    """Of the file."""
+    """SHA-256 of the file, in hexadecimal digits."""
     problem: str = ""
     """Why it cannot be read; then the others are those of no image."""
 

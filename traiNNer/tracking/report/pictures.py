@@ -22,15 +22,15 @@ from traiNNer.events import SetScores, ValidationEvent
 from traiNNer.inference.network import upscale
 
 _SIDE = 192
-"""Of the central part that is shown, in LQ pixels at most."""
+"""Side of the central part that is shown, in LQ pixels at most."""
 
 
 class Picture(NamedTuple):
-    """One image enlarged in two ways, as data addresses for a page."""
+    """One image upscaled in two ways, as data addresses for a page."""
 
     title: str
     before: str
-    """By bicubic enlargement."""
+    """By bicubic upscaling."""
     after: str
     """By the trained network."""
 
