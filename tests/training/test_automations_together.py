@@ -51,7 +51,7 @@ def test_a_killed_run_with_everything_on_has_the_same_decisions_and_bits(whole, 
 
 def test_recorded_events_shown_to_fresh_automations_give_the_recorded_decisions(whole, tmp_path):
     again = full_trainer(tmp_path)
-    decided = list(replay(lines(whole[1], "events"), again._supervisor, again.controls))
+    decided = list(replay(lines(whole[1], "events"), again.parts.supervisor, again.controls))
     assert decided == decisions(whole[1])
     assert len(decided) > 10
 
@@ -99,7 +99,7 @@ def test_an_automation_stays_off_after_a_resume(tmp_path, monkeypatch):
     monkeypatch.undo()
     second = resumed(tmp_path)
     second.fit(StopSignal())
-    assert second.status()["AdaptiveGradientClipping"].startswith("off (ZeroDivisionError")
+    assert second.parts.supervisor.status()["AdaptiveGradientClipping"].startswith("off (ZeroDivisionError")
 
 
 def test_the_limit_of_adjustments_freezes(tmp_path):

@@ -30,7 +30,9 @@ def _written(value: Any, path: Path, marks: Mapping[Path, Mark]) -> Any:
         kept = {key: item for key, item in kept.items() if item is not None}
         return kept if kept or path in marks or not path else None
     if isinstance(value, list):
-        return [_written(item, (*path, index), marks) for index, item in enumerate(value)]
+        kept_items = [_written(item, (*path, index), marks) for index, item in enumerate(value)]
+        added = value and all(item is None for item in kept_items) and any(item is not None for item in value)
+        return None if added else kept_items
     mark = marks.get(path)
     own = mark and (mark.line or mark.source == COMMAND_LINE or path[-1] == "enabled")
     return value if own else None
