@@ -25,7 +25,7 @@ SLOPE = 0.2
 LAST = 4
 """Height and width of the last map, in pixels."""
 HIDDEN = 100
-"""StepMetrics between the last map and the logit."""
+"""Values between the last map and the logit."""
 
 
 @NETWORKS.register("vggstylediscriminator", "VGGStyleDiscriminator", "VGGStyleDiscriminator128")
