@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 import small_run
 
 A_FEW = (
@@ -16,6 +17,7 @@ A_FEW = (
 """Of each file."""
 
 
+@pytest.mark.slow
 def test_a_few_tests_of_a_card_pass_on_the_cpu():
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-n", "0", "-q", "tests/gpu", "-k", A_FEW]
     environment = {**os.environ, "TRAINNER_GPU_TESTS_ON": "cpu", "OMP_NUM_THREADS": "1"}
@@ -28,6 +30,7 @@ def test_a_few_tests_of_a_card_pass_on_the_cpu():
     assert int(counted.split(" passed")[0].split()[-1]) >= 15, counted
 
 
+@pytest.mark.slow
 def test_there_are_sixty_of_them_at_least():
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-n", "0", "-q", "--collect-only", "tests/gpu"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
