@@ -112,6 +112,7 @@ def test_a_run_whose_terminal_closes_is_saved(folder):
     run = folder / "experiments/closed"
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # or tests under nohup would wait for all its steps
         arguments = [str(small_run.ROOT / "train.py"), "-opt", str(file), "val.val_enabled=false"]
         os.execv(sys.executable, [sys.executable, *arguments])
     os.set_blocking(terminal, False)
