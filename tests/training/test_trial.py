@@ -185,6 +185,7 @@ def asking(root, **options):
 def test_a_run_killed_after_or_stopped_in_a_trial_goes_on_to_the_same_end(tmp_path):
     whole = asking(tmp_path / "whole")
     whole.fit(StopSignal())
+    assert not whole._effects._trials._ends, "the arms take memory for the rest of the run"
     state = whole.state_dict()
     assert state["automations"]["AsksOnce"]["state"]["scores"] != []
 

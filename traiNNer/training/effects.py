@@ -61,6 +61,10 @@ class Effects:
         self.trial = None
         return TrialEvent(progress.step, progress.position, trial.arms, scores)
 
+    def forget_trial(self) -> None:
+        """Free what the arms of the latest trial became, once it has been answered."""
+        self._trials.forget()
+
     def follow_loss_factors(self, before: Mapping[str, float], now: Mapping[str, float]) -> None:
         """Reset the generator's optimizer after a jump: its moments belong to gradients of other factors."""
         if any(abs(math.log(factor / before.get(loss, 1.0))) > _LOSS_JUMP for loss, factor in now.items()):

@@ -210,6 +210,7 @@ class Trainer:
                     self._recorder.decision(self.progress.step, proposal, self.controls)
                 if proposal.applied:
                     events += self._apply(proposal)
+        self._effects.forget_trial()
 
     def _apply(self, proposal: Proposal) -> list[Event]:
         """The one place where a decision takes effect. Returns what others should know of it.

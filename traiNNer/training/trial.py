@@ -7,7 +7,6 @@ hides in noise what it has learned (and short runs would favour low rates).
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
@@ -29,7 +28,6 @@ HELD_OUT = 2**40
 
 _HELD_OUT_BATCHES = 16
 _WARMUP, _ANNEALING = 0.2, 0.4  # shares of an arm's steps
-_log = logging.getLogger(__name__)
 
 
 class Moment(NamedTuple):
@@ -81,19 +79,18 @@ class TrialRunner:
         held_out = list(islice(self._batches(HELD_OUT, controls), _HELD_OUT_BATCHES))
         before = _copied(self._model.state_dict())
         self._ends = {}
-        try:
-            scores: list[list[float]] = []
-            for arm in arms:
+        scores: list[list[float]] = []
+        for arm in arms:
+            try:
                 if arm.restored:
                     self._model.networks.roll_back()
                 if not self._train(arm, steps, controls, moment, interrupted):
                     return None
                 scores.append(self._score(held_out, controls))
                 self._ends[arm.name] = _copied(self._model.state_dict(), torch.device("cpu"))
+            finally:
                 self._put_back(before)
-            return scores
-        finally:
-            self._put_back(before)
+        return scores
 
     def adopt(self, arm: str) -> None:
         """Go on from where an arm of the latest trial ended."""
