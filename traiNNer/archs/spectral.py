@@ -47,7 +47,7 @@ class SpectralConv2d(nn.Module):
         rows, columns = self.weight_orig.flatten(1).shape
         self.register_buffer("weight_u", F.normalize(torch.randn(rows), dim=0, eps=_EPS))
         self.register_buffer("weight_v", F.normalize(torch.randn(columns), dim=0, eps=_EPS))
-        for _ in range(_FIRST):
+        for _ in range(0 if plain.weight.is_meta else _FIRST):  # an outline has no values
             self._iterate()
 
     def forward(self, x_NCHW: Tensor) -> Tensor:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
 from traiNNer.archs import NETWORKS
+from traiNNer.archs.outline import outline
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.memory import host_memory_limit
@@ -26,7 +25,7 @@ def _networks(options: Options) -> list[str]:
             continue
         given = scale if "scale" in NETWORKS.parameters(spec["type"]) else {}
         try:
-            with torch.device("meta"):  # the description alone
+            with outline():
                 net = NETWORKS.build({**given, **spec})
         except ConfigError:  # said where it is built
             continue

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import nn
 
 from traiNNer.archs import NETWORKS
+from traiNNer.archs.outline import outline
 from traiNNer.build.automations import LEARNING_RATE, STOPPING
 from traiNNer.build.overlap import shared_images
 from traiNNer.data.degraded_dataset import ImageDataset
@@ -163,7 +163,7 @@ def _number(value: Any) -> float | None:
 
 def _normalises_over_the_batch(spec: Mapping[str, Any]) -> bool:
     try:
-        with torch.device("meta"):
+        with outline():
             net = NETWORKS.build(spec)
     except ConfigError:  # said elsewhere
         return False
