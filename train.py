@@ -2,10 +2,7 @@
 
 import sys
 
-from traiNNer.cli.train import train
-from traiNNer.runtime.signals import ignore_signals
+from traiNNer.cli.train import main
 
 if __name__ == "__main__":
-    status = train()
-    ignore_signals()
-    sys.exit(status)
+    sys.exit(main())

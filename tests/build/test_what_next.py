@@ -34,6 +34,21 @@ def test_a_run_that_was_interrupted_says_how_to_go_on_in_quotes(tmp_path):
     assert line.endswith("--auto_resume --launcher pytorch")
 
 
+def test_where_there_is_no_checkout_the_installed_command_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = folder_of(tmp_path / "n")
+    ended(folder, "interrupted")
+    folder.training_states.mkdir()
+    (folder.training_states / "5.state").touch()
+    assert what_next(folder, "a.yml", [], 1) == ["To go on: trainner train -opt a.yml --auto_resume"]
+    (line,) = what_next(folder, "a.yml", ["launcher=pytorch"], 2)
+    assert "torchrun --nproc_per_node=2 --no-python trainner train -opt a.yml" in line
+    ended(folder, "completed")
+    folder.models.mkdir()
+    (folder.models / "net_g_best.safetensors").touch()
+    assert "trainner upscale " in what_next(folder, "a.yml", [], 1)[0]
+
+
 def test_a_finished_run_says_what_people_do_next_with_its_best_weights(tmp_path):
     folder = folder_of(tmp_path / "my runs/n")
     ended(folder, "completed")

@@ -35,11 +35,20 @@ def what_next(folder: RunFolder, file: Path, overrides: Sequence[str], processes
         return _of_finished(folder)
     if not any(folder.training_states.glob("*.state")):
         return []
-    program = ["python"] if processes == 1 else ["torchrun", f"--nproc_per_node={processes}"]
+    program = _program("train")
+    if processes > 1:
+        source = ["train.py"] if program[0] == "python" else ["--no-python", *program]
+        program = ["torchrun", f"--nproc_per_node={processes}", *source]
     launcher = ["--launcher", "pytorch"] if "launcher=pytorch" in overrides else []
     options = [text for text in overrides if text not in ("auto_resume=true", "launcher=pytorch")]
-    again = command(*program, "train.py", "-opt", file, "--auto_resume", *launcher, *options)
+    again = command(*program, "-opt", file, "--auto_resume", *launcher, *options)
     return [f"To go on: {again}"]
+
+
+def _program(script: str) -> list[str]:
+    """How a command begins: in a checkout with its file, elsewhere with the command that is installed."""
+    file = Path(f"{script}.py")
+    return ["python", str(file)] if file.is_file() else ["trainner", file.stem]
 
 
 def _of_finished(folder: RunFolder) -> list[str]:
@@ -48,8 +57,8 @@ def _of_finished(folder: RunFolder) -> list[str]:
     lines = []
     if weights:
         lines += [
-            f"To upscale images: {command('python', 'scripts/upscale.py', weights, 'INPUT', 'OUTPUT')}",
-            f"To publish it: {command('python', 'scripts/export.py', weights, '--onnx')}",
+            f"To upscale images: {command(*_program('scripts/upscale'), weights, 'INPUT', 'OUTPUT')}",
+            f"To publish it: {command(*_program('scripts/export'), weights, '--onnx')}",
         ]
     if folder.tensorboard.is_dir():
         lines.append(f"To see its curves: {command('tensorboard', '--logdir', folder.tensorboard.parent)}")

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from traiNNer.models.out_of_memory import is_out_of_memory
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import accept_any_output, report_config_errors
 from traiNNer.runtime.os_errors import in_words
@@ -41,6 +40,8 @@ def ends_in_words(main: Main) -> Callable[..., int]:
         except OSError as error:
             return _say(in_words(error))
         except (MemoryError, RuntimeError) as error:
+            from traiNNer.models.out_of_memory import is_out_of_memory  # torch, which not every command needs
+
             if not is_out_of_memory(error):
                 raise
             return _say(

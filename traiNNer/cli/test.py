@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: an image has a score that is not a number, or results could not be written. 2: a mistake in the
     configuration or the data, said in words.
     """
-    parser = argparse.ArgumentParser(prog="test.py", description="Measure a super-resolution network.")
+    parser = argparse.ArgumentParser(description="Measure a super-resolution network.")
     parser.add_argument("-opt", required=True, metavar="FILE", help="the YAML file that describes the test")
     parser.add_argument(
         "overrides", nargs="*", metavar="key.sub=value", help="options that win over the file"

@@ -11,9 +11,16 @@ from pathlib import Path
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import accept_any_output, report_config_errors
 from traiNNer.runtime.os_errors import in_words
-from traiNNer.runtime.signals import Interrupted, StopSignal
+from traiNNer.runtime.signals import Interrupted, StopSignal, ignore_signals
 
 _log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`train` for a program that ends with it: a late signal does not change how it ended."""
+    status = train(arguments)
+    ignore_signals()
+    return status
 
 
 def train(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +30,7 @@ def train(arguments: Sequence[str] | None = None) -> int:
     mistake in the configuration or the data, said in words. 130: a second signal ended it at once.
     """
     accept_any_output()
-    parser = argparse.ArgumentParser(prog="train.py", description="Train a super-resolution network.")
+    parser = argparse.ArgumentParser(description="Train a super-resolution network.")
     parser.add_argument("-opt", required=True, metavar="FILE", help="the YAML file that describes the run")
     parser.add_argument(
         "--auto_resume", action="store_true", help="go on from the newest whole training state"

@@ -1,0 +1,119 @@
+"""The installed command: its verbs, the configuration it writes, and the wheel it comes in."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from traiNNer.build.check import check_parts
+from traiNNer.cli import new, trainner
+from traiNNer.options import load_options
+from traiNNer.options.recipes import SCHEMA, recipes
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos", "others", "small"):
+        (tmp_path / name).mkdir()
+
+
+def test_every_verb_has_a_command_whose_help_fits_a_screen(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    for name, verb in trainner.VERBS.items():
+        assert callable(import_module(f"traiNNer.cli.{verb.module}").main)
+        with pytest.raises(SystemExit) as end:
+            trainner.main([name, "--help"])
+        printed = capsys.readouterr().out
+        assert end.value.code == 0
+        assert printed.startswith(f"usage: trainner {name} ")
+        assert len(printed.splitlines()) <= 50, name
+
+
+def test_help_and_new_do_not_wait_for_torch(photos):
+    program = (
+        "import sys; from traiNNer.cli.trainner import main\n"
+        "assert main(['new', 'my.yml', '--gt', 'photos']) == 0\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print('torch' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert run.stdout.endswith("False\n"), run.stderr
+    assert all(f"  {name} " in run.stdout for name in trainner.VERBS)
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_a_new_configuration_is_the_recipe_with_other_data(name, photos):
+    assert new.main(["my.yml", "--recipe", name, "--gt", "photos", "--val_gt", "others"]) == 0
+    mine = load_options("my.yml", [], check=check_parts)
+    theirs = load_options(recipes()[name], [], check=check_parts)
+    assert mine.name == "my"
+    assert mine.datasets["train"].dataroot_gt == ["photos"]
+    for key, data in mine.datasets.items():
+        assert data.type in ("SingleGtDataset", "RealESRGANDataset")  # which make their LR images
+        assert key == "train" or data.dataroot_gt == ["others"]
+    same = {"network_g", "train", "val", "logger", "degradation", "scale"}
+    assert mine.model_dump(include=same) == theirs.model_dump(include=same)
+    text = Path("my.yml").read_text()
+    assert SCHEMA.is_file()
+    assert SCHEMA.as_uri() in text
+    body = recipes()[name].read_text().split("\nname:")[1]
+    comments = [line for line in body.splitlines() if line.strip().startswith("#")]
+    assert [line for line in comments if line not in text] == []
+
+
+def test_new_takes_pairs_and_refuses_what_would_be_lost(photos, capsys):
+    assert new.main(["my.yml", "--gt", "photos", "--lq", "small"]) == 0
+    train = load_options("my.yml", [], check=check_parts).datasets["train"]
+    assert (train.type, train.dataroot_lq) == ("PairedImageDataset", ["small"])
+    for arguments in (
+        ["my.yml"],
+        ["a.yml", "--gt", "nowhere"],
+        ["a.yml", "--recipe", "nono"],
+        ["a.yml", "--lq", "small"],
+        ["no/a.yml"],
+    ):
+        assert new.main(arguments) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert not Path("a.yml").exists()
+
+
+@pytest.mark.slow
+def test_a_wheel_works_from_another_folder(tmp_path, photos):
+    """In an environment that has the dependencies of this one, and of the program the wheel alone."""
+    quiet = ["-q", "--no-deps", "--disable-pip-version-check"]
+    build = [sys.executable, "-m", "pip", "wheel", *quiet, "--no-build-isolation", "-w", tmp_path / "wheel"]
+    subprocess.run([*build, ROOT], check=True)
+    (wheel,) = (tmp_path / "wheel").glob("trainner-*.whl")
+    home = tmp_path / "venv"
+    venv.create(home, with_pip=True)
+    bin_ = home / ("Scripts" if os.name == "nt" else "bin")
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+
+    def run(*words):
+        return subprocess.run(
+            [str(word) for word in words], env=environment, text=True, capture_output=True, check=True
+        ).stdout
+
+    run(bin_ / "python", "-m", "pip", "install", *quiet, wheel)
+    site = run(bin_ / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+    Path(site, "outer.pth").write_text(sysconfig.get_path("purelib"))
+    program = bin_ / "trainner"
+    assert str(home) in run(bin_ / "python", "-c", "import traiNNer; print(traiNNer.__file__)")
+    run(program, "new", "my.yml", "--recipe", "nano")
+    assert "venv" in Path("my.yml").read_text().splitlines()[0]
+    assert "no mistake" in run(program, "check", "my.yml")
+    small = ["train.total_iter=2", "val.val_freq=2", "train.warmup_iter=0", "logger.use_tb_logger=false"]
+    said = run(program, "train", "-opt", "my.yml", *small)
+    assert "trainner upscale experiments/my/models/" in said
+    run(program, "report", "experiments/my")
+    run(program, "upscale", "experiments/my/models/net_g_best.safetensors", "datasets/demo/val/LRx2", "out")
+    assert len(list(Path("out").iterdir())) == 6

@@ -1,0 +1,110 @@
+"""Make the LR images of a folder of ground truth by MATLAB's bicubic, as the field's benchmarks are made.
+
+python scripts/make_lr.py HR_FOLDER OUT [--scale 2 3 4] [--overwrite] [--processes N]
+
+OUT/LRx2 (LRx3, ...) gets one PNG for each image, in the same subfolders. Where height or width is no
+multiple of the scale, the LR image is of the top-left part that is; the data sets cut the ground truth alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.progress import track
+
+from traiNNer.cli.ending import ends_in_words
+from traiNNer.data.image_io import ImageError, read_image, write_image
+from traiNNer.data.pairing import find_images
+from traiNNer.data.resize import shrink
+from traiNNer.registry import ConfigError
+from traiNNer.runtime.console import start_logging
+from traiNNer.runtime.cpus import usable_cpus
+
+
+class _Result(NamedTuple):
+    """What became of one ground-truth image."""
+
+    made: int = 0
+    kept: int = 0
+    cut: bool = False
+    problem: str = ""
+
+
+def make_lr(source: Path, targets: dict[int, Path], *, overwrite: bool) -> _Result:
+    """Write the LR image of one file for each scale, leaving those that exist."""
+    wanted = {scale: target for scale, target in targets.items() if overwrite or not target.exists()}
+    kept = len(targets) - len(wanted)
+    if not wanted:
+        return _Result(kept=kept)
+    try:
+        image = read_image(source)
+        if min(image.shape[:2]) < max(wanted):
+            return _Result(problem=f"{source}: is smaller than {max(wanted)} pixels")
+        for scale, target in wanted.items():
+            write_image(target, shrink(image, scale))
+    except (ImageError, OSError) as error:
+        return _Result(problem=str(error))
+    cut = any(size % scale for size in image.shape[:2] for scale in wanted)
+    return _Result(made=len(wanted), kept=kept, cut=cut)
+
+
+def _targets(name: str, out: Path, scales: Sequence[int]) -> dict[int, Path]:
+    return {scale: (out / f"LRx{scale}" / name).with_suffix(".png") for scale in scales}
+
+
+def _work(name: str, *, hr: Path, out: Path, scales: Sequence[int], overwrite: bool) -> _Result:
+    return make_lr(hr / name, _targets(name, out, scales), overwrite=overwrite)
+
+
+def _names(hr: Path, out: Path) -> list[str]:
+    """The images to work on. Raises ConfigError where a result would become a source or replace another."""
+    if hr.resolve() in (out.resolve(), *out.resolve().parents):
+        raise ConfigError(f"{out}: should not be inside {hr}, or the LR images would count as ground truth")
+    names = find_images(hr)
+    first: dict[Path, str] = {}
+    doubled = [name for name in names if first.setdefault(Path(name).with_suffix(""), name) != name]
+    if doubled:
+        raise ConfigError(f"{hr}: differ from another image only by their suffix: {', '.join(doubled[:20])}")
+    return names
+
+
+def _report(results: Sequence[_Result], out: Path) -> int:
+    made, kept = sum(result.made for result in results), sum(result.kept for result in results)
+    cut = sum(result.cut for result in results)
+    problems = [result.problem for result in results if result.problem]
+    print(f"{out}: {made} LR images made, {kept} were there already (--overwrite makes them anew)")
+    if cut:
+        print(f"{cut} images are no multiple of every scale: their LR is of the top-left part that is")
+    for problem in problems:
+        sys.stderr.write(f"failed: {problem}\n")
+    if problems:
+        sys.stderr.write(f"{len(problems)} of {len(results)} images failed\n")
+    return 1 if problems else 0
+
+
+@ends_in_words
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and make the images. Returns the exit status: 1 if any failed, 2 for a mistake."""
+    parser = argparse.ArgumentParser(description="make LR images by MATLAB's bicubic")
+    parser.add_argument("hr", type=Path, help="folder of ground truth, nested or not")
+    parser.add_argument("out", type=Path, help="gets the folders LRx2, LRx3, ...")
+    parser.add_argument("--scale", nargs="+", type=int, default=[2], choices=range(2, 17), metavar="N")
+    parser.add_argument("--overwrite", action="store_true", help="make images anew that exist")
+    parser.add_argument("--processes", type=int, default=usable_cpus())
+    options = parser.parse_args(arguments)
+    start_logging(None, quiet=False)
+    names = _names(options.hr, options.out)
+    scales = sorted(set(options.scale))
+    work = partial(_work, hr=options.hr, out=options.out, scales=scales, overwrite=options.overwrite)
+    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
+        done = pool.map(work, names, chunksize=4)
+        results = list(track(done, "resizing", len(names), console=Console(stderr=True)))
+    return _report(results, options.out)

@@ -1,0 +1,94 @@
+"""Write a configuration from a recipe: its values and comments, your name and your photographs.
+
+    trainner new my.yml --recipe nano --gt photos
+
+With `--gt` alone the low-resolution images are made from the photographs while training, by bicubic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from traiNNer.cli.ending import ends_in_words
+from traiNNer.options.recipes import SCHEMA, recipes
+from traiNNer.registry import ConfigError
+from traiNNer.runtime.run_dir import atomic_write
+
+
+@ends_in_words
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and write the file. Returns the exit status, 2 where it cannot be written so."""
+    found = recipes()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "file", type=Path, metavar="FILE.yml", help="to write; its name becomes that of the run"
+    )
+    parser.add_argument("--recipe", default="nano", help=f"{', '.join(found)}; nano by default")
+    parser.add_argument("--gt", metavar="FOLDER", help="high-resolution photographs to train on")
+    parser.add_argument("--lq", metavar="FOLDER", help="their low-resolution images, where you have them")
+    parser.add_argument("--val_gt", metavar="FOLDER", help="other photographs, to validate on")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    args = parser.parse_args(arguments)
+    recipe = found.get(args.recipe.lower())
+    if recipe is None:
+        raise ConfigError(f"--recipe {args.recipe}: there is none of that name; there are {', '.join(found)}")
+    _check(args)
+    text = write_recipe(recipe, args.file.stem, gt=args.gt, lq=args.lq, val_gt=args.val_gt)
+    with atomic_write(args.file) as partial:
+        partial.write_text(text, encoding="utf-8")
+    print(f"written: {args.file}\nTo train: trainner train -opt {args.file}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.file.exists() and not args.overwrite:
+        raise ConfigError(f"{args.file}: is there already (--overwrite replaces it)")
+    if not args.file.absolute().parent.is_dir():
+        raise ConfigError(f"{args.file}: there is no folder {args.file.parent}")
+    if args.lq and not args.gt:
+        raise ConfigError("--lq: goes with --gt, the photographs that the images were made from")
+    for option in ("gt", "lq", "val_gt"):
+        folder = getattr(args, option)
+        if folder and not Path(folder).is_dir():
+            raise ConfigError(f"--{option} {folder}: no such folder")
+
+
+def write_recipe(recipe: Path, name: str, *, gt: str | None, lq: str | None, val_gt: str | None) -> str:
+    """The text of a configuration: that of a recipe with its comments, under another name, with other data."""
+    yaml = YAML()
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.width = 4096
+    text = recipe.read_text(encoding="utf-8")
+    tree = yaml.load(text[text.index("\nname:") :])  # what stands above describes the recipe as it is
+    tree["name"] = name
+    if gt:
+        _use(tree["datasets"]["train"], gt, lq)
+    for key, data in tree["datasets"].items():
+        if val_gt and key != "train":
+            _use(data, val_gt, None)
+    stream = io.StringIO()
+    yaml.dump(tree, stream)
+    long_run = " Values marked `long run` are for a model to keep." if "long run" in stream.getvalue() else ""
+    head = (
+        f"# yaml-language-server: $schema={SCHEMA.as_uri()}\n"
+        f"# From the recipe {recipe.stem}.{long_run} What it says: `trainner check {name}.yml`\n"
+    )
+    return head + stream.getvalue()
+
+
+def _use(data: dict[str, Any], gt: str, lq: str | None) -> None:
+    """Give a data set its folders; a type that degrades photographs keeps doing so."""
+    data["name"], data["dataroot_gt"] = Path(gt).resolve().name, gt
+    if lq:
+        data["type"], data["dataroot_lq"] = "PairedImageDataset", lq
+    elif "dataroot_lq" in data:
+        data["type"] = "SingleGtDataset"  # bicubic, while training
+        del data["dataroot_lq"]
