@@ -22,8 +22,8 @@ from small_networks import (
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from traiNNer.archs import build_network, load_network
+from traiNNer.archs.detectors import DETECTORS
 from traiNNer.archs.fuse import fuse
-from traiNNer.archs.loading import DETECTORS
 from traiNNer.registry import ConfigError
 
 FIXED_FILTERS = ("sharpen", "resample_conv", "sharp", "blur")

@@ -20,8 +20,8 @@ from traiNNer.archs.paragonsr2.resampler import (
     MagicUpsampler,
     Sep,
     bicubic_kernels,
-    enlarge,
     filter_separably,
+    upsample,
 )
 from traiNNer.data.resize import imresize
 from traiNNer.registry import ConfigError
@@ -257,7 +257,7 @@ def test_a_flat_image_is_dark_at_the_border_with_zeros_and_flat_with_replication
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_the_bicubic_base_is_matlabs_inside_the_image(scale):
     image = noise(1, 3, 17, 14)
-    ours = enlarge(image, bicubic_kernels(3, scale), scale, "replicate")[0].permute(1, 2, 0).numpy()
+    ours = upsample(image, bicubic_kernels(3, scale), scale, "replicate")[0].permute(1, 2, 0).numpy()
     matlab = imresize(image[0].permute(1, 2, 0).double().numpy(), scale)
     inner = slice(2 * scale, -2 * scale)
     np.testing.assert_allclose(ours[inner, inner], matlab[inner, inner], atol=2e-6)

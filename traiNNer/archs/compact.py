@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, recorded
-from traiNNer.archs.loading import Guess, Weights, recognises
+from traiNNer.archs.detectors import Guess, recognises
 from traiNNer.archs.variants import variant
+from traiNNer.archs.weights_file import Weights
 from traiNNer.registry import ConfigError
 
 # N: batch, C: channels, H, W: low-resolution height and width, s: scale

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, recorded
+from traiNNer.archs.detectors import Guess, recognises
 from traiNNer.archs.dysample import DySample
-from traiNNer.archs.loading import Guess, recognises
 from traiNNer.archs.spectral import SpectralConv2d
 from traiNNer.archs.weights_file import Weights, renames
 

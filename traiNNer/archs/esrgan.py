@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, recorded
-from traiNNer.archs.loading import Guess, Weights, recognises
+from traiNNer.archs.detectors import Guess, recognises
 from traiNNer.archs.variants import variant
-from traiNNer.archs.weights_file import renames
+from traiNNer.archs.weights_file import Weights, renames
 
 # N: batch, C: channels, H, W: low-resolution height and width, f: unshuffle factor
 
@@ -103,7 +103,7 @@ class ESRGAN(nn.Module):
     ) -> None:
         super().__init__()
         self.options = recorded(locals())
-        self.unshuffle, self.enlarge = _factors(scale, use_pixel_unshuffle)
+        self.unshuffle, self.factors = _factors(scale, use_pixel_unshuffle)
         # 15 convolutions a block, two around the trunk, at most two on each finer grid, two at the end
         margin = (15 * num_block + 4) * self.unshuffle
         self.facts = NetworkFacts(
@@ -116,7 +116,7 @@ class ESRGAN(nn.Module):
         self.conv_first = nn.Conv2d(num_in_ch * self.unshuffle**2, num_feat, 3, padding=1)
         self.body = nn.Sequential(*(RRDB(num_feat, num_grow_ch) for _ in range(num_block)))
         self.conv_body = nn.Conv2d(num_feat, num_feat, 3, padding=1)
-        for index in range(1, len(self.enlarge) + 1):
+        for index in range(1, len(self.factors) + 1):
             self.add_module(f"conv_up{index}", nn.Conv2d(num_feat, num_feat, 3, padding=1))
         self.conv_hr = nn.Conv2d(num_feat, num_feat, 3, padding=1)
         self.conv_last = nn.Conv2d(num_feat, num_out_ch, 3, padding=1)
@@ -126,7 +126,7 @@ class ESRGAN(nn.Module):
         height, width = x_NCHW.shape[-2:]
         features = self.conv_first(self._fold(x_NCHW))
         features = features + self.conv_body(self.body(features))
-        for index, factor in enumerate(self.enlarge, start=1):
+        for index, factor in enumerate(self.factors, start=1):
             larger = F.interpolate(features, scale_factor=float(factor), mode="nearest")
             features = _lrelu(self.get_submodule(f"conv_up{index}")(larger))
         out = self.conv_last(_lrelu(self.conv_hr(features)))

@@ -1,7 +1,6 @@
 """Building the network that a file of weights belongs to, and copying weights into networks.
 
-A family of networks teaches `load_network` its files by a function under `@recognises(...)`: from names and
-shapes it says which network this is and what the file cannot tell. `weights_file` reads the files.
+`weights_file` reads the files, `detectors` and spandrel tell whose they are.
 """
 
 from __future__ import annotations
@@ -9,15 +8,16 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS
+from traiNNer.archs.detectors import DETECTORS, Guess
+from traiNNer.archs.published.recognition import recognise
 from traiNNer.archs.weights_file import Weights, one_line, read_weights, without_prefixes
 from traiNNer.registry import ConfigError
 
@@ -25,48 +25,6 @@ SHOWN = 20
 """Differences that an error lists before it only counts them."""
 _LARGEST = 2048
 """Largest number allowed in metadata: no published network has more; building it would take all memory."""
-
-
-@dataclass(frozen=True)
-class Guess:
-    """What names and shapes tell about the network of a file."""
-
-    type: str
-    """A name of the registry."""
-    options: dict[str, Any]
-    """Parameters that follow from the file."""
-    assumed: dict[str, Any] = field(default_factory=dict)
-    """Parameters that the file does not tell but that all published files of this kind share."""
-    asks: tuple[str, ...] = ()
-    """Parameters that the file does not tell and nobody can know: metadata or an override must say them."""
-    completion: dict[str, Tensor] = field(default_factory=dict)
-    """Weights that older files leave out, with the values that change nothing."""
-
-
-_Infer: TypeAlias = Callable[[Weights], Guess]
-
-
-class _Detector(NamedTuple):
-    applies: Callable[[Weights], bool]
-    infer: _Infer
-
-
-DETECTORS: list[_Detector] = []
-"""What `recognises` has registered, in the order in which files are tried."""
-
-
-def recognises(applies: Callable[[Weights], bool]) -> Callable[[_Infer], _Infer]:
-    """A decorator: the function says what network weights belong to if `applies` is true of them.
-
-    `applies` must be false for the files of all other families. The function may raise ConfigError for files
-    that it knows and does not support.
-    """
-
-    def add(infer: _Infer) -> _Infer:
-        DETECTORS.append(_Detector(applies, infer))
-        return infer
-
-    return add
 
 
 class Loaded(NamedTuple):
@@ -256,8 +214,6 @@ def _guess(
             return infer(bare), bare
     if NETWORKS.find(metadata.get("architecture", "")) is not None:
         return None, weights
-    from traiNNer.archs.published.recognition import recognise  # imports this module
-
     found = recognise(weights)
     return (found.guess, found.weights) if found else (None, weights)
 

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from traiNNer.archs import NETWORKS, NetworkFacts, recorded
-from traiNNer.archs.loading import Guess, Weights, recognises
+from traiNNer.archs.detectors import Guess, recognises
 from traiNNer.archs.paragonsr2.resampler import PREFILTER_TAPS, RECONSTRUCTION_TAPS, Sep
+from traiNNer.archs.weights_file import Weights
 from traiNNer.registry import ConfigError
 
 # N: batch, C: channels, R: reduced channels, H, W: height and width of the image, h, w: those of the

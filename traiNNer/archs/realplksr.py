@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, recorded
+from traiNNer.archs.detectors import Guess, recognises
 from traiNNer.archs.dysample import DySample
-from traiNNer.archs.loading import Guess, Weights, recognises
 from traiNNer.archs.variants import variant
+from traiNNer.archs.weights_file import Weights
 from traiNNer.registry import ConfigError
 
 _MIXER = "feats.1.channel_mixer.0.weight"

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, recorded
+from traiNNer.archs.detectors import Guess, recognises
 from traiNNer.archs.fuse import Foldable
-from traiNNer.archs.loading import Guess, recognises
 from traiNNer.archs.mosrv2 import ChannelRMSNorm
 from traiNNer.archs.padding import allowed_size, mirrored
 from traiNNer.archs.span import Conv3XC

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, recorded
+from traiNNer.archs.detectors import Guess, recognises
 from traiNNer.archs.fuse import Foldable
-from traiNNer.archs.loading import Guess, Weights, recognises
 from traiNNer.archs.variants import variant
+from traiNNer.archs.weights_file import Weights
 from traiNNer.registry import ConfigError
 
 # N: batch, C: channels, H, W: low-resolution height and width, O, I: output and input channels of a

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, recorded
+from traiNNer.archs.detectors import Guess, recognises
 from traiNNer.archs.dysample import DySample
-from traiNNer.archs.loading import Guess, recognises
 from traiNNer.archs.span import SPAB, Conv3XC
 from traiNNer.archs.variants import variant
 from traiNNer.archs.weights_file import Weights

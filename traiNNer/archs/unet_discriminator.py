@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, recorded
-from traiNNer.archs.loading import Guess, Weights, recognises
+from traiNNer.archs.detectors import Guess, recognises
 from traiNNer.archs.spectral import SpectralConv2d
+from traiNNer.archs.weights_file import Weights
 
 # N: batch, C: channels, H, W: height and width
 

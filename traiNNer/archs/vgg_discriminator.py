@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, recorded
-from traiNNer.archs.loading import Guess, Weights, recognises
+from traiNNer.archs.detectors import Guess, recognises
+from traiNNer.archs.weights_file import Weights
 from traiNNer.registry import ConfigError
 
 # N: batch, C: channels, H, W: height and width

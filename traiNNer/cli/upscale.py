@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _print(
                     console, f"{done - len(jobs)} of {done} are there already (--overwrite makes them anew)"
                 )
-        return _enlarge(trained, jobs, args, console) if jobs else 0
+        return _upscale_all(trained, jobs, args, console) if jobs else 0
     except KeyboardInterrupt:
         sys.stderr.write("stopped; what is finished stays, and the same command goes on with the rest\n")
         return INTERRUPTED
@@ -158,7 +158,7 @@ def find_jobs(source: Path, out: Path, *, suffix: str, form: str) -> list[Job]:
     return [Job(source, target)]
 
 
-def _enlarge(trained: Trained, jobs: Sequence[Job], args: argparse.Namespace, console: Console) -> int:
+def _upscale_all(trained: Trained, jobs: Sequence[Job], args: argparse.Namespace, console: Console) -> int:
     problems: list[str] = []
     losses: Counter[str] = Counter()
     with Progress(

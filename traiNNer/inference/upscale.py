@@ -92,7 +92,7 @@ class ImageUpscaler:
         """
         alpha = picture.alpha
         pixels = picture.pixels if alpha is None else filled(picture.pixels, alpha)
-        output = self._enlarge(pixels)
+        output = self._upscaled(pixels)
         if bool((pixels == pixels[..., :1]).all()):
             output = output.mean(0, keepdim=True).expand(1 if picture.grey else 3, -1, -1)
         colours = to_pixels(output, pixels.dtype)
@@ -101,15 +101,15 @@ class ImageUpscaler:
         if alpha.min() == alpha.max():
             enlarged = np.full((*colours.shape[:2], 1), alpha.flat[0], alpha.dtype)
         else:
-            grey = self._enlarge(cast("Pixels", np.repeat(alpha[..., None], 3, axis=2)))
+            grey = self._upscaled(cast("Pixels", np.repeat(alpha[..., None], 3, axis=2)))
             enlarged = to_pixels(grey.mean(0, keepdim=True), alpha.dtype)
         return cast("Pixels", np.concatenate([colours, enlarged], axis=2))
 
     def pixels(self, pixels: Pixels) -> Pixels:
         """(h, w, 3) to (h * scale, w * scale, 3), of the same integer type. Raises as `picture`."""
-        return to_pixels(self._enlarge(pixels), pixels.dtype)
+        return to_pixels(self._upscaled(pixels), pixels.dtype)
 
-    def _enlarge(self, pixels: Pixels) -> Tensor:
+    def _upscaled(self, pixels: Pixels) -> Tensor:
         """To (3, h * scale, w * scale), 0 to 1."""
         lq = Precision(self._device).images(torch.from_numpy(pixels)[None])
         tiles = self._tiles.of(self._model, (lq.shape[2], lq.shape[3]))

@@ -105,15 +105,15 @@ class ParagonSR2Dual(nn.Module):
             for group in range(num_groups)
         )
         self.conv_mid = spatial(num_feat, num_feat, 3, padding)
-        enlarge = spatial(num_feat, num_feat * scale * scale, 3, padding)
-        self.up = nn.Sequential(enlarge, nn.PixelShuffle(scale))
+        to_subpixels = spatial(num_feat, num_feat * scale * scale, 3, padding)
+        self.up = nn.Sequential(to_subpixels, nn.PixelShuffle(scale))
         self.conv_out = spatial(num_feat, 3, 3, padding)
         if contrast_init:
             inverted = (RealtimeBlock, PhotoBlock, ProBlock)
             bends = [(m.dw, m.conv2) for m in self.modules() if isinstance(m, inverted)]
             start_on_contrast(self, bends, self.conv_out)
         if icnr:
-            start_subpixels_equal(enlarge, scale)
+            start_subpixels_equal(to_subpixels, scale)
         self.facts = NetworkFacts(
             "generator", scale=scale, tile_margin=_tile_margin(block, attention, num_groups * num_blocks)
         )

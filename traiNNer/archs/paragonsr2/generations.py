@@ -11,7 +11,8 @@ import re
 
 import torch
 
-from traiNNer.archs.loading import Guess, Weights, recognises
+from traiNNer.archs.detectors import Guess, recognises
+from traiNNer.archs.weights_file import Weights
 from traiNNer.registry import ConfigError
 
 _FIRST = "body.0.blocks.0."

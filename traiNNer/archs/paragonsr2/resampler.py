@@ -80,7 +80,7 @@ class MagicUpsampler(Foldable):
         super().__init__()
         self.sharpen = Sep(channels, PREFILTER_TAPS)
         self.resample_conv = Sep(channels, RECONSTRUCTION_TAPS)
-        self.rule = Enlargement(channels, scale=scale, alpha=alpha, padding=padding, base=base)
+        self.rule = Upsampling(channels, scale=scale, alpha=alpha, padding=padding, base=base)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """`(n, c, h * s, w * s)`."""
@@ -98,7 +98,7 @@ class MagicBase(Foldable):
         super().__init__()
         self.sharp = KernelSep(3, PREFILTER_TAPS)
         self.blur = KernelSep(3, RECONSTRUCTION_TAPS)
-        self.rule = Enlargement(3, scale=scale, alpha=alpha, padding=padding, base=base)
+        self.rule = Upsampling(3, scale=scale, alpha=alpha, padding=padding, base=base)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """`(n, 3, h * s, w * s)`."""
@@ -109,16 +109,16 @@ class MagicBase(Foldable):
         return self.rule.fold(self.sharp.weights(), self.blur.weights())
 
 
-def in_full_precision(enlargement: nn.Module, x_NCHW: Tensor) -> Tensor:
+def in_full_precision(upsampling: nn.Module, x_NCHW: Tensor) -> Tensor:
     """The upscaled image, not rounded by autocast: bfloat16 has steps of a grey level in bright pixels."""
     device = x_NCHW.device.type
     if x_NCHW.is_meta or not torch.is_autocast_enabled(device):
-        return enlargement(x_NCHW)
+        return upsampling(x_NCHW)
     with torch.autocast(device, enabled=False):
-        return enlargement(x_NCHW.float())
+        return upsampling(x_NCHW.float())
 
 
-class Enlargement(nn.Module):
+class Upsampling(nn.Module):
     """How an image is upscaled by s, given the weights of pre-filter and reconstruction filter. No state.
 
     base magic: y = x + alpha (prefilter(x) - x) if alpha > 0, repeated s x s, then smoothed by 5 taps.
@@ -140,25 +140,25 @@ class Enlargement(nn.Module):
     def forward(self, x_NCHW: Tensor, prefilter: Weights, reconstruction: Weights) -> Tensor:
         """`(n, c, h * s, w * s)`."""
         if self.bicubic is not None:
-            return enlarge(x_NCHW, self.bicubic, self.scale, self.padding)
+            return upsample(x_NCHW, self.bicubic, self.scale, self.padding)
         if self.alpha > 0:
             y_NCHW = filter_separably(x_NCHW, *prefilter, self.padding)
             x_NCHW = torch.lerp(x_NCHW, y_NCHW.to(x_NCHW.dtype), self.alpha)  # autocast may have lowered it
-        return enlarge(x_NCHW, fold_repetition(*reconstruction, self.spread), self.scale, self.padding)
+        return upsample(x_NCHW, fold_repetition(*reconstruction, self.spread), self.scale, self.padding)
 
     def fold(self, prefilter: Weights, reconstruction: Weights) -> nn.Module:
         """The same with all filters computed beforehand."""
         if self.bicubic is not None:
-            return FoldedEnlargement(self.bicubic, self.scale, self.padding)
+            return FoldedUpsampling(self.bicubic, self.scale, self.padding)
         kernels = fold_repetition(*reconstruction, self.spread)
-        enlargement = FoldedEnlargement(kernels, self.scale, self.padding)
+        upsampling = FoldedUpsampling(kernels, self.scale, self.padding)
         if self.alpha <= 0:
-            return enlargement
-        return nn.Sequential(FoldedPrefilter(*prefilter, self.alpha, self.padding), enlargement)
+            return upsampling
+        return nn.Sequential(FoldedPrefilter(*prefilter, self.alpha, self.padding), upsampling)
 
 
-class FoldedEnlargement(nn.Module):
-    """`enlarge` with fixed kernels."""
+class FoldedUpsampling(nn.Module):
+    """`upsample` with fixed kernels."""
 
     kernels: Tensor
 
@@ -170,7 +170,7 @@ class FoldedEnlargement(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """`(n, c, h * s, w * s)`."""
-        return enlarge(x_NCHW, self.kernels, self.scale, self.padding)
+        return upsample(x_NCHW, self.kernels, self.scale, self.padding)
 
 
 class FoldedPrefilter(nn.Module):
@@ -222,7 +222,7 @@ def fold_repetition(weight_h: Tensor, weight_v: Tensor, spread_SKM: Tensor) -> T
     return torch.einsum("cim,cjn->cijmn", rows_CSM, columns_CSM).flatten(0, 2).unsqueeze(1)
 
 
-def enlarge(x_NCHW: Tensor, kernels: Tensor, scale: int, padding: Padding) -> Tensor:
+def upsample(x_NCHW: Tensor, kernels: Tensor, scale: int, padding: Padding) -> Tensor:
     """One filter per channel and sub-pixel position, then a pixel shuffle."""
     reach = kernels.shape[-1] // 2
     if padding == "replicate":
@@ -232,7 +232,7 @@ def enlarge(x_NCHW: Tensor, kernels: Tensor, scale: int, padding: Padding) -> Te
 
 
 def bicubic_kernels(channels: int, scale: int) -> Tensor:
-    """Filters for `enlarge` that equal bicubic upscaling (Keys 1981, a = -0.5, as in MATLAB).
+    """Filters for `upsample` that equal bicubic upscaling (Keys 1981, a = -0.5, as in MATLAB).
 
     `(c * s * s, 1, m, m)`. With replicate padding the result differs from MATLAB's only where its mirrored
     border differs: in the outer 2 s pixels.

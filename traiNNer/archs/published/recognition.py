@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from traiNNer.archs.loading import Guess
+from traiNNer.archs.detectors import Guess
 from traiNNer.archs.published.family import FAMILIES, Family
 from traiNNer.registry import ConfigError
 
