@@ -138,7 +138,6 @@ MISTAKES = {
     "an unknown metric": ({"val": {"metrics": {"psnrr": {}}}}, "did you mean 'psnr'"),
     "an unknown network": ({"network_g": {"type": "compactt"}}, "did you mean 'compact'"),
     "weights of another network": ({"network_g": {"type": "compact"}}, "should be (64, 3, 3, 3)"),
-    "no ground truth": ({"datasets": {"val": {"dataroot_lq": "."}}}, "dataroot_gt is missing"),
 }
 
 

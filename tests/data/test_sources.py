@@ -14,10 +14,11 @@ from traiNNer.data.cache import policy as caching
 from traiNNer.data.cache.policy import CacheSettings
 from traiNNer.data.file_index import Names
 from traiNNer.data.image_io import ImageError, write_image
-from traiNNer.data.paired_dataset import PairedImageDataset, SingleImageDataset
+from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.pairing import Problems, paired_files
 from traiNNer.data.resize import imresize
 from traiNNer.data.sampler import Sampler, SampleSpec
+from traiNNer.data.single_dataset import SingleImageDataset
 from traiNNer.registry import ConfigError
 
 STRAIGHT = SampleSpec(index=0, row=0.0, column=0.0, flip_rows=False, flip_columns=False, transpose=False)

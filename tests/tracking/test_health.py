@@ -20,7 +20,7 @@ from traiNNer.models.sr_model import WeightedLoss
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.tracking.health import Health
 from traiNNer.tracking.tables import diagnosis_table, first_step_table
-from traiNNer.training.validation import structure
+from traiNNer.training.structure import structure
 
 HARDWARE = ("memory_peak", "memory_free", "it_per_s", "samples_per_s", "data_wait_share")
 

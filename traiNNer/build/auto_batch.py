@@ -21,6 +21,7 @@ from traiNNer.build.run import build_parts
 from traiNNer.control import Controls
 from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import Batch
+from traiNNer.data.single_dataset import MeasuredDataset
 from traiNNer.models.sr_model import BatchTooLarge
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError
@@ -44,7 +45,7 @@ def choose_batch(
     device: torch.device,
     processes: DistributedContext,
     train_set: ImageDataset,
-    val_sets: Mapping[str, ImageDataset],
+    val_sets: Mapping[str, MeasuredDataset],
 ) -> tuple[int, str]:
     """Samples per forward pass for the networks, losses and patch of the options, and a line for the log.
 
@@ -123,7 +124,7 @@ class _Trial:
         options: Options,
         device: torch.device,
         train_set: ImageDataset,
-        val_sets: Mapping[str, ImageDataset],
+        val_sets: Mapping[str, MeasuredDataset],
     ) -> None:
         # compiling for every size would take minutes, and compiled networks need less memory, not more
         eager = options.with_derived({BATCH: 1, "use_compile": False})

@@ -20,6 +20,7 @@ from traiNNer.data.cache.policy import NO_CACHE, CacheSettings
 from traiNNer.data.degraded_dataset import DegradedImageDataset, Downsampling, ImageDataset
 from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.pairing import Progress
+from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
 from traiNNer.data.synthetic import ensure_demo_data
 from traiNNer.options import DatasetOptions, DegradationOptions, Options
 from traiNNer.registry import ConfigError, normalise
@@ -34,14 +35,20 @@ PAIRED = ("pairedimagedataset", "paired", "realesrganpaireddataset")
 """Types of data sets that read LQ images, normalised."""
 ONLINE = ("realesrgandataset", "realesrganpaireddataset")
 """Types that make them by the chain."""
-DATASET_TYPES = ("PairedImageDataset", "RealESRGANDataset", "RealESRGANPairedDataset", "SingleGtDataset")
+DATASET_TYPES = (
+    "PairedImageDataset",
+    "RealESRGANDataset",
+    "RealESRGANPairedDataset",
+    "SingleGtDataset",
+    "SingleImageDataset",
+)
 _COMPARED, _COMPARED_IN_CHECK = 64, 1000
 """Training images that are decoded to find validation images among them."""
 
 
 def open_sets(
     options: Options, processes: DistributedContext, *, may_write: bool = True
-) -> tuple[ImageDataset, dict[str, ImageDataset]]:
+) -> tuple[ImageDataset, dict[str, MeasuredDataset]]:
     """The training set and the validation sets by name, checked.
 
     Args:
@@ -57,9 +64,12 @@ def open_sets(
     keys = [key for key in options.datasets if key == "train" or options.val.val_enabled]
     opened = _open_all(options, keys, processes, may_write=may_write)
     train = opened.pop("train")
+    assert not isinstance(train, SingleImageDataset), "refused as it was opened"
     train.report_small(int(options.datasets["train"].lq_size or 0))
     val_sets = _usable(options, opened, processes, read_all=True)
     for key, images in val_sets.items() if processes.is_main else ():
+        if isinstance(images, SingleImageDataset):
+            continue
         shared = shared_images(train, images, _COMPARED if may_write else _COMPARED_IN_CHECK)
         if shared:
             text = (
@@ -69,7 +79,7 @@ def open_sets(
     return train, _by_name(options, val_sets)
 
 
-def open_test_sets(options: Options, processes: DistributedContext) -> dict[str, ImageDataset]:
+def open_test_sets(options: Options, processes: DistributedContext) -> dict[str, MeasuredDataset]:
     """All sets but that of the training, by name, checked; each image is read once, so none is written decoded.
 
     Raises:
@@ -84,7 +94,7 @@ def open_test_sets(options: Options, processes: DistributedContext) -> dict[str,
 
 def _open_all(
     options: Options, keys: Sequence[str], processes: DistributedContext, *, may_write: bool
-) -> dict[str, ImageDataset]:
+) -> dict[str, MeasuredDataset]:
     """The sets by key, after the demonstration data is made if one of them is part of it."""
     data = {key: options.datasets[key] for key in keys}
     _refuse_missing(data)
@@ -111,14 +121,14 @@ def _refuse_missing(data: Mapping[str, DatasetOptions]) -> None:
 
 def _usable(
     options: Options,
-    opened: Mapping[str, ImageDataset],
+    opened: Mapping[str, MeasuredDataset],
     processes: DistributedContext,
     *,
     read_all: bool,
-) -> dict[str, ImageDataset]:
+) -> dict[str, MeasuredDataset]:
     """The sets without what cannot be measured, where the options allow to leave it out."""
     metrics = functools.cache(lambda: build_metrics(options))
-    good: dict[str, ImageDataset] = {}
+    good: dict[str, MeasuredDataset] = {}
     problems: list[str] = []
     for key, images in opened.items():
         data = options.datasets[key]
@@ -140,7 +150,7 @@ def _usable(
 
 def open_each(
     options: Options, data: Mapping[str, DatasetOptions], shares: int, *, may_write: bool = False
-) -> tuple[dict[str, ImageDataset], list[str]]:
+) -> tuple[dict[str, MeasuredDataset], list[str]]:
     """The sets that can be opened, by key, and what is wrong with the others.
 
     Args:
@@ -150,7 +160,7 @@ def open_each(
         may_write: Whether decoded images may be written to the disk.
     """
     problems: list[str] = []
-    opened: dict[str, ImageDataset] = {}
+    opened: dict[str, MeasuredDataset] = {}
     for key, part in data.items():
         try:
             opened[key] = _open(options, key, part, _cache_settings(part, shares, may_write=may_write))
@@ -159,8 +169,8 @@ def open_each(
     return opened, problems
 
 
-def _by_name(options: Options, opened: Mapping[str, ImageDataset]) -> dict[str, ImageDataset]:
-    named: dict[str, ImageDataset] = {}
+def _by_name(options: Options, opened: Mapping[str, MeasuredDataset]) -> dict[str, MeasuredDataset]:
+    named: dict[str, MeasuredDataset] = {}
     for key, images in opened.items():
         name = options.datasets[key].name
         if name in named:
@@ -171,7 +181,7 @@ def _by_name(options: Options, opened: Mapping[str, ImageDataset]) -> dict[str, 
 
 def _open(
     options: Options, key: str, data: DatasetOptions, cache: CacheSettings, left_out: Collection[str] = ()
-) -> ImageDataset:
+) -> MeasuredDataset:
     began = time.monotonic()
 
     def progress(done: int, total: int) -> None:
@@ -180,10 +190,39 @@ def _open(
             began = time.monotonic()
             _log.info("datasets.%s: checked %s of %s files", key, f"{done:,}", f"{total:,}")
 
-    images = assemble(options, data, cache, progress, left_out)
+    if key == "train" and normalise(data.type) == "singleimagedataset":
+        raise ConfigError(
+            "type: SingleImageDataset has no ground truth to train towards; it is for validation"
+        )
+    images = assemble_measured(options, data, cache, progress, left_out, lq_alone=key != "train")
+    if isinstance(images, SingleImageDataset):
+        _log.info("datasets.%s: %s images without ground truth", key, f"{len(images):,}")
+        return images
     size, pairs = mib(images.decoded_bytes), f"{len(images):,}"
     _log.info("datasets.%s: %s pairs, %s decoded, %s", key, pairs, size, images.kept)
     return images
+
+
+def assemble_measured(
+    options: Options,
+    data: DatasetOptions,
+    cache: CacheSettings = NO_CACHE,
+    progress: Progress | None = None,
+    left_out: Collection[str] = (),
+    *,
+    lq_alone: bool = True,
+) -> MeasuredDataset:
+    """As `assemble`; where `lq_alone` allows it, LQ images without ground truth are a set too."""
+    kind = normalise(data.type)
+    bare = kind in PAIRED[:2] and data.dataroot_lq and not data.dataroot_gt
+    if not lq_alone or not (bare or kind == "singleimagedataset"):
+        return assemble(options, data, cache, progress, left_out)
+    if data.dataroot_gt:
+        raise ConfigError("dataroot_gt: a SingleImageDataset has none; PairedImageDataset reads both")
+    skip = data.skip_bad_images
+    return SingleImageDataset(
+        data.dataroot_lq, options.scale, skip_bad_images=skip, progress=progress, left_out=left_out
+    )
 
 
 def assemble(

@@ -15,7 +15,7 @@ from traiNNer.archs import NETWORKS
 from traiNNer.archs.outline import outline
 from traiNNer.build.automations import LEARNING_RATE, STOPPING
 from traiNNer.build.overlap import shared_images
-from traiNNer.data.degraded_dataset import ImageDataset
+from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
 from traiNNer.options import Options
 from traiNNer.options.aliases import ALL_AUTOMATIONS
 from traiNNer.registry import ConfigError
@@ -173,7 +173,7 @@ def _normalises_over_the_batch(spec: Mapping[str, Any]) -> bool:
 # --- what the data say -------------------------------------------------------------------------------------
 
 
-def unwise_data(options: Options, sets: Mapping[str, ImageDataset]) -> Iterator[Advice]:
+def unwise_data(options: Options, sets: Mapping[str, MeasuredDataset]) -> Iterator[Advice]:
     """Crops that do not fit, validation images that are trained on, images that are never seen.
 
     Args:
@@ -181,7 +181,7 @@ def unwise_data(options: Options, sets: Mapping[str, ImageDataset]) -> Iterator[
         sets: The data sets by key, as far as they could be opened.
     """
     train = sets.get("train")
-    if train is None or options.train is None:
+    if train is None or isinstance(train, SingleImageDataset) or options.train is None:
         return
     data = options.datasets["train"]
     small = int(np.count_nonzero((train.lq_sizes < (data.lq_size or 0)).any(axis=1)))
@@ -193,7 +193,9 @@ def unwise_data(options: Options, sets: Mapping[str, ImageDataset]) -> Iterator[
         text = f"{seen:,} samples in all: {len(train) - seen:,} of {len(train):,} images are never seen"
         yield Advice(("train", "total_iter"), text)
     for key, images in sets.items():
-        shared = shared_images(train, images, _COMPARED) if key != "train" else []
+        if key == "train" or isinstance(images, SingleImageDataset):
+            continue
+        shared = shared_images(train, images, _COMPARED)
         if shared:
             text = f"{len(shared)} of {len(images)} images are in the training set too, first {shared[0]}"
             yield Advice(("datasets", key), text)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from traiNNer.data.degraded_dataset import ImageDataset
+from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
 from traiNNer.metrics import METRICS
 from traiNNer.options import Options
-from traiNNer.training.validation import Metric
+from traiNNer.training.validation import Metric, needs_gt
+
+_log = logging.getLogger(__name__)
 
 _SMALL = 512
 """GT pixels: every metric takes images that are larger each way."""
@@ -34,8 +37,30 @@ def build_metrics(options: Options) -> dict[str, Metric]:
     return metrics
 
 
-def unmeasurable(images: ImageDataset, metrics: Callable[[], Mapping[str, Metric]]) -> dict[int, str]:
+def measurable(options: Options, sets: Mapping[str, MeasuredDataset]) -> dict[str, Metric]:
+    """The metrics that at least one of the sets (by name) can be measured by; says what is left out, and why."""
+    metrics = build_metrics(options)
+    bare = [name for name, images in sets.items() if isinstance(images, SingleImageDataset)]
+    if not bare or not metrics:
+        return metrics
+    left_out = [label for label, metric in metrics.items() if needs_gt(metric)]
+    said = f"{', '.join(bare)}: images without ground truth are enlarged"
+    if left_out:
+        said += f"; val.metrics that compare with it are left out: {', '.join(left_out)}"
+    if len(bare) == len(sets):
+        metrics = {label: metric for label, metric in metrics.items() if label not in left_out}
+    if not metrics:
+        said += (
+            ". Nothing is measured: no weights are the best ones, and no automation can judge by a validation "
+            "(val.metrics: {niqe: {type: niqe}} needs no ground truth)"
+        )
+    _log.warning("%s", said)
+    return metrics
+
+
+def unmeasurable(images: MeasuredDataset, metrics: Callable[[], Mapping[str, Metric]]) -> dict[int, str]:
     """Why images are too small for a metric, by index; judged by the sizes in the headers."""
+    bare = isinstance(images, SingleImageDataset)
     sides = images.headers * images.scale
     small = np.flatnonzero((sides[:, 0] > 0) & (sides.min(axis=1, initial=_SMALL) < _SMALL)).tolist()
     small.sort(key=lambda index: int(sides[index].min()))
@@ -43,7 +68,8 @@ def unmeasurable(images: ImageDataset, metrics: Callable[[], Mapping[str, Metric
     for index in small:
         size = (int(sides[index, 0]), int(sides[index, 1]))
         if size not in verdicts and len(verdicts) < _SIZES_TRIED:
-            verdicts[size] = _fault(size, metrics())
+            used = {k: m for k, m in metrics().items() if not (bare and needs_gt(m))}
+            verdicts[size] = _fault(size, used)
     found = {index: verdicts.get((int(sides[index, 0]), int(sides[index, 1])), "") for index in small}
     return {index: fault for index, fault in found.items() if fault}
 

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from traiNNer.archs.loading import load_network
-from traiNNer.build.data import assemble
+from traiNNer.build.data import assemble_measured
 from traiNNer.data.image_io import ImageError
 from traiNNer.options import load_options
 from traiNNer.registry import ConfigError
@@ -39,7 +39,7 @@ def run_pictures(folder: Path) -> list[Picture]:
         or not all(Path(root).is_dir() for root in (*data.dataroot_gt, *data.dataroot_lq))
     ):
         return []
-    images = assemble(options, data.model_copy(update={"skip_bad_images": True}))
+    images = assemble_measured(options, data.model_copy(update={"skip_bad_images": True}))
     net = load_network(weights)
     return pictures_of(images, net, set_name=set_name, scores=scores, scale=options.scale)
 

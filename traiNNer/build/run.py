@@ -5,13 +5,14 @@ What is wrong with a description is found before, by `build.check`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import torch
 
 from traiNNer.build.automations import build_supervisor, configured_controls, set_starting_controls
 from traiNNer.build.facts import run_facts
-from traiNNer.build.metrics import build_metrics
+from traiNNer.build.metrics import measurable
 from traiNNer.build.model import (
     WINDOW,
     build_model,
@@ -22,6 +23,7 @@ from traiNNer.build.model import (
 from traiNNer.build.rehearsal import rehearse_losses, rehearse_network
 from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import TrainLoader
+from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
 from traiNNer.models.precision import Precision
 from traiNNer.optim.schedules import ReduceLROnPlateau
 from traiNNer.options import Options
@@ -32,10 +34,12 @@ from traiNNer.training.parts import Parts
 from traiNNer.training.state import Plan
 from traiNNer.training.validation import ValidationSet, Validator
 
+_log = logging.getLogger(__name__)
+
 
 def build_validator(
     options: Options,
-    sets: Mapping[str, ImageDataset],
+    sets: Mapping[str, MeasuredDataset],
     precision: Precision,
     processes: DistributedContext,
 ) -> Validator | None:
@@ -43,9 +47,14 @@ def build_validator(
     val = options.val
     if not val.val_enabled or not sets or not (val.metrics_enabled or val.save_img):
         return None
+    metrics = measurable(options, sets)
+    if not metrics and not val.save_img:
+        _log.warning("There is no validation: val.save_img: true keeps the enlarged images")
+        return None
+    measured = [ValidationSet(k, s, has_gt=not isinstance(s, SingleImageDataset)) for k, s in sets.items()]
     return Validator(
-        [ValidationSet(name, images) for name, images in sets.items()],
-        build_metrics(options),
+        sorted(measured, key=lambda s: not s.has_gt),
+        metrics,
         scale=options.scale,
         precision=precision,
         processes=processes,
@@ -59,7 +68,7 @@ def build_parts(
     processes: DistributedContext,
     device: torch.device,
     train_set: ImageDataset,
-    val_sets: Mapping[str, ImageDataset],
+    val_sets: Mapping[str, MeasuredDataset],
 ) -> Parts:
     """Everything that computes. `auto` must have been replaced by values."""
     train, data = training(options), options.datasets["train"]

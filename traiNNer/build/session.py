@@ -25,6 +25,7 @@ from traiNNer.build.run import build_parts
 from traiNNer.build.run_end import run_to_its_end, say_how_it_ended
 from traiNNer.data.audit import audit
 from traiNNer.data.degraded_dataset import DegradedImageDataset, ImageDataset
+from traiNNer.data.single_dataset import MeasuredDataset
 from traiNNer.options import Options, dump_resolved, load_options
 from traiNNer.runtime.console import end_logging, log_to_file, start_logging
 from traiNNer.runtime.device import choose_device, configure_torch, environment
@@ -60,7 +61,7 @@ class Session:
         options: Options,
         processes: DistributedContext,
         device: torch.device,
-        sets: tuple[ImageDataset, dict[str, ImageDataset]],
+        sets: tuple[ImageDataset, dict[str, MeasuredDataset]],
         console: Console | None,
     ) -> None:
         self.options, self.processes, self.device = options, processes, device

@@ -63,6 +63,8 @@ def run_test(options: Options) -> ValidationEvent:
     for note in options.notes:
         _log.log(note.level, "%s", note.text)
     options = with_recognised_network(options)
+    if _wants_images(options):
+        options = options.with_derived({"val.save_img": True})
     processes, device = DistributedContext(), choose_device(options.num_gpu, 0)
     configure_torch(
         device,
@@ -73,7 +75,8 @@ def run_test(options: Options) -> ValidationEvent:
     precision = build_precision(options, device)
     network = build_eval_network(options, precision)
     validator = build_validator(options, open_test_sets(options, processes), precision, processes)
-    assert validator is not None
+    if validator is None:
+        raise ConfigError("nothing to do: there is no metric to measure, and val.save_img is false")
     folder = Path(options.path.results_root) / options.name
     _make_room(folder, options.path.pretrain_network_g)
     console = Console()
@@ -84,7 +87,7 @@ def run_test(options: Options) -> ValidationEvent:
             step=0,
             position=0,
             lr_exhausted=False,
-            show=_writer(options, folder / "visualization") if _wants_images(options) else None,
+            show=_writer(options, folder / "visualization") if options.val.save_img else None,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     with atomic_write(folder / "metrics.json") as partial:
@@ -92,7 +95,8 @@ def run_test(options: Options) -> ValidationEvent:
     for line in left_out_lines(event):
         _log.warning("%s", line)
     _log.info("Scores and images are in %s", folder)
-    console.print(score_table(event))
+    if validator.metrics:
+        console.print(score_table(event))
     return event
 
 

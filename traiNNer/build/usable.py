@@ -7,12 +7,13 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
 from traiNNer.build.metrics import unmeasurable
-from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.image_io import ImageError
+from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
 from traiNNer.registry import ConfigError
 from traiNNer.training.validation import Metric
 
@@ -24,13 +25,13 @@ _LISTED = 20
 
 
 def usable(
-    images: ImageDataset,
+    images: MeasuredDataset,
     metrics: Callable[[], Mapping[str, Metric]],
     *,
     read: bool,
     skip_bad_images: bool,
-    reopen: Callable[[set[str]], ImageDataset],
-) -> ImageDataset:
+    reopen: Callable[[set[str]], MeasuredDataset],
+) -> MeasuredDataset:
     """The set without what cannot be measured.
 
     Args:
@@ -51,7 +52,7 @@ def usable(
     if not faults:
         return images
     names = {images.names[index] for index in faults}
-    lines = [f"  {images.gt_path(index)}: {why}" for index, why in islice(sorted(faults.items()), _LISTED)]
+    lines = [f"  {_file(images, index)}: {why}" for index, why in islice(sorted(faults.items()), _LISTED)]
     if len(faults) > _LISTED:
         lines.append(f"  and {len(faults) - _LISTED} more")
     said = "\n".join([f"images that cannot be measured ({len(faults)}):", *lines])
@@ -63,7 +64,11 @@ def usable(
     return reopen(names)
 
 
-def _unreadable(images: ImageDataset, skip: set[int]) -> dict[int, str]:
+def _file(images: MeasuredDataset, index: int) -> Path:
+    return images.lq_path(index) if isinstance(images, SingleImageDataset) else images.gt_path(index)
+
+
+def _unreadable(images: MeasuredDataset, skip: set[int]) -> dict[int, str]:
     """What is wrong with files whose headers are good and whose pixels are not."""
     count = min(len(images), _MOST_READ)
     chosen = np.linspace(0, len(images) - 1, count).astype(np.int64).tolist()

@@ -13,20 +13,18 @@ from numpy.typing import NDArray
 
 from traiNNer.data.cache.memory import Images
 from traiNNer.data.cache.policy import NO_CACHE, CacheSettings, keep_decoded, wants_all_headers
-from traiNNer.data.file_index import Files, Names
+from traiNNer.data.file_index import Files
 from traiNNer.data.image_io import ImageError, Pixels, read_image
-from traiNNer.data.pair_sizes import PairHeaders, fits, unreadable
+from traiNNer.data.pair_sizes import PairHeaders, fits
 from traiNNer.data.pairing import (
     Pairs,
     Problems,
     Progress,
     check_folders,
     check_template,
-    find_images,
     paired_files,
 )
 from traiNNer.data.sampler import SampleSpec
-from traiNNer.registry import ConfigError
 
 LOG = logging.getLogger(__name__)
 
@@ -219,40 +217,6 @@ class PairedImageDataset:
             cv2.flip(patch, -1 if rows and columns else 0 if rows else 1) if rows or columns else patch.copy()
         )
         return cast("Pixels", cv2.transpose(copy) if self._use_rot and draw.transpose else copy)
-
-
-class SingleImageDataset:
-    """LQ images without ground truth: for looking at results, not for training."""
-
-    def __init__(
-        self,
-        lq_roots: Sequence[str | Path],
-        *,
-        skip_bad_images: bool = False,
-        progress: Progress | None = None,
-    ) -> None:
-        """Find the files. Raises ConfigError with the files whose header cannot be read."""
-        roots = [Path(root) for root in lq_roots]
-        if not roots:
-            raise ConfigError("dataroot_lq is missing: a folder of images is needed")
-        problems = Problems(skip=skip_bad_images)
-        files = Files.joined(roots, [Names.of(find_images(root)) for root in roots])
-        bad = unreadable(files, progress)
-        problems.add("unreadable images", [bad[index] for index in sorted(bad)])
-        self._lq = files.select(~np.isin(np.arange(len(files)), list(bad)))
-        problems.settle(len(self), str(roots[0]))
-
-    def __len__(self) -> int:
-        return len(self._lq)
-
-    @property
-    def names(self) -> list[str]:
-        """Names of all images, as in `Pair.name`."""
-        return [self._lq.name(index) for index in range(len(self))]
-
-    def pair(self, index: int) -> Pair:
-        """A whole image. Raises ImageError, which names the file."""
-        return Pair(read_image(self._lq.path(index)), None, self._lq.name(index))
 
 
 def _own(image: Pixels) -> Pixels:

@@ -18,7 +18,7 @@ from traiNNer.data.resize import imresize
 
 
 class ImageSet(Protocol):
-    """Whole pairs by index, such as `PairedImageDataset`."""
+    """Whole images by index, such as `PairedImageDataset`; `SingleImageDataset` has no ground truth."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -40,13 +40,13 @@ class ReadPair(NamedTuple):
     name: str
     lq: Tensor
     """(1, h, w, 3), integers."""
-    gt: Tensor
-    """(1, h * scale, w * scale, 3), integers."""
+    gt: Tensor | None
+    """(1, h * scale, w * scale, 3), integers; None where there is no ground truth."""
 
 
 @dataclass
 class Shown:
-    """One validated image, for whoever wants to look at it. All pixels (h, w, 3) of the GT's integer type.
+    """One validated image, for whoever wants to look at it. All pixels (h, w, 3) of the LQ's integer type.
 
     What takes time is made when it is looked at.
     """
@@ -56,7 +56,7 @@ class Shown:
     number: int
     """Place of the image in its set."""
     lq: Pixels
-    gt: Pixels
+    gt: Pixels | None
     enlarged: Tensor
     """What the network made of it, (1, 3, h * scale, w * scale), 0 to 1."""
     scale: int
@@ -69,7 +69,7 @@ class Shown:
     @cached_property
     def output(self) -> Pixels:
         """What the network made of it, rounded."""
-        return to_pixels(self.enlarged[0], self.gt.dtype)
+        return to_pixels(self.enlarged[0], self.lq.dtype)
 
 
 def bicubic(lq: Pixels, scale: int) -> Pixels:
@@ -98,8 +98,7 @@ def read_ahead(images: ImageSet, indices: Iterable[int], device: torch.device) -
 
 def _read(images: ImageSet, index: int, device: torch.device) -> ReadPair:
     lq, gt, name = images.pair(index)
-    assert gt is not None, "validation sets have ground truth"
-    planes = [torch.from_numpy(pixels)[None] for pixels in (lq, gt)]
+    planes = [torch.from_numpy(pixels)[None] for pixels in (lq, gt) if pixels is not None]
     if device.type == "cuda":  # or the copy to the device would wait for all that the device has yet to do
         planes = [plane.pin_memory() for plane in planes]
-    return ReadPair(index, name, *planes)
+    return ReadPair(index, name, planes[0], planes[1] if len(planes) > 1 else None)

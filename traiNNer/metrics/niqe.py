@@ -33,6 +33,7 @@ class Niqe:
     """
 
     higher_is_better: ClassVar[bool] = False
+    needs_gt: ClassVar[bool] = False
 
     crop_border: int = 0
 

@@ -44,13 +44,16 @@ class DatasetOptions(Section):
     """What logs call the set; the key by default."""
     type: str = "PairedImageDataset"
     """Kind of data set: `PairedImageDataset` reads both images, `RealESRGANDataset` makes the low-quality one by
-    the chain in `degradation`, `RealESRGANPairedDataset` does either, `SingleGtDataset` only shrinks."""
+    the chain in `degradation`, `RealESRGANPairedDataset` does either, `SingleGtDataset` only shrinks;
+    `SingleImageDataset` has low-quality images alone, for validation and tests."""
     lq_resize_mode: Literal["area", "bilinear", "bicubic", "lanczos", "nearest-exact"] = "bicubic"
     """How a `SingleGtDataset` shrinks; antialiased but for `nearest-exact`."""
     dataroot_gt: Paths = []
     """Folder, or list of folders, of high-resolution images; searched with their subfolders."""
     dataroot_lq: Paths = []
-    """Folder or list of folders of low-resolution images, in the order of `dataroot_gt`."""
+    """Folder or list of folders of low-resolution images, in the order of `dataroot_gt`. A validation
+    or test set may have these alone: its images are enlarged, and scored by metrics that need no ground
+    truth (`niqe`)."""
     filename_tmpl: str = "{}"
     """Name of a low-resolution image given the stem of its partner, such as `{}x2`."""
     gt_size: Count | None = None

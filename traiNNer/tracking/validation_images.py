@@ -18,7 +18,7 @@ _SIDE = 384  # pixels of each that it shows, from the middle
 
 
 class Strip(NamedTuple):
-    """One validated image beside what it was made from: LQ (pixels repeated), bicubic, output, GT."""
+    """One validated image beside what it was made from: LQ (pixels repeated), bicubic, output, GT if any."""
 
     tag: str
     """`<set>/<image>`."""
@@ -75,10 +75,10 @@ class ValidationImages:
 
 def _strip(shown: Shown) -> Strip:
     """The same part of each."""
-    height, width = shown.gt.shape[:2]
-    scale = height // shown.lq.shape[0]
+    scale = shown.scale
+    height, width = shown.lq.shape[0] * scale, shown.lq.shape[1] * scale
     top, left = max(0, (height - _SIDE) // 2), max(0, (width - _SIDE) // 2)
     enlarged = shown.lq.repeat(scale, axis=0).repeat(scale, axis=1)
     part = (slice(top, top + _SIDE), slice(left, left + _SIDE))
-    images = [image[part] for image in (enlarged, shown.bicubic, shown.output, shown.gt)]
+    images = [i[part] for i in (enlarged, shown.bicubic, shown.output, shown.gt) if i is not None]
     return Strip(f"{shown.set_name}/{shown.name}", shown.number, images)

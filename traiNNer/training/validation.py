@@ -6,11 +6,9 @@ import itertools
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from traiNNer.events import SetScores, ValidationEvent
@@ -21,8 +19,8 @@ from traiNNer.inference.tiles import Tiles
 from traiNNer.models.precision import Precision
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.training.agreement import all_or_none
+from traiNNer.training.structure import RATIOS, structure
 
-RATIOS = ("edge_ratio", "residual_ratio")
 _FINITE = "finite"  # of a record: 1 where the output consists of finite numbers
 _HALF_A_LEVEL = 0.5 / 255
 T = TypeVar("T")
@@ -44,6 +42,13 @@ class ValidationSet:
 
     name: str
     images: ImageSet
+    has_gt: bool = True
+    """Without ground truth images are enlarged and shown, and scored by the metrics that need none."""
+
+
+def needs_gt(metric: Metric) -> bool:
+    """Whether a metric compares with the ground truth, as nearly all do."""
+    return getattr(metric, "needs_gt", True)
 
 
 class Validator:
@@ -52,7 +57,7 @@ class Validator:
     Scores are kept per image. The scores of bicubic upscaling are computed once and belong to the state.
 
     Args:
-        sets: In the order of the configuration; the first decides which weights are best.
+        sets: Those with ground truth come first; the first decides which weights are best.
         metrics: By label; the first decides which weights are best. Empty: images are only shown.
         scale: Height and width of the output over those of the input.
         precision: How pixels become tensors.
@@ -111,9 +116,9 @@ class Validator:
         found: list[str] = []
         for validation_set in self.sets:
             for image in read_ahead(validation_set.images, [0], self._precision.device):
-                if not self._measure(model, validation_set.name, image, show=None)[-1]:
+                if not self._measure(model, validation_set, image, show=None)[-1]:
                     found.append(f"the output for {validation_set.name}/{image.name}")
-                self._measure_bicubic(image)
+                self._measure_bicubic(validation_set, image)
         return found
 
     @property
@@ -149,15 +154,16 @@ class Validator:
         tick: Callable[[], None],
     ) -> SetScores:
         """One record an image, shared out among the processes; the device is read once, at the end."""
+        metrics, ratios = self._metrics_of(validation_set), RATIOS if validation_set.has_gt else ()
 
         def measured() -> dict[int, _Record]:
             own: list[tuple[int, tuple[int, int]]] = []
             scores: list[Tensor] = []
             for image in self._share(validation_set):
-                scores.append(self._measure(model, validation_set.name, image, show=show))
-                own.append((image.number, (image.gt.shape[1], image.gt.shape[2])))
+                scores.append(self._measure(model, validation_set, image, show=show))
+                own.append((image.number, (image.lq.shape[1] * self._scale, image.lq.shape[2] * self._scale)))
                 tick()
-            labels = [*self.metrics, *RATIOS, _FINITE]
+            labels = [*metrics, *ratios, _FINITE]
             return {
                 number: _Record(size, dict(zip(labels, row, strict=True)))
                 for (number, size), row in zip(own, _on_host(scores), strict=True)
@@ -168,9 +174,9 @@ class Validator:
         return SetScores(
             images=list(validation_set.images.names),
             sizes=sizes,
-            metrics={label: [record.scores[label] for record in records] for label in self.metrics},
+            metrics={label: [record.scores[label] for record in records] for label in metrics},
             baseline=self._baseline(validation_set, sizes),
-            ratios={label: [record.scores[label] for record in records] for label in RATIOS},
+            ratios={label: [record.scores[label] for record in records] for label in ratios},
             outputs_finite=all(record.scores[_FINITE] for record in records),
         )
 
@@ -178,7 +184,8 @@ class Validator:
         self, validation_set: ValidationSet, sizes: list[tuple[int, int]]
     ) -> dict[str, list[float]]:
         """The scores of bicubic upscaling; images are read for them once in a run."""
-        if not self.metrics:
+        metrics = self._metrics_of(validation_set)
+        if not metrics:
             return {}
         of, plain_sizes = self._origin(validation_set), [list(size) for size in sizes]
         known = self._baselines.get(validation_set.name)
@@ -189,12 +196,12 @@ class Validator:
                 scores: list[Tensor] = []
                 for image in self._share(validation_set):
                     numbers.append(image.number)
-                    scores.append(self._measure_bicubic(image))
+                    scores.append(self._measure_bicubic(validation_set, image))
                 return dict(zip(numbers, _on_host(scores), strict=True))
 
             rows = self._gathered(measured)
             columns = [list(column) for column in zip(*rows, strict=True)]
-            known = {"of": of, "sizes": plain_sizes, "scores": dict(zip(self.metrics, columns, strict=True))}
+            known = {"of": of, "sizes": plain_sizes, "scores": dict(zip(metrics, columns, strict=True))}
             self._baselines[validation_set.name] = known
         return known["scores"]
 
@@ -210,32 +217,43 @@ class Validator:
             found |= share
         return [found[number] for number in sorted(found)]
 
-    def _measure(
-        self, model: EvalNetwork, set_name: str, image: ReadPair, *, show: Callable[[Shown], None] | None
-    ) -> Tensor:
-        """Scores and ratios of one image, on the device."""
-        given, reference = self._precision.images(image.lq), self._precision.images(image.gt)
-        output = self._tiles.upscale(model, given)
-        scores = self._compare(output, reference)
-        ratios = structure(output, reference, given)[0].to(scores.dtype)
-        if show:
-            lq, gt = image.lq[0].numpy(), image.gt[0].numpy()
-            show(Shown(set_name, image.name, image.number, lq, gt, output, self._scale))
-        return torch.cat([scores, ratios, torch.isfinite(output).all()[None].to(scores.dtype)])
+    def _metrics_of(self, validation_set: ValidationSet) -> dict[str, Metric]:
+        return {k: m for k, m in self.metrics.items() if validation_set.has_gt or not needs_gt(m)}
 
-    def _measure_bicubic(self, image: ReadPair) -> Tensor:
+    def _measure(
+        self,
+        model: EvalNetwork,
+        validation_set: ValidationSet,
+        image: ReadPair,
+        *,
+        show: Callable[[Shown], None] | None,
+    ) -> Tensor:
+        """Scores and, against a ground truth, ratios of one image, on the device."""
+        given = self._precision.images(image.lq)
+        output = self._tiles.upscale(model, given)
+        reference = output if image.gt is None else self._precision.images(image.gt)
+        scores = self._compare(validation_set, output, reference)
+        ratios = [structure(output, reference, given)[0].to(scores.dtype)] if image.gt is not None else []
+        if show:
+            lq, gt = image.lq[0].numpy(), None if image.gt is None else image.gt[0].numpy()
+            show(Shown(validation_set.name, image.name, image.number, lq, gt, output, self._scale))
+        return torch.cat([scores, *ratios, torch.isfinite(output).all()[None].to(scores.dtype)])
+
+    def _measure_bicubic(self, validation_set: ValidationSet, image: ReadPair) -> Tensor:
         """Scores of one image upscaled by MATLAB's bicubic; NaN where that is the ground truth already.
 
         Such an image, as a black frame, has nothing to learn and would decide every mean.
         """
         pixels = bicubic(image.lq[0].numpy(), self._scale)
         enlarged = self._precision.images(torch.from_numpy(pixels)[None])
+        if image.gt is None:
+            return self._compare(validation_set, enlarged, enlarged)
         gt = self._precision.images(image.gt)
         met = (enlarged - gt).abs().amax() < _HALF_A_LEVEL
-        return torch.where(met, torch.nan, self._compare(enlarged, gt))
+        return torch.where(met, torch.nan, self._compare(validation_set, enlarged, gt))
 
-    def _compare(self, output: Tensor, gt: Tensor) -> Tensor:
-        scores = [metric(output, gt)[0] for metric in self.metrics.values()]
+    def _compare(self, validation_set: ValidationSet, output: Tensor, gt: Tensor) -> Tensor:
+        scores = [metric(output, gt)[0] for metric in self._metrics_of(validation_set).values()]
         return torch.stack(scores) if scores else output.new_zeros(0)
 
     def _origin(self, validation_set: ValidationSet) -> list[str]:
@@ -254,35 +272,3 @@ class _Record(NamedTuple):
 
 def _on_host(rows: list[Tensor]) -> list[list[float]]:
     return torch.stack(rows).cpu().double().tolist() if rows else []
-
-
-def structure(output: Tensor, gt: Tensor, lq: Tensor) -> Tensor:
-    """How much structure there is, against the ground truth; (n, 3, h, w) three times to (n, 2), see RATIOS.
-
-    edge_ratio = mean |Sobel(output)| / mean |Sobel(gt)| of grey images;
-    residual_ratio = mean |output - bicubic| / mean |gt - bicubic|, 0 for a network that only interpolates.
-    NaN where the ground truth has no structure.
-    """
-    # with antialias torch takes the kernel of MATLAB and Pillow (a = -0.5)
-    bicubic = F.interpolate(lq, gt.shape[2:], mode="bicubic", antialias=True)
-    edges = _edges(output) / _edges(gt)
-    return torch.stack([edges, _distance(output, bicubic) / _distance(gt, bicubic)], dim=1)
-
-
-def _edges(images: Tensor) -> Tensor:
-    grey, kernel = images.mean(1, keepdim=True), _sobel(images.device, images.dtype)
-    # a processor takes strips: the same bits in 16 instead of 107 ms for 1356 x 2040 pixels
-    rows = 64 if images.device.type == "cpu" else grey.shape[2]
-    strips = [F.conv2d(grey[:, :, top : top + rows + 2], kernel) for top in range(0, grey.shape[2] - 2, rows)]
-    across, down = torch.cat(strips, dim=2).unbind(1)
-    return torch.hypot(across, down).mean((1, 2))
-
-
-@lru_cache(maxsize=4)  # a copy to the device would wait for all that it has yet to do
-def _sobel(device: torch.device, dtype: torch.dtype) -> Tensor:
-    slope = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
-    return torch.stack([slope, slope.T])[:, None].to(device, dtype)
-
-
-def _distance(left: Tensor, right: Tensor) -> Tensor:
-    return (left - right).abs().mean((1, 2, 3))

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from traiNNer.control import from_plain
-from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.image_io import Pixels, eight_bits
 from traiNNer.data.resize import imresize
+from traiNNer.data.single_dataset import MeasuredDataset
 from traiNNer.events import SetScores, ValidationEvent
 from traiNNer.inference.network import upscale
 
@@ -36,7 +36,7 @@ class Picture(NamedTuple):
 
 
 def pictures_of(
-    images: ImageDataset, net: nn.Module, *, set_name: str, scores: SetScores, scale: int
+    images: MeasuredDataset, net: nn.Module, *, set_name: str, scores: SetScores, scale: int
 ) -> list[Picture]:
     """The images of a validation set where a network gains most and least over bicubic."""
     metric, gains = _gains(scores)
