@@ -30,6 +30,7 @@ VERBS = {
     "preview": Verb("preview_degradations", "show what a chain of degradations makes of the images"),
     "train": Verb("train", "train a network"),
     "report": Verb("report", "write the report of a run (again)"),
+    "compare": Verb("compare", "lay runs beside each other on one page"),
     "replay": Verb("replay", "ask the automations of a run again, with the same settings or others"),
     "test": Verb("test", "measure a trained network"),
     "blend": Verb("blend", "mix the weights of two networks"),

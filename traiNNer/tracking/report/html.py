@@ -41,9 +41,9 @@ def read_records(folder: Path) -> Records:
     summary, options = folder / "summary.json", folder / "resolved.yml"
     return Records(
         folder.resolve().name,
-        _lines(folder / "metrics.jsonl"),
-        _lines(folder / "health.jsonl"),
-        _lines(folder / "decisions.jsonl"),
+        json_lines(folder / "metrics.jsonl"),
+        json_lines(folder / "health.jsonl"),
+        json_lines(folder / "decisions.jsonl"),
         json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {},
         options.read_text(encoding="utf-8") if options.is_file() else "",
     )
@@ -74,12 +74,13 @@ def page(records: Records, pictures: Sequence[Picture]) -> str:
         ),
     ]
     body = "\n".join(part for part in parts if part)
-    head = f'<meta charset="utf-8"><title>{escape(records.name)}</title><style>{_STYLE}</style>'
-    end = f"<script>{_SCRIPT}</script>"
+    head = f'<meta charset="utf-8"><title>{escape(records.name)}</title><style>{STYLE}</style>'
+    end = f"<script>{SCRIPT}</script>"
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{body}\n{end}</body></html>\n'
 
 
-def _lines(path: Path) -> list[Record]:
+def json_lines(path: Path) -> list[Record]:
+    """The records of a file of JSON lines, up to the first that is not whole; none where there is no file."""
     if not path.is_file():
         return []
     found = []
@@ -130,12 +131,12 @@ def _charts(records: Records) -> Iterable[str]:
     for network in _networks(records.health):
         of = f" {network}" if network != "g" else ""
         for key in ("median", "p95"):
-            norms[f"gradient norm{of}, {key}"] = _series(records.health, "grad_norm", network, key)
-        norms[f"clip threshold{of}"] = _series(records.health, "clip_threshold", network)
+            norms[f"gradient norm{of}, {key}"] = series_of(records.health, "grad_norm", network, key)
+        norms[f"clip threshold{of}"] = series_of(records.health, "clip_threshold", network)
     yield line_chart("gradient norm", norms, marks=marks, log=True)
-    sizes = {key: _series(records.health, key) for key in ("batch", "micro_batch", "lq_size")}
+    sizes = {key: series_of(records.health, key) for key in ("batch", "micro_batch", "lq_size")}
     yield line_chart("samples in a step, pixels of a patch", sizes, marks=marks)
-    yield line_chart("iterations per second", {"it/s": _series(train, "speed", "it_per_s")}, marks=marks)
+    yield line_chart("iterations per second", {"it/s": series_of(train, "speed", "it_per_s")}, marks=marks)
     yield line_chart("factors of the losses", _by_key(records.health, "loss_factor"), marks=marks, log=True)
 
 
@@ -148,8 +149,8 @@ def _metric_charts(metrics: Sequence[Record], marks: Sequence[Mark]) -> Iterable
             continue
         for label, value in record["metrics"].items():
             chart = found[record["set"], label]
-            chart["trained"].append((record["iter"], _or_nan(value)))
-            chart["bicubic"].append((record["iter"], _or_nan(record["bicubic"].get(label))))
+            chart["trained"].append((record["iter"], or_nan(value)))
+            chart["bicubic"].append((record["iter"], or_nan(record["bicubic"].get(label))))
     for (name, label), series in found.items():
         yield line_chart(f"{name}: {label}", series, marks=marks)
 
@@ -173,11 +174,11 @@ def _diagnosis(found: Sequence[Record]) -> str:
     if not found:
         return ""
     rows = [
-        f'<tr class="{escape(str(d["verdict"]))}"><td>{escape(str(d["quantity"]))}<td>{_shown(d["value"])}'
+        f'<tr class="{escape(str(d["verdict"]))}"><td>{escape(str(d["quantity"]))}<td>{shown(d["value"])}'
         f"<td>{escape(str(d['healthy']))}<td>{escape(str(d['verdict']))}<td>{escape(str(d['advice']))}"
         for d in found
     ]
-    return "<h2>Diagnosis</h2>" + _table(("quantity", "value", "healthy", "verdict", "advice"), rows)
+    return "<h2>Diagnosis</h2>" + table(("quantity", "value", "healthy", "verdict", "advice"), rows)
 
 
 def _decisions(decisions: Sequence[Record]) -> str:
@@ -185,17 +186,18 @@ def _decisions(decisions: Sequence[Record]) -> str:
         return ""
     rows = [
         f"<tr><td>{d['iter']:,}<td>{escape(d['automation'])}<td>{escape(d['parameter'])}"
-        f"<td>{_shown(d['old'])}<td>{_shown(d['new'])}<td>{escape(d['reason'])}"
+        f"<td>{shown(d['old'])}<td>{shown(d['new'])}<td>{escape(d['reason'])}"
         f"{'' if d.get('applied', True) else ' (only monitoring)'}"
         for d in decisions[-_SHOWN_DECISIONS:]
     ]
     more = len(decisions) - len(rows)
     left = f"<p>{more:,} earlier ones are in decisions.jsonl.</p>" if more else ""
     titles = ("iteration", "automation", "parameter", "old", "new", "reason")
-    return f"<h2>Decisions</h2>{left}" + _table(titles, rows)
+    return f"<h2>Decisions</h2>{left}" + table(titles, rows)
 
 
-def _table(titles: Iterable[str], rows: Iterable[str]) -> str:
+def table(titles: Iterable[str], rows: Iterable[str]) -> str:
+    """A table of titles as they are and rows that begin with `<tr>`, as HTML."""
     head = "<tr>" + "".join(f"<th>{title}" for title in titles)
     return f"<table>{head}{''.join(rows)}</table>"
 
@@ -213,12 +215,14 @@ def _number(value: Any) -> float | None:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _or_nan(value: Any) -> float:
+def or_nan(value: Any) -> float:
+    """A number as records hold it, NaN for anything else."""
     number = _number(value)
     return float("nan") if number is None else number
 
 
-def _series(records: Iterable[Record], *keys: str) -> list[tuple[float, float]]:
+def series_of(records: Iterable[Record], *keys: str) -> list[tuple[float, float]]:
+    """Points (iteration, value at the path of keys) of the records that have a number there."""
     points = []
     for record in records:
         value: Any = record
@@ -231,18 +235,19 @@ def _series(records: Iterable[Record], *keys: str) -> list[tuple[float, float]]:
 
 def _by_key(records: Sequence[Record], key: str) -> dict[str, list[tuple[float, float]]]:
     names = dict.fromkeys(name for record in records for name in record.get(key) or {})
-    return {name: _series(records, key, name) for name in names}
+    return {name: series_of(records, key, name) for name in names}
 
 
 def _networks(health: Iterable[Record]) -> list[str]:
     return list(dict.fromkeys(name for record in health for name in record.get("grad_norm") or {}))
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value in four digits, or as text that HTML may hold."""
     return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; }
 body { font: 15px/1.45 system-ui, "DejaVu Sans", sans-serif; max-width: 1340px; margin: 2em auto; padding: 0 1em; }
 .charts { display: flex; flex-wrap: wrap; gap: 1em; }
@@ -264,7 +269,7 @@ tr.warning, tr.bad { background: #d9822b33; } pre { background: var(--soft); pad
 .slider input { opacity: 0; cursor: ew-resize; }
 """
 
-_SCRIPT = """
+SCRIPT = """
 for (const input of document.querySelectorAll(".slider input"))
   input.addEventListener("input", () => input.parentElement.style.setProperty("--at", input.value + "%"));
 """

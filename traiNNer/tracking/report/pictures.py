@@ -46,7 +46,7 @@ def pictures_of(
     for word, image in (("largest", chosen[-1:]), ("smallest", chosen[:-1][:1])):
         for one in image:
             title = f"{set_name}/{one}: {word} gain over bicubic, {gains[one]:+.2f} {metric}"
-            pictures.append(_picture(title, images.pair(index[one]).lq, net, scale))
+            pictures.append(picture(title, images.pair(index[one]).lq, net, scale))
     return pictures
 
 
@@ -71,7 +71,8 @@ def _gains(scores: SetScores) -> tuple[str, dict[str, float]]:
 
 
 @torch.no_grad()
-def _picture(title: str, lq: Pixels, net: nn.Module, scale: int) -> Picture:
+def picture(title: str, lq: Pixels, net: nn.Module, scale: int) -> Picture:
+    """The middle of one image, upscaled by bicubic and by a network."""
     height, width = lq.shape[:2]
     side = min(_SIDE, height, width)
     top, left = (height - side) // 2, (width - side) // 2

@@ -1,0 +1,80 @@
+"""Runs for a page that compares them: their options, and images as the best weights of each make them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from traiNNer.archs.loading import load_network
+from traiNNer.build.data import assemble
+from traiNNer.data.image_io import ImageError
+from traiNNer.options import Options, load_options
+from traiNNer.registry import ConfigError
+from traiNNer.tracking.report.compare import Pair, Run, per_image, read_run
+from traiNNer.tracking.report.pictures import Picture, picture
+
+_log = logging.getLogger(__name__)
+
+
+def compared_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Pair]]:
+    """Everything that the page shows; without pictures where data or weights have gone, which is said.
+
+    Raises:
+        ConfigError: For a folder that holds no run, or one that is named twice.
+    """
+    missing = [
+        f"{f}: holds no run (no metrics.jsonl)" for f in folders if not (f / "metrics.jsonl").is_file()
+    ]
+    if missing:
+        raise ConfigError(missing)
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise ConfigError("a run is named twice")
+    options = [load_options(folder / "resolved.yml") for folder in folders]
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        names = [str(folder) for folder in folders]
+    runs = [
+        read_run(folder, name, one.model_dump(mode="json"))
+        for folder, name, one in zip(folders, names, options, strict=True)
+    ]
+    try:
+        return runs, _pairs(runs, folders, options)
+    except (ConfigError, ImageError, OSError) as error:
+        _log.warning("There will be no pictures: %s", error)
+        return runs, []
+
+
+def _pairs(runs: Sequence[Run], folders: Sequence[Path], options: Sequence[Options]) -> list[Pair]:
+    """For each other run the images of the first set that gain most and least over the first run."""
+    sets = runs[0].scores.get(runs[0].best_step or 0)
+    if not sets:
+        return []
+    data_name = next(iter(sets))
+    metric = next(iter(sets[data_name]["metrics"]))
+    data = next(d for d in options[0].datasets.values() if d.name == data_name)
+    images = assemble(options[0], data.model_copy(update={"skip_bad_images": True}))
+    index = {image: k for k, image in enumerate(images.names)}
+    first = per_image(runs[0], data_name, metric)
+    found = []
+    for run, folder, own in zip(runs[1:], folders[1:], options[1:], strict=True):
+        if own.scale != options[0].scale:
+            continue
+        gains = {i: v - first.get(i, math.nan) for i, v in per_image(run, data_name, metric).items()}
+        chosen = sorted((i for i in gains if i in index and math.isfinite(gains[i])), key=lambda i: gains[i])
+        nets = [load_network(_weights(f, o)) for f, o in ((folders[0], options[0]), (folder, own))]
+        for image in dict.fromkeys((*chosen[-1:], *chosen[:1])):
+            title = f"{data_name}/{image}: {gains[image]:+.3f} {metric}"
+            lq = images.pair(index[image]).lq
+            left, right = (picture(title, lq, net, own.scale).after for net in nets)
+            found.append(Pair((runs[0].name, run.name), Picture(title, left, right)))
+    return found
+
+
+def _weights(folder: Path, options: Options) -> Path:
+    models = Path(options.path.models) if options.path.models else folder / "models"
+    weights = next(iter(sorted(models.glob("net_g_best.*"))), None)
+    if weights is None:
+        raise ConfigError(f"{models}: has no net_g_best")
+    return weights
