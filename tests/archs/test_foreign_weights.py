@@ -135,6 +135,14 @@ def test_the_key_chooses_among_several_in_either_format(form, tmp_path):
     assert "has no key 'c'" in refusal(path, key="c")
 
 
+def test_a_wrong_key_is_answered_by_the_keys_that_are_there(tmp_path):
+    torch.save({"one": WEIGHTS, "two": OTHER, "iter": 5}, path := tmp_path / "net.pth")
+    assert refusal(path, key="three").endswith("has no key 'three'; its keys: one, two")
+    torch.save({f"body.{i}.weight": torch.ones(1) for i in range(400)}, path)
+    assert "its weights lie at the top: leave the key out" in (said := refusal(path, key="three"))
+    assert said.endswith("first part of their names: body")
+
+
 def test_a_key_of_trainers_finds_safetensors_that_lie_at_the_top(tmp_path, caplog):
     save_file(WEIGHTS, path := tmp_path / "net.safetensors")
     with caplog.at_level("INFO"):
@@ -176,7 +184,9 @@ def test_names_that_fit_without_their_prefix_are_loaded_and_it_is_said():
     net = compact()
     nn.init.zeros_(net.body[0].weight)
     said = load_weights(net, with_prefix("netG"), strict=True)
-    assert said == f"loaded {len(WEIGHTS)} of {len(WEIGHTS)} tensors, without the first part of their names"
+    assert (
+        said.line == f"loaded {len(WEIGHTS)} of {len(WEIGHTS)} tensors, without the first part of their names"
+    )
     assert torch.equal(net.body[0].weight, WEIGHTS["body.0.weight"])
 
 

@@ -274,7 +274,8 @@ def test_strict_loading_names_every_difference_and_changes_nothing():
 def test_loose_loading_copies_what_fits_and_lists_the_rest():
     net = nn.Sequential(nn.Linear(3, 2), nn.Conv2d(1, 1, 1, bias=False)).double()
     bias = net[0].bias.clone()
-    line = load_weights(net, other_weights(), strict=False)
+    line, whole = load_weights(net, other_weights(), strict=False)
+    assert not whole
     assert line == "loaded 1 of 3 tensors; fresh: 0.bias, 1.weight; not used: 0.bias, 1.wieght"
     assert (net[0].weight == 5).all()
     assert net[0].weight.dtype == torch.float64
@@ -289,7 +290,7 @@ def test_many_differences_are_counted_after_the_first_twenty():
     assert len(caught.value.problems) == 2 + 20 + 1
 
 
-def test_matching_weights_leave_nothing_to_say():
+def test_matching_weights_are_counted():
     net, other = nn.Linear(3, 2), nn.Linear(3, 2)
-    assert load_weights(net, other.state_dict(), strict=True) == ""
+    assert load_weights(net, other.state_dict(), strict=True) == ("loaded 2 of 2 tensors", True)
     assert torch.equal(net.weight, other.weight)

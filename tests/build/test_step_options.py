@@ -132,7 +132,9 @@ def gradients_at_output(record):
 
 
 @pytest.mark.parametrize("network", ["g", "d"])
-def test_strict_load_refuses_weights_that_lack_a_tensor_and_without_it_the_others_are_loaded(data, network):
+def test_strict_load_refuses_weights_that_lack_a_tensor_and_without_it_the_others_are_loaded(
+    data, network, caplog
+):
     adversarial = {"network_d": MUNET}
     whole = Run(data, ADVERSARIAL, **adversarial).model.networks.learners[network].net.state_dict()
     missing, *others = whole
@@ -147,3 +149,14 @@ def test_strict_load_refuses_weights_that_lack_a_tensor_and_without_it_the_other
     )
     assert not torch.all(loaded[missing] == 0.5)
     assert all(torch.all(loaded[key] == 0.5) for key in others)
+    said = f"{file}: loaded {len(others)} of {len(whole)} tensors; fresh: {missing}"
+    assert [r.levelname for r in caplog.records if r.getMessage() == said] == ["WARNING"]
+
+
+def test_weights_that_all_fit_are_counted_in_one_line(data, caplog):
+    caplog.set_level("INFO")
+    whole = Run(data, ADVERSARIAL, network_d=MUNET).model.networks.learners["g"].net.state_dict()
+    save_file(whole, file := data / "all.safetensors")
+    Run(data, ADVERSARIAL, path={"pretrain_network_g": str(file)}, network_d=MUNET)
+    said = f"{file}: loaded {len(whole)} of {len(whole)} tensors"
+    assert [r.levelname for r in caplog.records if r.getMessage() == said] == ["INFO"]

@@ -79,7 +79,16 @@ def _in_words(path: str | Path) -> Iterator[None]:
         raise ConfigError(f"{path}: {reason} ({type(error).__name__})") from None
 
 
-def load_weights(net: nn.Module, weights: Weights, *, strict: bool) -> str:
+class Copied(NamedTuple):
+    """What `load_weights` did."""
+
+    line: str
+    """Counts what was copied, and names the rest."""
+    whole: bool
+    """Whether all of the network was in the file, and nothing else."""
+
+
+def load_weights(net: nn.Module, weights: Weights, *, strict: bool) -> Copied:
     """Copies weights into a network by name, and says what did not fit.
 
     Names that fit only without a prefix that they share are taken without it.
@@ -88,9 +97,6 @@ def load_weights(net: nn.Module, weights: Weights, *, strict: bool) -> str:
         net: The network; dtypes and devices are converted to its own.
         weights: Tensors by name.
         strict: Refuses any difference of names or shapes and changes nothing. Otherwise what fits is copied.
-
-    Returns:
-        One line that counts what was copied and names the rest; empty if all is equal.
 
     Raises:
         ConfigError: If strict, with one line for each name or shape that differs, with the nearest match.
@@ -107,15 +113,13 @@ def load_weights(net: nn.Module, weights: Weights, *, strict: bool) -> str:
         counted = [] if strict else [f"none of its {len(weights)} tensors fits the network; the first:"]
         raise ConfigError([*counted, *lines[: None if strict else 3]])
     net.load_state_dict(fitting, strict=False)
-    if not lines and not bare:
-        return ""
     fresh = [name for name in own if name not in fitting]
     unused = [name for name in weights if name not in fitting]
     texts = [
         f"loaded {len(fitting)} of {len(own)} tensors{', without the first part of their names' if bare else ''}"
     ]
     texts += [f"{what}: {_few(names)}" for what, names in (("fresh", fresh), ("not used", unused)) if names]
-    return "; ".join(texts)
+    return Copied("; ".join(texts), not fresh and not unused)
 
 
 def other_network(weights: Weights, metadata: Mapping[str, str], spec: Mapping[str, Any]) -> str | None:

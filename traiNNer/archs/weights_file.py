@@ -10,7 +10,8 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -38,6 +39,7 @@ WRAPPERS = (
     "net",
 )
 """Names under which trainers store the weights of a generator; the first that is there is taken."""
+_SHOWN = 8  # names that a message lists
 _GENERATORS = ("netG", "net_g", "generator", "model_g", "G")
 """First parts of names that tell a generator's tensors from those of the other networks in one dictionary."""
 _DEEPEST = 8  # wrappers in one another
@@ -198,17 +200,30 @@ def _chosen(content: Any, key: str | None) -> Mapping[Any, Any]:
     inner = content.get(key)
     if isinstance(inner, Mapping):
         return _unwrapped(inner)
-    known = ", ".join(one_line(name) for name in list(content)[:8])
     try:
         top = _unwrapped(content)
     except ConfigError:
-        raise ConfigError(f"has no key {one_line(key)!r}; its keys: {known}") from None
+        raise ConfigError(f"has no key {one_line(key)!r}; {_keys(content)}") from None
     if named := _below(top, key):
         return named
     if key in WRAPPERS and top is content:
         _log.info("the weights lie at the top, not under %r", key)  # as redux takes such files
         return top
-    raise ConfigError(f"has no key {one_line(key)!r}; its keys: {known}")
+    raise ConfigError(f"has no key {one_line(key)!r}; {_keys(content)}")
+
+
+def _keys(content: Mapping[Any, Any]) -> str:
+    """The keys that weights could be taken from, in words; names of single tensors are none."""
+    inner = [name for name, value in content.items() if isinstance(value, Mapping)]
+    if inner or not content:
+        return f"its keys: {_listed(inner) or 'none'}"
+    parts = dict.fromkeys(str(name).partition(".")[0] for name in content if "." in str(name))
+    return f"its weights lie at the top: leave the key out, or name a first part of their names: {_listed(parts)}"
+
+
+def _listed(names: Collection[Any]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(one_line(name) for name in islice(names, _SHOWN)) + more
 
 
 def _below(weights: Mapping[Any, Any], prefix: str) -> dict[str, Any]:

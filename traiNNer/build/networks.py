@@ -57,10 +57,9 @@ def _pretrain(net: nn.Module, spec: Mapping[str, Any], path: str, key: str | Non
     """Load weights, or say of which other network they are."""
     weights, metadata = read_weights(path, key)
     try:
-        remark = load_weights(net, fitted(net, weights, metadata), strict=strict)
+        copied = load_weights(net, fitted(net, weights, metadata), strict=strict)
     except ConfigError as error:
         other = other_network(weights, metadata, spec)
         lines = [f"does not fit: {other}"] if other else []
         raise ConfigError([f"{path}: {line}" for line in (*lines, *error.problems)]) from None
-    if remark:
-        _log.warning("%s: %s", path, remark)
+    _log.log(logging.INFO if copied.whole else logging.WARNING, "%s: %s", path, copied.line)
