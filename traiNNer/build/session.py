@@ -18,6 +18,7 @@ from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
 from traiNNer.build.degraded_samples import draw_samples, summary
 from traiNNer.build.model import training
+from traiNNer.build.on_end import tell
 from traiNNer.build.origin import origin, refuse_other_networks, say_how_rates_change, say_what_changed
 from traiNNer.build.outputs import output_settings, run_folder
 from traiNNer.build.recognised_network import with_recognised_network
@@ -140,6 +141,7 @@ class Session:
         stop.defer()
         end = run_to_its_end(trainer, stop)
         say_how_it_ended(trainer, self.folder, self.device, self.console, end)
+        tell(self.options.logger.on_end, trainer, self.folder, end)
         if end.problem:
             raise end.problem
         return end.exit_status

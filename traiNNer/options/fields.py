@@ -204,6 +204,8 @@ class LogOptions(Section):
     """How many of the newest training states stay."""
     keep_models: Annotated[Count | Literal["all"], or_word("all", 1)] = "all"
     """How many of the newest weights stay, or `all`; the best always stay."""
+    on_end: str | None = None
+    """A command that the shell runs when the training has ended, such as a message to a phone (docs/using.md)."""
 
 
 @dataclass(frozen=True)
