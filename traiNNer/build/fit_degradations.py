@@ -182,7 +182,9 @@ def _options(known: Sequence[Parameter], targets: Sequence[_Seen], estimate: Est
 
 
 def _widened(values: Sequence[float], margin: float, parameter: Parameter) -> list[float]:
-    return [max(parameter.least, values[0] - margin), min(parameter.most, values[1] + margin)]
+    # tables of files may say what lies outside of what is simulated
+    low, high = (min(max(value, parameter.least), parameter.most) for value in values)
+    return [max(parameter.least, low - margin), min(parameter.most, high + margin)]
 
 
 def _seen(path: Path, side: int) -> _Seen:
