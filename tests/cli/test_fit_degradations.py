@@ -47,8 +47,8 @@ def test_settings_of_a_target_are_recovered_approximately(tmp_path, capsys):
 def test_quality_is_that_of_the_tables_where_files_have_them(tmp_path, capsys):
     folders(tmp_path)
     for path in (tmp_path / "lq").iterdir():
-        cv2.imwrite(str(path.with_suffix(".jpg")), cv2.imread(str(path)), [cv2.IMWRITE_JPEG_QUALITY, 15])
+        cv2.imwrite(str(path.with_suffix(".jpg")), cv2.imread(str(path)), [cv2.IMWRITE_JPEG_QUALITY, 24])
         path.unlink()
     section, printed = proposed(tmp_path, capsys)
-    assert section["jpeg_range2"] == [15, 15]
+    assert section["jpeg_range2"] == [24, 24]
     assert "10 with JPEG tables" in printed

@@ -4,6 +4,7 @@ import cv2
 import small_run
 
 from traiNNer.cli.preview_degradations import main
+from traiNNer.cli.train import main as train
 
 
 def configuration(folder, **chain):
@@ -42,3 +43,17 @@ def test_check_says_what_samples_cost_and_how_bad_they_are(tmp_path):
     printed = small_run.train(configuration(tmp_path), "--check")
     assert printed.returncode == 0
     assert "LQ against bicubic" in printed.stdout and "ms of CPU time each" in printed.stdout
+
+
+def test_scores_come_by_strength(tmp_path):
+    file = configuration(tmp_path)
+    options = json.loads(file.read_text())
+    data = options["datasets"].pop("val")
+    for preset in ("weak", "strong"):
+        options["datasets"][f"val_{preset}"] = {**data, "name": preset, "degradation_preset": preset}
+    options["train"]["total_iter"], options["val"]["val_freq"] = 1, 1
+    file = small_run.write_options(tmp_path, options)
+    assert train(["-opt", str(file)]) == 0
+    lines = (tmp_path / "experiments/small/metrics.jsonl").read_text().splitlines()
+    scores = {r["set"]: r["metrics"]["psnr"] for line in lines if (r := json.loads(line))["kind"] == "val"}
+    assert scores["weak"] > scores["strong"] + 1

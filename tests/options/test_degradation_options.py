@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
+from traiNNer.build.degradation import chain_options
 from traiNNer.options import load_options
 from traiNNer.options.degradation import PRESETS, DegradationOptions
 from traiNNer.registry import ConfigError
@@ -262,3 +263,17 @@ def test_every_option_is_tested_here():
     tested |= {"l1_gt_usm", "percep_gt_usm", "gan_gt_usm"}  # in tests/build/test_sharp_targets.py
     tested |= {"dataroot_lq_prob"}  # in tests/data/test_degraded_dataset.py
     assert tested == DegradationOptions.model_fields.keys()
+
+
+def test_a_validation_set_has_a_preset_of_its_own(tmp_path):
+    weak = {**SET, "degradation_preset": "weak"}
+    sets = {"train": SET, "val": SET, "val_weak": weak}
+    options = read(tmp_path, degradation={"preset": "strong"}, datasets=sets)
+    strengths = [chain_options(options, options.datasets[key]).jpeg_range2 for key in ("val", "val_weak")]
+    assert strengths == [PRESETS["strong"]["jpeg_range2"], PRESETS["weak"]["jpeg_range2"]]
+
+
+def test_a_preset_of_a_set_that_it_does_not_degrade_is_refused(tmp_path):
+    weak = {**SET, "degradation_preset": "weak"}
+    said = problems(tmp_path, datasets={"train": weak, "val": {**weak, "type": "SingleGtDataset"}})
+    assert "datasets.train.degradation_preset" in said and "datasets.val.degradation_preset" in said

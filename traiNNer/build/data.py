@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from traiNNer.build.degradation import build_chain
+from traiNNer.build.degradation import build_chain, chain_options
 from traiNNer.build.demands import too_large
 from traiNNer.build.metrics import build_metrics
 from traiNNer.build.other_runs import refuse_other_runs
@@ -22,7 +22,7 @@ from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.pairing import Progress
 from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
 from traiNNer.data.synthetic import ensure_demo_data
-from traiNNer.options import DatasetOptions, DegradationOptions, Options
+from traiNNer.options import DatasetOptions, Options
 from traiNNer.registry import ConfigError, normalise
 from traiNNer.runtime.cpus import usable_cpus
 from traiNNer.runtime.distributed import DistributedContext
@@ -254,7 +254,7 @@ def assemble(
     if kind == "singlegtdataset":
         return DegradedImageDataset(images, options.scale, Downsampling(data.lq_resize_mode))
     if kind in ONLINE:
-        chain = options.degradation or DegradationOptions()
+        chain = chain_options(options, data)
         share = chain.dataroot_lq_prob if paired else 0.0
         return DegradedImageDataset(images, options.scale, build_chain(chain), paired_prob=share)
     return images

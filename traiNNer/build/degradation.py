@@ -18,7 +18,8 @@ from traiNNer.data.degradations.effects import ChromaSettings, DitherSettings, H
 from traiNNer.data.degradations.kernels import KernelMix
 from traiNNer.data.degradations.noise import NoiseSettings
 from traiNNer.data.degradations.video import has_video
-from traiNNer.options import DegradationOptions
+from traiNNer.options import DatasetOptions, DegradationOptions, Options
+from traiNNer.options.degradation import PRESETS
 from traiNNer.registry import ConfigError
 
 
@@ -50,6 +51,17 @@ def build_chain(options: DegradationOptions) -> Chain:
             shuffle_prob=options.shuffle_prob,
             clean_prob=options.p_clean,
         )
+    )
+
+
+def chain_options(options: Options, data: DatasetOptions) -> DegradationOptions:
+    """By what a set is degraded: its own preset, or the section of the run."""
+    common = options.degradation or DegradationOptions()
+    if data.degradation_preset is None:
+        return common
+    preset = data.degradation_preset
+    return DegradationOptions(
+        **PRESETS[preset] | {"preset": preset, "dataroot_lq_prob": common.dataroot_lq_prob}
     )
 
 

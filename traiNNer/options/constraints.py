@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traiNNer.options.degradation_forms import relate_degradation
+from traiNNer.options.degradation_forms import relate_degradation, relate_preset_of_sets
 from traiNNer.options.document import DERIVED, MISSING, Draft
 from traiNNer.options.fields import OPTIMIZER, TrainOptions
 from traiNNer.options.file_names import check_names
@@ -75,6 +75,7 @@ def relate(draft: Draft) -> None:
         _relate_dataset(draft, path)
     _relate_train(draft)
     relate_degradation(draft)
+    relate_preset_of_sets(draft)
     tile, overlap = (_whole(draft.get(("val", key))) for key in ("tile_size", "tile_overlap"))
     if tile and overlap and overlap >= tile:
         draft.report(("val", "tile_overlap"), f"should be below tile_size, which is {tile} (got {overlap})")

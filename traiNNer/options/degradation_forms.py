@@ -111,6 +111,18 @@ def relate_degradation(draft: Draft) -> None:
             draft.report((*SECTION, key), f"should not all be 0 (got {shares})")
 
 
+def relate_preset_of_sets(draft: Draft) -> None:
+    """Report a set's own preset where nothing would be degraded by it, or the training would."""
+    for path in draft.matches(("datasets", "*")):
+        place = (*path, "degradation_preset")
+        if draft.get(place) in (MISSING, None):
+            continue
+        if path[-1] == "train":
+            draft.report(place, "is for validation and test sets; the training takes degradation.preset")
+        elif normalise(str(draft.get((*path, "type")))) not in ONLINE_TYPES:
+            draft.report(place, "has no effect: the type of the set should be RealESRGANDataset")
+
+
 def _value(draft: Draft, key: str) -> Any:
     value = draft.get((*SECTION, key))
     return DegradationOptions.model_fields[key].default if value is MISSING else value

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
 
-from traiNNer.options.degradation import DegradationOptions
+from traiNNer.options.degradation import DegradationOptions, Preset
 from traiNNer.options.document import DERIVED, Draft, Note
 from traiNNer.options.kinds import (
     AutoCount,
@@ -48,6 +48,9 @@ class DatasetOptions(Section):
     `SingleImageDataset` has low-quality images alone, for validation and tests."""
     lq_resize_mode: Literal["area", "bilinear", "bicubic", "lanczos", "nearest-exact"] = "bicubic"
     """How a `SingleGtDataset` shrinks; antialiased but for `nearest-exact`."""
+    degradation_preset: Preset | None = None
+    """Preset by which a validation or test set is degraded instead of by the section `degradation`, for scores by
+    strength; `type` should be `RealESRGANDataset` or `RealESRGANPairedDataset`."""
     dataroot_gt: Paths = []
     """Folder, or list of folders, of high-resolution images; searched with their subfolders."""
     dataroot_lq: Paths = []
