@@ -190,3 +190,30 @@ def test_a_state_of_a_session_without_a_dashboard_cuts_nothing(tmp_path):
     second.scalars(2, {"a": 3.0})
     second.close()
     assert scalars(tmp_path) == {"a": [(1, 1.0), (2, 3.0)]}
+
+
+def test_the_hparams_tab_has_what_the_run_was_told_and_its_scores(tmp_path):
+    from tensorboard.plugins.hparams.metadata import (
+        EXPERIMENT_TAG,
+        SESSION_START_INFO_TAG,
+        parse_experiment_plugin_data,
+        parse_session_start_info_plugin_data,
+    )
+
+    small_run.write_data(tmp_path)
+    tree = small_run.options(tmp_path, total_iter=2)
+    tree["logger"]["use_tb_logger"] = True
+    tree["val"] = {"val_freq": 2, "metrics": {"psnr": {"type": "psnr"}}}
+    assert small_run.train(small_run.write_options(tmp_path, tree)).returncode == 0
+    events = read(tmp_path / "experiments/tb_logger/small")
+    told = parse_session_start_info_plugin_data(
+        events.SummaryMetadata(SESSION_START_INFO_TAG).plugin_data.content
+    ).hparams
+    assert told["train.optim_g.lr"].number_value == pytest.approx(1e-3)
+    assert told["network_g.type"].string_value == "compact"
+    assert told["datasets.train.batch_size_per_gpu"].number_value == 4
+    assert not any(name.startswith(("path", "logger")) for name in told)
+    tab = parse_experiment_plugin_data(events.SummaryMetadata(EXPERIMENT_TAG).plugin_data.content)
+    (metric,) = tab.metric_infos
+    assert metric.name.tag == "val/val/psnr"
+    assert events.Scalars(metric.name.tag)[-1].step == 2

@@ -98,6 +98,17 @@ class Dashboard:
         """A piece of Markdown."""
         self._writer.add_text(tag, text, step)
 
+    def settings(self, values: Mapping[str, float | str], scores: Iterable[str]) -> None:
+        """Fill the HParams tab: what the run was told, beside the last values of the curves named `scores`."""
+        from torch.utils.tensorboard.summary import hparams
+
+        told = {key: value for key, value in values.items() if value != ""}
+        if not told:
+            return
+        experiment, session, _ = hparams(told, dict.fromkeys(scores, 0.0))  # of the latter the names alone
+        for summary in (experiment, session):
+            self._writer.file_writer.add_summary(summary)  # type: ignore[union-attr] - open until `close`
+
     def strip(self, step: int, tag: str, images: Sequence[Pixels]) -> None:
         """Images of one height side by side (8 bit is enough to look at)."""
         eight = [eight_bits(image) for image in images]

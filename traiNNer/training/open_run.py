@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rich.console import Console
@@ -39,6 +39,8 @@ class OutputSettings:
     keep_models: int | Literal["all"] = "all"
     """Newest weights that stay; the best always do."""
     weights_suffix: Literal["safetensors", "pth"] = "safetensors"
+    hparams: Mapping[str, float | str] = field(default_factory=dict)
+    """What the run was told, by dotted name, for TensorBoard's HParams tab."""
 
 
 def open_run(
@@ -123,6 +125,11 @@ def _recorder(
             metrics=parts.validator.metrics if parts.validator else (),
             adversarial=parts.model.adversary is not None,
         )
+        validator = parts.validator
+        scores = (
+            [f"val/{of.name}/{m}" for of in validator.sets for m in validator.metrics] if validator else []
+        )
+        dashboard.settings(settings.hparams, scores)
         for title, text in notes.items():
             dashboard.text(resumed_at, title, text)
     card = CardSensors(parts.model.precision.device)
