@@ -1,0 +1,272 @@
+"""Measure what a chain of degradations brings: a small network trained on each, scored on Set14-RW.
+
+    python scripts/benchmarks/benchmark_real_photographs.py --gt T91 General100 BSDS200 --hr SET14_HR \\
+        --weights FOLDER --out docs/data/real_photographs.jsonl
+
+Every run trains a Compact network of 16 channels (x4) for the same steps on the same images and crops; what LQ is
+made by differs: `bicubic` (nothing but shrinking), `medium` and `realesrgan` (the presets), and both with the
+defects of other programs, all or the first alone (`misaligned`), rebuilt here and nowhere in the product:
+
+- the first resizing goes by a factor and drops the fraction of a pixel that does not fit, which is stretched later
+- bilinear and bicubic resizing are not antialiased
+- noise is clipped at black and white; Poisson noise counts as many quanta as the patch has distinct values
+
+Scores: PSNR (RGB), LPIPS and NIQE on whole images, of Set14 shrunk by bicubic and of Set14-RW at three strengths.
+A finished run is a JSON line; those that are there are skipped. The tables come last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from traiNNer.archs.compact import Compact
+from traiNNer.build.degradation import build_chain
+from traiNNer.data.cache.policy import CacheSettings
+from traiNNer.data.degradations import chain as chain_module
+from traiNNer.data.degradations.resizing import Image, merge, resize, split
+from traiNNer.data.degraded_dataset import DegradedImageDataset, Downsampling
+from traiNNer.data.paired_dataset import PairedImageDataset
+from traiNNer.data.sampler import Sampler
+from traiNNer.metrics import METRICS
+from traiNNer.options.degradation import PRESETS, DegradationOptions
+from traiNNer.runtime.memory import keep_freed_memory
+
+SCALE, LQ_SIZE, BATCH, RATE = 4, 24, 8, 2e-3
+SETS = ("clean", "weak", "medium", "strong")
+ARMS = (
+    "bicubic",
+    "medium",
+    "medium, misaligned",
+    "medium, defects",
+    "realesrgan",
+    "realesrgan, misaligned",
+    "realesrgan, defects",
+)
+PAIRS = (
+    ("medium", "bicubic"),
+    ("medium", "medium, misaligned"),
+    ("medium", "medium, defects"),
+    ("realesrgan", "realesrgan, misaligned"),
+    ("realesrgan", "realesrgan, defects"),
+)
+_MEMORY = 2**40
+
+
+def resized_by_factor(image: Image, factor: float, mode: str, *, antialias: bool) -> Image:
+    """Resizing as other programs do it: floor(side * factor) pixels, each 1 / factor apart."""
+    planes = torch.from_numpy(split(image))[None]
+    if mode == "area":  # adaptive pooling knows sizes alone
+        out = F.interpolate(planes, scale_factor=factor, mode="area")
+    else:
+        out = F.interpolate(
+            planes,
+            scale_factor=factor,
+            mode=mode,
+            align_corners=False,
+            recompute_scale_factor=False,
+            antialias=antialias,
+        )
+    return merge(out[0].numpy())
+
+
+def resized_plainly(image: Image, height: int, width: int, mode: str) -> Image:
+    """`resize` without antialiasing, as `torch.nn.functional.interpolate` does by default."""
+    if mode == "area" or (height, width) == image.shape[:2]:
+        return resize(image, height, width, mode)
+    planes = torch.from_numpy(split(image))[None]
+    return merge(F.interpolate(planes, (height, width), mode=mode, align_corners=False)[0].numpy())
+
+
+class DefectiveChain(chain_module.Chain):
+    """A preset's chain with the defects that the head of this file names; the draws are the same."""
+
+    misaligned_only = False
+
+    def _steps(self, full: tuple[int, int], size: tuple[int, int], draws: Any) -> Any:
+        replaced: dict[Any, Any] = {
+            chain_module.StageOf.RESIZE_1: (self._settings.first.resize, None),
+            chain_module.StageOf.RESIZE_2: (self._settings.second.resize, size),
+        }
+        if self.misaligned_only:
+            del replaced[chain_module.StageOf.RESIZE_2]
+        for stage, step in super()._steps(full, size, draws):
+            if stage in replaced:
+                settings, base = replaced[stage]
+                antialias = self.misaligned_only
+                yield stage, partial(_defective_resize, base=base, settings=settings, antialias=antialias)
+            elif stage is chain_module.StageOf.FINAL and not self.misaligned_only:
+                yield stage, lambda image, draw: self._final_plainly(image, size, draw)
+            else:
+                yield stage, step
+
+    def _final_plainly(self, image: Image, size: tuple[int, int], draw: Any) -> tuple[Image, dict[str, Any]]:
+        mode = draw.pick(self._settings.final.modes, self._settings.final.mode_weights)
+        return resized_plainly(image, *size, mode), {"mode": mode}
+
+
+def _defective_resize(
+    image: Image,
+    draw: Any,
+    *,
+    base: tuple[int, int] | None,
+    settings: chain_module.ResizeSettings,
+    antialias: bool,
+) -> tuple[Image, dict[str, Any]]:
+    way = draw.pick((1, -1, 0), settings.weights)
+    low, high = settings.factors
+    up, down = draw.uniform(max(1.0, low), max(1.0, high)), draw.uniform(min(1.0, low), min(1.0, high))
+    factor = up if way > 0 else down if way < 0 else 1.0
+    mode = draw.pick(settings.modes, settings.mode_weights)
+    if base is None:
+        return resized_by_factor(image, factor, mode, antialias=antialias), {"factor": factor}
+    height, width = (int(side * factor) for side in base)
+    return resized_plainly(image, height, width, mode), {"factor": factor}
+
+
+def degrade_of(arm: str) -> Any:
+    """What makes LQ in an arm."""
+    if arm == "bicubic":
+        return Downsampling("bicubic")
+    preset, _, defects = arm.partition(", ")
+    options = DegradationOptions(**{**PRESETS[preset], "preset": cast("Any", preset)})
+    if not defects:
+        return build_chain(options)
+    if defects == "misaligned":
+        chain = DefectiveChain(build_chain(options)._settings)
+        chain.misaligned_only = True
+        return chain
+    wrong = options.model_copy(update={"noise_keeps_mean": False, "poisson_levels": "content"})
+    return DefectiveChain(build_chain(wrong)._settings)
+
+
+def train(degrade: Any, photos: PairedImageDataset, steps: int, seed: int) -> Compact:
+    """A network after `steps` updates, on the samples of positions 0 to `steps` * BATCH."""
+    torch.manual_seed(seed)
+    network = Compact(scale=SCALE, num_feat=16, num_conv=4)
+    images = DegradedImageDataset(photos, SCALE, degrade)
+    sampler = Sampler(len(images), seed)
+    optimizer = torch.optim.Adam(network.parameters(), RATE)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for step in range(steps):
+        found = [
+            images.read(sampler[p], LQ_SIZE) for p in range(step * BATCH, (step + 1) * BATCH)
+        ]  # one thread
+        lq, gt = (_planes([getattr(patch, side) for patch in found]) for side in ("lq", "gt"))
+        optimizer.zero_grad(set_to_none=True)
+        loss = (network(lq) - gt).abs().mean()
+        loss.backward()
+        optimizer.step()
+        decay.step()
+    return network.eval()
+
+
+def _planes(images: Sequence[Any]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+
+
+@torch.no_grad()
+def scores(network: Compact, hr: PairedImageDataset, metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Means over the images, by set and metric, and PSNR of every image."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in SETS:
+        degrade = Downsampling("bicubic") if name == "clean" else degrade_of(name)
+        images = DegradedImageDataset(hr, SCALE, degrade)
+        values: dict[str, list[float]] = {metric: [] for metric in metrics}
+        for index in range(len(images)):
+            pair = images.pair(index)
+            assert pair.gt is not None
+            lq, gt = _planes([pair.lq]), _planes([pair.gt])
+            out = network(lq).clamp(0, 1)
+            for metric, measure in metrics.items():
+                values[metric].append(float(measure(out, gt)))
+        found[name] = {metric: round(statistics.mean(each), 4) for metric, each in values.items()}
+        found[name]["psnr_by_image"] = [round(value, 3) for value in values["psnr"]]
+    return found
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """Markdown: means over the seeds, then differences of pairs seed by seed."""
+    metrics = [name for name in runs[0]["scores"]["clean"] if name != "psnr_by_image"]
+    lines = [f"| trained on | {' | '.join(SETS)} |", f"|---|{'---|' * len(SETS)}"]
+    by_arm = {arm: {run["seed"]: run["scores"] for run in runs if run["arm"] == arm} for arm in ARMS}
+    for arm, found in by_arm.items():
+        if found:
+            cells = (
+                " / ".join(f"{statistics.mean(s[name][m] for s in found.values()):.3f}" for m in metrics)
+                for name in SETS
+            )
+            lines.append(f"| {arm} ({len(found)} seed{'s' * (len(found) > 1)}) | {' | '.join(cells)} |")
+    lines += ["", f"| {' / '.join(metrics)}, by seed | {' | '.join(SETS)} |", f"|---|{'---|' * len(SETS)}"]
+    for first, second in PAIRS:
+        seeds = sorted(by_arm[first].keys() & by_arm[second].keys())
+        cells = (
+            "; ".join(
+                " / ".join(
+                    f"{by_arm[first][seed][name][m] - by_arm[second][seed][name][m]:+.3f}" for m in metrics
+                )
+                for seed in seeds
+            )
+            for name in SETS
+        )
+        if seeds:
+            lines.append(f"| {first} less {second} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def finished(path: Path) -> list[dict[str, Any]]:
+    """The runs recorded so far."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def main() -> None:
+    """Runs what is missing, then prints the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--gt", type=Path, nargs="+", required=True, help="folders of training photographs")
+    parser.add_argument("--hr", type=Path, required=True, help="Set14, full size")
+    parser.add_argument("--weights", type=Path, help="folder with the weights of LPIPS and AlexNet")
+    parser.add_argument("--out", type=Path, required=True, help="file of JSON lines, one a finished run")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    cache = CacheSettings("ram", _MEMORY, _MEMORY)
+    photos = PairedImageDataset(args.gt, args.gt, 1, cache=cache)
+    hr = PairedImageDataset([args.hr], [args.hr], 1, cache=cache)
+    files = {
+        "weights": str(args.weights / "alexnet_features_imagenet_fp16.safetensors"),
+        "linear_weights": str(args.weights / "lpips_lin_alexnet.safetensors"),
+    } if args.weights else {}  # fmt: skip
+    specs: dict[str, dict[str, Any]] = {"psnr": {}, "lpips": files, "niqe": {}}
+    metrics = {
+        name: METRICS.build({"type": name, "crop_border": SCALE, **spec}) for name, spec in specs.items()
+    }
+    for seed in args.seeds:
+        for arm in args.arms:
+            key = {"arm": arm, "seed": seed, "steps": args.steps}
+            if any(key.items() <= run.items() for run in finished(args.out)):
+                continue
+            began = time.monotonic()
+            network = train(degrade_of(arm), photos, args.steps, seed)
+            result = {**key, "scores": scores(network, hr, metrics)}
+            with args.out.open("a") as file:
+                file.write(json.dumps({**result, "seconds": round(time.monotonic() - began)}) + "\n")
+    print(table([run for run in finished(args.out) if run["steps"] == args.steps]))
+
+
+if __name__ == "__main__":
+    main()
