@@ -48,6 +48,9 @@ def test_a_finished_run_leaves_a_page_with_its_curves_and_pictures(tmp_path):
         "largest gain",
         "smallest gain",
         "Diagnosis",
+        "num_feat: 4, num_conv: 1",
+        "parameters",
+        str(report.parent / "models/net_g_best.safetensors"),
         "torch:",
     ):
         assert word in shown.text or word in report.read_text(), word

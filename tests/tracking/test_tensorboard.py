@@ -5,6 +5,8 @@ import json
 import re
 import types
 
+import cv2
+import numpy as np
 import pytest
 import small_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -23,7 +25,9 @@ def with_dashboard(root):
     trainer = full_trainer(root)
     found = trainer._checkpointer.newest_whole_state()
     step = found[1]["progress"]["step"] if found else 0
-    trainer._recorder._dashboard = Dashboard(root / "tb", resumed_at=step, metrics=["psnr"])
+    trainer._recorder._dashboard = Dashboard(
+        root / "tb", resumed_at=step, metrics=["psnr"], automations=trainer.parts.supervisor.automations
+    )
     if found:
         trainer.load_state_dict(found[1])
     else:
@@ -180,12 +184,12 @@ def test_the_summary_has_the_report_of_the_stabilizer(real):
 
 
 def test_a_state_of_a_session_without_a_dashboard_cuts_nothing(tmp_path):
-    first = Dashboard(tmp_path, resumed_at=0, metrics=())
+    first = Dashboard(tmp_path, resumed_at=0, metrics=(), automations=())
     first.scalars(1, {"a": 1.0})
     lengths = first.settle()
     first.scalars(2, {"a": 2.0})
     first.close()
-    second = Dashboard(tmp_path, resumed_at=1, metrics=())
+    second = Dashboard(tmp_path, resumed_at=1, metrics=(), automations=())
     second.cut(lengths)
     second.scalars(2, {"a": 3.0})
     second.close()
@@ -217,3 +221,22 @@ def test_the_hparams_tab_has_what_the_run_was_told_and_its_scores(tmp_path):
     (metric,) = tab.metric_infos
     assert metric.name.tag == "val/val/psnr"
     assert events.Scalars(metric.name.tag)[-1].step == 2
+
+
+def test_automations_that_are_off_have_no_charts_and_every_metric_has_one(tmp_path):
+    Dashboard(tmp_path, resumed_at=0, metrics=["psnr"], automations=["AdaptiveGradientClipping"]).close()
+    titles = charts_of(read(tmp_path)).keys()
+    assert {"psnr and its best", "Threshold and norms"} <= titles
+    assert not {"Patch", "Factor", "Factors", "Stability"} & titles
+
+
+def test_each_image_of_a_strip_stands_under_its_name(tmp_path):
+    board = Dashboard(tmp_path, resumed_at=0, metrics=(), automations=())
+    board.strip(1, "val/a", {name: np.full((20, 64, 3), 9, np.uint8) for name in ("LQ", "bicubic", "GT")})
+    board.close()
+    (shown,) = read(tmp_path).Images("val/a")
+    strip = cv2.imdecode(np.frombuffer(shown.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
+    assert strip.shape == (36, 3 * 64, 3) and (strip[16:] == 9).all()
+    bands = [strip[:16, left : left + 64] for left in (0, 64, 128)]
+    assert all(band.max() > 128 for band in bands)
+    assert len({band.tobytes() for band in bands}) == 3

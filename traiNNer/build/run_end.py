@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import torch
 from rich.console import Console
 
 from traiNNer.build.report import try_report
+from traiNNer.build.what_next import weights_to_use
 from traiNNer.control import to_plain
 from traiNNer.data.image_io import ImageError
 from traiNNer.registry import ConfigError
@@ -88,7 +90,8 @@ def _print_tables(trainer: Trainer, recorder: Recorder, console: Console) -> Non
 def _write_summary(
     trainer: Trainer, recorder: Recorder, folder: RunFolder, device: torch.device, end: End
 ) -> None:
-    progress = trainer.progress
+    progress, net, weights = trainer.progress, trainer.model.generator.net, weights_to_use(folder)
+    about = trainer.parts.metadata["g"]
     summary = {
         "status": end.status,
         "reason": end.reason,
@@ -99,6 +102,12 @@ def _write_summary(
             "value": progress.best,
             "iteration": progress.best_step,
         },
+        "network": {
+            "type": about["architecture"],
+            "parameters": sum(p.numel() for p in net.parameters()),
+            "options": json.loads(about["options"]),
+        },
+        "weights": str(weights) if weights else None,
         "seconds": round(progress.seconds, 1),
         "automations": trainer.parts.supervisor.status(),
         "gradient_flow": recorder.gradient_flow(),

@@ -51,9 +51,14 @@ def _program(script: str) -> list[str]:
     return ["python", str(file)] if file.is_file() else ["trainner", file.stem]
 
 
-def _of_finished(folder: RunFolder) -> list[str]:
+def weights_to_use(folder: RunFolder) -> Path | None:
+    """The best weights of a run, or its newest; None where it has none."""
     found = sorted(folder.models.glob("net_g_*"), key=lambda path: path.stat().st_mtime)
-    weights = next((path for path in found if path.stem == "net_g_best"), found[-1] if found else None)
+    return next((path for path in found if path.stem == "net_g_best"), found[-1] if found else None)
+
+
+def _of_finished(folder: RunFolder) -> list[str]:
+    weights = weights_to_use(folder)
     lines = []
     if weights:
         lines += [

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from traiNNer.control import Controls
 from traiNNer.data.image_io import eight_bits
@@ -23,6 +25,8 @@ _LAYOUT = {
         "Waiting for data": r"system/data_wait_share$",
         "Structure (1: like the truth)": r"val/.*/(edge|residual)_ratio$",
     },
+}
+_OF_AUTOMATIONS = {
     "IntelligentLearningRateScheduler": {"Factor": r"control/lr(_batch)?_factor$"},
     "DynamicBatchSizeOptimizer": {
         "Batch and micro-batch": r"control/(batch|micro_batch)$",
@@ -46,7 +50,8 @@ _LAYOUT = {
         "Loss scale": r"control/(loss|amp)_scale$",
     },
 }
-"""Categories, their charts, and the curves of each by the beginning of the name."""
+"""Categories, their charts, and the curves of each by the beginning of the name; those of the automations by whose
+they are."""
 _GAME = {
     "Discriminator": {
         "Loss and penalty": r"train/discriminator/l_d",
@@ -67,21 +72,29 @@ class Dashboard:
         folder: Of the event files, one a session.
         resumed_at: Step that the run goes on from; a TensorBoard that is watching forgets later ones.
         metrics: Labels of the validation's metrics; each has a chart.
+        automations: Names of those that are on; the others have no charts.
         adversarial: Whether a discriminator trains.
     """
 
     def __init__(
-        self, folder: Path, *, resumed_at: int, metrics: Iterable[str], adversarial: bool = False
+        self,
+        folder: Path,
+        *,
+        resumed_at: int,
+        metrics: Iterable[str],
+        automations: Collection[str],
+        adversarial: bool = False,
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._folder = folder
         self._earlier = list(folder.glob(_EVENT_FILES))
         self._writer = SummaryWriter(str(folder), purge_step=resumed_at + 1 if resumed_at else 0)
-        stopping = {
+        scores = {
             f"{label} and its best": rf"val(_best|_bicubic)?/.*/{re.escape(label)}$" for label in metrics
         }
-        charts = {**_LAYOUT, **(_GAME if adversarial else {}), "IntelligentEarlyStopping": stopping}
+        charts = {"Run": _LAYOUT["Run"] | scores, **(_GAME if adversarial else {})}
+        charts |= {name: titles for name, titles in _OF_AUTOMATIONS.items() if name in automations}
         self._writer.add_custom_scalars(
             {
                 category: {title: ["Multiline", [pattern]] for title, pattern in titles.items()}
@@ -109,10 +122,10 @@ class Dashboard:
         for summary in (experiment, session):
             self._writer.file_writer.add_summary(summary)  # type: ignore[union-attr] - open until `close`
 
-    def strip(self, step: int, tag: str, images: Sequence[Pixels]) -> None:
-        """Images of one height side by side (8 bit is enough to look at)."""
-        eight = [eight_bits(image) for image in images]
-        self._writer.add_image(tag, np.concatenate(eight, axis=1), step, dataformats="HWC")
+    def strip(self, step: int, tag: str, images: Mapping[str, Pixels]) -> None:
+        """Images of one height side by side, each under its name (8 bit is enough to look at)."""
+        named = [np.concatenate([_heading(n, i.shape[1]), eight_bits(i)]) for n, i in images.items()]
+        self._writer.add_image(tag, np.concatenate(named, axis=1), step, dataformats="HWC")
 
     def settle(self) -> dict[str, int]:
         """Hand everything to the system; the length in bytes of every event file, by name."""
@@ -143,6 +156,13 @@ def control_scalars(controls: Controls) -> dict[str, float]:
         "control/loss_scale": controls.loss_scale,
         **{f"control/clip_threshold_{net}": clip.threshold for net, clip in controls.clip.items()},
     }
+
+
+def _heading(name: str, width: int) -> NDArray[np.uint8]:
+    """A name in white on black, (16, width, 3)."""
+    band = np.zeros((16, width, 3), np.uint8)
+    cv2.putText(band, name, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
+    return band
 
 
 def health_scalars(line: Mapping[str, Any]) -> dict[str, float]:

@@ -18,13 +18,14 @@ _SIDE = 384  # pixels of each that it shows, from the middle
 
 
 class Strip(NamedTuple):
-    """One validated image beside what it was made from: LQ (pixels repeated), bicubic, output, GT if any."""
+    """One validated image beside what it was made from: LQ (pixels repeated), bicubic, trained, GT if any."""
 
     tag: str
     """`<set>/<image>`."""
     number: int
     """Place of the image in its set."""
-    images: list[Pixels]
+    images: dict[str, Pixels]
+    """By what they are."""
 
 
 class ValidationImages:
@@ -80,5 +81,6 @@ def _strip(shown: Shown) -> Strip:
     top, left = max(0, (height - _SIDE) // 2), max(0, (width - _SIDE) // 2)
     enlarged = shown.lq.repeat(scale, axis=0).repeat(scale, axis=1)
     part = (slice(top, top + _SIDE), slice(left, left + _SIDE))
-    images = [i[part] for i in (enlarged, shown.bicubic, shown.output, shown.gt) if i is not None]
-    return Strip(f"{shown.set_name}/{shown.name}", shown.number, images)
+    images = {"LQ": enlarged, "bicubic": shown.bicubic, "trained": shown.output, "GT": shown.gt}
+    parts = {name: image[part] for name, image in images.items() if image is not None}
+    return Strip(f"{shown.set_name}/{shown.name}", shown.number, parts)

@@ -123,6 +123,7 @@ def _recorder(
             folder.tensorboard,
             resumed_at=resumed_at,
             metrics=parts.validator.metrics if parts.validator else (),
+            automations=parts.supervisor.automations,
             adversarial=parts.model.adversary is not None,
         )
         validator = parts.validator

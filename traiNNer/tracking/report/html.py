@@ -62,6 +62,7 @@ def page(records: Records, pictures: Sequence[Picture]) -> str:
     parts = [
         f"<h1>{escape(records.name)}</h1>",
         _headline(records),
+        _made(records.summary),
         "<h2>Curves</h2>",
         "<p>Vertical lines are decisions of the automations; the pointer shows which.</p>",
         f'<div class="charts">{"".join(_charts(records))}</div>',
@@ -113,6 +114,17 @@ def _headline(records: Records) -> str:
         score,
     )
     return "<p>" + "<br>".join(fact for fact in facts if fact) + "</p>"
+
+
+def _made(summary: Record) -> str:
+    """The network and the file to use."""
+    network, weights = summary.get("network"), summary.get("weights")
+    if not network:  # a run of an earlier version
+        return ""
+    options = ", ".join(f"{key}: {value}" for key, value in network["options"].items())
+    lines = [f"{network['type']} ({options}), {network['parameters']:,} parameters"]
+    lines += [f"weights: {weights}"] if weights else []
+    return "<p>" + "<br>".join(escape(line) for line in lines) + "</p>"
 
 
 def _charts(records: Records) -> Iterable[str]:
