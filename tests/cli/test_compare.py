@@ -24,7 +24,6 @@ def test_two_runs_lie_beside_each_other_on_one_page(tmp_path, capsys):
     assert "<tr><td>train.optim_g.lr<td>0.0001<td>0.01" in page
     settings = page.split("<h2>Scores")[0]
     assert "total_iter" not in settings  # is the same
-    assert "experiments_root" not in settings
     assert re.search(r"<td>psnr<td>[\d.]+<td>[\d.]+<td>(<b>)?[+-][\d.]+ &plusmn; [\d.]+ \(2 images\)", page)
     assert page.count('aria-label="val: psnr"') == 3  # by steps, samples and time
     assert page.count('class="slider"') == 2
@@ -61,3 +60,10 @@ def test_a_place_on_the_axes_comes_from_the_windows_of_the_run(tmp_path):
     assert [run.at(20, axis) for axis in ("steps", "samples", "seconds of training")] == [20, 80, 5.0]
     assert math.isnan(run.at(21, "samples"))
     assert "<h1>&lt;n&gt;</h1>" in comparison([run], [])
+
+
+def test_where_a_run_lies_is_no_setting_that_differs(tmp_path):
+    told = [{"name": n, "path": {"log": n}, "scale": 2, "train": {"ema": n}} for n in ("one", "two")]
+    page = comparison([read_run(tmp_path, tree["name"], tree) for tree in told], [])
+    assert page.count("<tr><td>") == 1
+    assert "<tr><td>train.ema<td>one<td>two" in page

@@ -60,6 +60,7 @@ def test_a_new_configuration_is_the_recipe_with_other_data(name, photos):
     for key, data in mine.datasets.items():
         assert data.type in ("SingleGtDataset", "RealESRGANDataset")  # which make their LR images
         assert key == "train" or data.dataroot_gt == ["others"]
+        assert data.dataroot_lq == []
     same = {"network_g", "train", "val", "logger", "degradation", "scale"}
     assert mine.model_dump(include=same) == theirs.model_dump(include=same)
     text = Path("my.yml").read_text()
