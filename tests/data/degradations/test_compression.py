@@ -110,3 +110,11 @@ def test_all_subsamplings_work():
     image = picture(40).astype(np.uint8)
     quality = [psnr(jpeg_bytes(image, 90, sampling), image) for sampling in SUBSAMPLINGS]
     assert quality[0] == max(quality)
+
+
+def test_jpeg_leaves_the_borders_of_a_patch_as_good_as_its_middle():
+    settings = CompressionSettings(1.0, (30, 30))
+    image = np.full((40, 40, 3), 200, np.float32)
+    for position in range(20):
+        found, _ = compress(image, settings, draws(position).stage(5))
+        assert np.abs(found - image).max() <= 3
