@@ -8,6 +8,7 @@ import small_run
 import yaml
 
 from traiNNer.build.session import Session
+from traiNNer.runtime.signals import StopSignal
 
 RANDOM = "vgg19: random weights (pretrained: false)"
 STRICTER = "improvement_threshold: 0.002 differs from min_improvement: 0.001; the stricter of the two"
@@ -73,7 +74,7 @@ def test_the_configurations_of_users_train_and_warn(contract_root, folder, monke
     file.write_text(yaml.safe_dump(tree, sort_keys=False))
     session = Session.prepare(file, [], check=False)
     try:
-        assert session.train() == 0
+        assert session.train(StopSignal()) == 0
     finally:
         session.close()
     printed = capsys.readouterr().out

@@ -42,6 +42,8 @@ class Automation(ABC, Generic[S]):
 
     name: ClassVar[str]
     """The class name that users write in YAML and find in logs."""
+    watches: ClassVar[str] = ""
+    """What it looks at, in a few words for the end of a run."""
     state: S
 
     @abstractmethod

@@ -78,6 +78,7 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
     """
 
     name = "DynamicBatchSizeOptimizer"
+    watches = "peak of the memory, samples per second"
 
     def __init__(
         self,

@@ -58,6 +58,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
     """
 
     name = "IntelligentEarlyStopping"
+    watches = "validation scores, image by image"
 
     def __init__(
         self,

@@ -89,6 +89,7 @@ class AdaptiveGradientClipping(Automation[_State]):
     """
 
     name = "AdaptiveGradientClipping"
+    watches = "gradient norms, step by step"
 
     def __init__(
         self,

@@ -1,8 +1,7 @@
 """IntelligentLearningRateScheduler: a factor on the scheduled learning rate that follows loss and validation.
 
-The factor falls on a plateau and on a slow divergence; a network that has diverged returns to its last
-healthy weights, since a lower rate does not repair it. It rises only where that is allowed and everything
-has improved for long.
+The factor falls on a plateau and on a slow divergence; a network that has diverged returns to its last healthy
+weights. The factor rises only where that is allowed and everything has improved for long.
 """
 
 from __future__ import annotations
@@ -58,6 +57,7 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
     """
 
     name = "IntelligentLearningRateScheduler"
+    watches = "trend of the loss, validation scores"
 
     def __init__(
         self,

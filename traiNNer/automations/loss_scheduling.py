@@ -66,6 +66,7 @@ class DynamicLossScheduling(Automation[_State]):
     """
 
     name = "DynamicLossScheduling"
+    watches = "each loss's share of the gradient"
 
     def __init__(
         self,

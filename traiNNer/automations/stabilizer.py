@@ -75,6 +75,7 @@ class GradientFlowStabilizer(Automation[_State]):
     """
 
     name = "GradientFlowStabilizer"
+    watches = "exploding and vanishing gradients"
 
     def __init__(
         self,

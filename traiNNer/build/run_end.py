@@ -19,7 +19,8 @@ from traiNNer.runtime.device import environment
 from traiNNer.runtime.os_errors import in_words
 from traiNNer.runtime.run_dir import RunFolder, atomic_write
 from traiNNer.runtime.signals import StopSignal
-from traiNNer.tracking.jsonl import strict_json
+from traiNNer.tracking.automation_table import Row, automation_rows, automation_table
+from traiNNer.tracking.jsonl import read_records, strict_json
 from traiNNer.tracking.recorder import Recorder
 from traiNNer.tracking.tables import diagnosis_table, score_table
 from traiNNer.training.trainer import Trainer
@@ -68,7 +69,7 @@ def say_how_it_ended(
     _try("write its summary", lambda: _write_summary(trainer, recorder, folder, device, end))
     _log.info("Run %s: %s (%s)", end.status, end.reason, folder.root)
     if end.status in ("completed", "stopped_early"):
-        _try("print its tables", lambda: _print_tables(trainer, recorder, console or Console()))
+        _try("print its tables", lambda: _print_tables(trainer, recorder, folder, console or Console()))
         try_report(folder.root)
 
 
@@ -81,10 +82,16 @@ def _try(aim: str, work: Callable[[], Any]) -> None:
         _log.warning("The run could not %s", aim, exc_info=True)
 
 
-def _print_tables(trainer: Trainer, recorder: Recorder, console: Console) -> None:
+def _automations(trainer: Trainer, folder: RunFolder) -> list[Row]:
+    return automation_rows(trainer.parts.supervisor, read_records(folder.file("decisions.jsonl")))
+
+
+def _print_tables(trainer: Trainer, recorder: Recorder, folder: RunFolder, console: Console) -> None:
     if trainer.last_validation:
         console.print(score_table(trainer.last_validation))
     console.print(diagnosis_table(recorder.diagnosis()))
+    if rows := _automations(trainer, folder):
+        console.print(automation_table(rows))
 
 
 def _write_summary(
@@ -110,6 +117,7 @@ def _write_summary(
         "weights": str(weights) if weights else None,
         "seconds": round(progress.seconds, 1),
         "automations": trainer.parts.supervisor.status(),
+        "automation_table": [row._asdict() for row in _automations(trainer, folder)],
         "gradient_flow": recorder.gradient_flow(),
         "diagnosis": [to_plain(found) for found in recorder.diagnosis()],
         "environment": environment(device),

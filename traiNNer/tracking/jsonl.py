@@ -21,6 +21,10 @@ class JsonLines:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
 
+    def begin(self) -> None:
+        """Make the file, where one without a line says that nothing happened."""
+        self._path.touch()
+
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one line and hand it to the system, so that a kill cannot lose it."""
         with self._path.open("a", encoding="utf-8") as file:

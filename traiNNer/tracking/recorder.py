@@ -163,6 +163,7 @@ class Recorder:
 
     def _write_facts(self) -> None:
         """What the automations are told of the run, for `build.replay`."""
+        self._journals["decisions"].begin()
         with atomic_write(self._folder.file("facts.json")) as partial:
             partial.write_text(strict_json(to_plain(self._health.facts), indent=1), encoding="utf-8")
 

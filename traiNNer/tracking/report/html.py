@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from traiNNer.runtime.run_dir import atomic_write
+from traiNNer.tracking.automation_table import TITLES, Row
 from traiNNer.tracking.report.charts import Mark, Points, line_chart
 from traiNNer.tracking.report.pictures import Picture
 
@@ -68,6 +69,7 @@ def page(records: Records, pictures: Sequence[Picture]) -> str:
         f'<div class="charts">{"".join(_charts(records))}</div>',
         _pictures(pictures),
         _diagnosis(records.summary.get("diagnosis", [])),
+        _automations(records.summary.get("automation_table", [])),
         _decisions(records.decisions),
         _details("Configuration", records.options),
         _details(
@@ -191,6 +193,13 @@ def _diagnosis(found: Sequence[Record]) -> str:
         for d in found
     ]
     return "<h2>Diagnosis</h2>" + table(("quantity", "value", "healthy", "verdict", "advice"), rows)
+
+
+def _automations(rows: Sequence[Record]) -> str:
+    if not rows:
+        return ""
+    cells = ["<tr>" + "".join(f"<td>{escape(str(row[key]))}" for key in Row._fields) for row in rows]
+    return "<h2>Automations</h2>" + table(TITLES, cells)
 
 
 def _decisions(decisions: Sequence[Record]) -> str:
