@@ -46,6 +46,7 @@ def test_settings_that_differ_are_listed_in_one_line_and_a_rate_that_jumps_is_sa
     for words in ("train.optim_g.lr 0.001 -> 0.0005", "train.total_iter 6 -> 12", "-MSSIMLoss", "+MSELoss"):
         assert words in line
     assert "The learning rate of network g goes from" in done.stdout
+    assert "so CosineAnnealingLR over 12 iterations stands at this step" in done.stdout
     assert "exact continuation" not in done.stdout
 
 

@@ -184,15 +184,17 @@ def say_what_changed(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> 
     return found
 
 
-def say_how_rates_change(then: Mapping[str, float] | None, now: Mapping[str, float]) -> None:
+def say_how_rates_change(then: Mapping[str, float] | None, now: Mapping[str, float], schedule: str) -> None:
     """A line where the next step's learning rate is far from the last one's, as after a longer total_iter."""
     for name, rate in now.items():
         last = (then or {}).get(name)
         if last is not None and not _NEAR < (rate + _TINY) / (last + _TINY) < 1 / _NEAR:
             _log.warning(
-                "The learning rate of network %s goes from %.3g to %.3g: so its schedule stands at this step "
-                "with today's settings",
+                "The learning rate of network %s goes from %.3g to %.3g: so %s stands at this step with today's "
+                "settings; a lower train.optim_%s.lr makes the step smaller",
                 name,
                 last,
                 rate,
+                schedule,
+                name,
             )

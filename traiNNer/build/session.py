@@ -137,7 +137,10 @@ class Session:
         if state and made_of:
             changed = say_what_changed(state.parts.get("origin"), made_of)
             if changed.settings and trainer.progress.time < trainer.parts.plan.total_iter:
-                say_how_rates_change(state.parts.get("learning_rates"), trainer.next_rates())
+                train = training(self.options)
+                kind = (train.scheduler or {}).get("type", "its schedule")
+                schedule = f"{kind} over {train.total_iter:,} iterations"
+                say_how_rates_change(state.parts.get("learning_rates"), trainer.next_rates(), schedule)
         stop.defer()
         end = run_to_its_end(trainer, stop)
         say_how_it_ended(trainer, self.folder, self.device, self.console, end)
