@@ -354,3 +354,13 @@ def test_logged_warnings_name_this_module(folders, caplog):
     assert [(record.name, record.levelno) for record in caplog.records] == [
         ("traiNNer.data.paired_dataset", logging.WARNING)
     ]
+
+
+def test_a_png_that_says_it_has_billions_of_pixels_is_named(folders):
+    gt, lq = folders({"a": (8, 8), "b": (8, 8)})
+    for folder, side in ((gt, 0xFFFFFFFE), (lq, 0x7FFFFFFF)):
+        data = bytearray((folder / "a.png").read_bytes())
+        data[16:24] = side.to_bytes(4, "big") * 2
+        (folder / "a.png").write_bytes(bytes(data))
+    with pytest.raises(ConfigError, match=r"a\.png: is a PNG that says it has 4294967294 x"):
+        PairedImageDataset([gt], [lq], 2)

@@ -116,7 +116,8 @@ def read_header(file: BinaryIO) -> Header | None:
         head = file.read(32)
         if head.startswith(_PNG) and head[12:16] == b"IHDR":
             width, height, bits = struct.unpack_from(">IIB", head, 16)
-            return Header(height, width, 1 + (bits > 8))
+            possible = 0 < width <= _PNG_LARGEST and 0 < height <= _PNG_LARGEST
+            return Header(height, width, 1 + (bits > 8)) if possible else None
         if head[:4] in TIFF:
             return _tiff_header(file)
         if size := _jpeg_size(file) if head.startswith(JPEG) else _size_in(head):
