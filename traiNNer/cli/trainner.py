@@ -28,6 +28,8 @@ VERBS = {
     "prepare": Verb("prepare_dataset", "make a data set of a folder of photographs of any quality"),
     "lr": Verb("make_lr", "make low-resolution images by MATLAB's bicubic"),
     "preview": Verb("preview_degradations", "show what a chain of degradations makes of the images"),
+    "fit": Verb("fit_degradations", "propose a chain of degradations for your own low-quality images"),
+    "card": Verb("check_card", "measure what this card or processor does, and say what to write for it"),
     "train": Verb("train", "train a network"),
     "report": Verb("report", "write the report of a run (again)"),
     "compare": Verb("compare", "lay runs beside each other on one page"),
