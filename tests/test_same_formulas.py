@@ -10,7 +10,7 @@ from traiNNer.data import resize
 from traiNNer.data.degradations import chroma
 from traiNNer.losses import LOSSES, LossInputs, colour, consistency, edges
 from traiNNer.metrics import ssim
-from traiNNer.training import validation
+from traiNNer.training import structure
 
 
 def test_keys_cubic_is_one_kernel():
@@ -27,7 +27,7 @@ def test_luma_has_one_set_of_weights():
 def test_the_sobel_ratio_of_validation_and_the_edge_loss_take_the_same_slopes():
     image = torch.rand(1, 1, 9, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     inner = edges._sobel(image)[:, :, 1:-1, 1:-1]
-    kernel = validation._sobel(torch.device("cpu"), torch.float64)
+    kernel = structure._sobel(torch.device("cpu"), torch.float64)
     torch.testing.assert_close(torch.nn.functional.conv2d(image, kernel), inner)
 
 

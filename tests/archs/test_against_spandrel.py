@@ -173,7 +173,7 @@ def test_an_esrgan_file_tells_its_scale_and_whether_pixels_are_folded(spec, opti
     save_file(net.state_dict(), tmp_path / "net.safetensors")
     found = load_network(tmp_path / "net.safetensors")
     assert found.facts == net.facts
-    assert (found.unshuffle, found.enlarge) == (net.unshuffle, net.enlarge)
+    assert (found.unshuffle, found.factors) == (net.unshuffle, net.factors)
 
 
 @pytest.mark.parametrize(("spec", "options"), ESRGAN_CASES, ids=str)

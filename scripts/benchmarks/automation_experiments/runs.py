@@ -29,6 +29,7 @@ from traiNNer.build.outputs import run_folder
 from traiNNer.build.run import build_parts
 from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import TrainLoader
+from traiNNer.data.single_dataset import MeasuredDataset
 from traiNNer.optim.learner import NO_LIMIT
 from traiNNer.options import Options, load_options
 from traiNNer.runtime.distributed import DistributedContext
@@ -47,7 +48,7 @@ class Laboratory:
 
     def __init__(self, photographs: Photographs, alexnet: Path | None = None) -> None:
         self._photographs, self._alexnet = photographs, alexnet
-        self._sets: dict[str, tuple[ImageDataset, dict[str, ImageDataset]]] = {}
+        self._sets: dict[str, tuple[ImageDataset, dict[str, MeasuredDataset]]] = {}
 
     def run(self, setting: Setting) -> dict[str, Any]:
         """What is kept of a run.
