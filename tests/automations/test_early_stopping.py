@@ -159,6 +159,7 @@ def test_a_loss_that_is_not_finite_for_long_is_broken():
     events = [window(10 * k, losses=[math.nan] * 10) for k in range(1, 4)]
     found = flat(drive(stopping(), events))
     assert [d.rule for d in found] == ["broken"]
+    assert found[0].reason.count("best") == 1
     assert len(flat(drive(stopping(rescue=True), events))) == 0
 
 

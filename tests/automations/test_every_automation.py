@@ -28,7 +28,7 @@ GIVEN = {
     "AdaptiveGradientClipping": {"facts", "ceiling", "learned"},
     "DynamicBatchSizeOptimizer": {"facts"},
     "DynamicLossScheduling": {"facts"},
-    "GradientFlowStabilizer": {"facts", "learned"},
+    "GradientFlowStabilizer": {"facts", "learned", "unanswered"},
     "IntelligentEarlyStopping": {"facts", "min_lr_factor", "rescue", "settled_from"},
     "IntelligentLearningRateScheduler": {"facts"},
 }

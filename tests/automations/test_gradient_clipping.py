@@ -225,11 +225,14 @@ def test_networks_have_limits_of_their_own():
     assert in_force.clip["g"].target == pytest.approx(0.03, rel=0.2)
 
 
-def test_the_lines_that_users_know(caplog):
+@pytest.mark.parametrize(
+    "options", [{}, {"initial_threshold": 1.0, "min_threshold": 1e-6, "monitoring_frequency": 50}]
+)
+def test_the_lines_that_users_know(options, caplog):
     with caplog.at_level(logging.INFO):
         rng = random.Random(1)
         drifting = [log_normal(rng, 0.06 * math.exp(-0.01 * k), 0.2) for k in range(700 // 5)]
-        _, decisions, _ = run(drifting)
+        _, decisions, _ = run(drifting, automation=clipping(**options))
     lines = [r.getMessage() for r in caplog.records]
     name = "AdaptiveGradientClipping: "
     assert lines[0] == name + (

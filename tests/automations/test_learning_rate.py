@@ -5,6 +5,7 @@ import pytest
 from automations.simulate import controls, drive, facts, flat, noisy, validation, window
 
 from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
+from traiNNer.automations.lr_decisions import in_words
 from traiNNer.control import Ramp, RollBack, RunTrial, SetLearningRateFactor, Stop
 from traiNNer.events import ChangeEvent, RequestEvent, TrialEvent
 
@@ -399,3 +400,15 @@ def test_scores_before_a_loss_was_switched_on_are_no_measure_of_those_after_it()
     assert validations(automation, [30.0, 31.0, 32.0]) == []
     drive(automation, [ChangeEvent(3000, 24_000, "losses", "schedule")], in_force)
     assert validations(automation, [28.0, 28.2, 28.4, 28.6], start=3000) == []  # over 3 dB below
+
+
+@pytest.mark.parametrize(
+    ("gain", "bound", "words"),
+    [
+        (0.0031, 0.0148, "loss improved by 0.31% in 1000 steps, at most 1.48%"),
+        (-0.0439, 0.0148, "loss rose by 4.39% in 1000 steps, at best improved by 1.48%"),
+        (-0.0439, -0.01, "loss rose by 4.39% in 1000 steps, at best rose by 1.00%"),
+    ],
+)
+def test_a_loss_that_rose_is_not_called_a_negative_improvement(gain, bound, words):
+    assert in_words(gain, bound, 1000) == words

@@ -229,3 +229,31 @@ def test_the_discriminator_moves_the_loss_scale_of_the_generator_neither_up_nor_
         in_force = controls(clip=dict(CLIP))
         events = [window(10 * k, grad_norm={"g": [0.03] * 10, "d": norms}) for k in range(1, 10)]
         assert not any(isinstance(d, SetLossScale) for d in flat(drive(automation, events, in_force)))
+
+
+@pytest.mark.parametrize(("norm", "kind"), [(1e-8, "vanishing"), (1.0, "unstable")])
+def test_each_episode_of_sick_gradients_is_told_once(norm, kind, caplog):
+    automation = stabilizer()
+    told = f"gradients of g are {kind}"
+    run(calm(100), automation=automation)
+    assert "gradients of g" not in caplog.text
+    run([[norm] * 10] * 40, automation=automation, hurt=False)
+    assert caplog.text.count(told) == 1
+    run(calm(150), automation=automation)  # long enough to forget the episode
+    run([[norm] * 10] * 40, automation=automation, hurt=False)
+    assert caplog.text.count(told) == 2
+
+
+def test_a_few_sick_steps_at_the_start_are_no_episode(caplog):
+    run([[1e-8] * 10, *calm(30)])
+    assert "gradients of g" not in caplog.text
+
+
+def test_a_request_that_nobody_answers_is_told_once(caplog):
+    burst = [*calm(15), [1.0] * 10]
+    automation = stabilizer(unanswered={"lr_factor": "IntelligentLearningRateScheduler"})
+    assert len(run(burst * 2, automation=automation)) == 4
+    assert caplog.text.count("asks to change lr_factor, which IntelligentLearningRateScheduler") == 1
+    caplog.clear()
+    run(burst * 2)
+    assert "asks to change" not in caplog.text

@@ -174,7 +174,7 @@ class Supervisor:
         if limits.max_adjustments is not None and status.adjustments >= limits.max_adjustments:
             status.frozen = True
             _log.info(
-                "Automation %s: %d adjustments made, the limit; it stays as it is now",
+                "Automation %s: max_adjustments (%d) reached; it stays as it is now",
                 name,
                 status.adjustments,
             )

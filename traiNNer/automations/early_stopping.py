@@ -189,7 +189,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         why = self._broken(fresh)
         if why:
             s.broken = s.stopped = True
-            return [self._stop("broken", f"{why}; {self._best()}", broken=True)]
+            return [self._stop("broken", why, broken=True)]
         self._follow_factors(controls)
         if not fresh or s.stopped or self._too_early() or s.trouble or s.record.newest_is_highest:
             return ()
@@ -265,7 +265,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
     def _best(self) -> str:
         record = self.state.record
         if record.highest is None:
-            return "no best"
+            return "no best yet"
         return f"best {abs(record.highest):.4f} at {record.highest_step}"
 
     def _stop(self, rule: str, text: str, *, broken: bool = False) -> Stop:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from statistics import fmean, median, pstdev
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from traiNNer.automations.gradient_norms import CALIBRATION, FLOOR
 from traiNNer.automations.norm_patterns import NormPattern
@@ -21,6 +21,10 @@ _RECENT = 100  # steps that say what is ordinary
 _VARIANCES = 200  # windows
 _THRESHOLDS = 100
 _HEALTHY_UPDATE = (1e-5, 1e-2)  # |dw| / |w|
+_ENOUGH = 100  # steps before a share of them says anything
+_OVER = 0.95  # stability from which an episode is over; one that hovers at a limit is told once
+
+Status: TypeAlias = Literal["healthy", "unstable", "critical", "vanishing_risk"]
 
 
 class Mark(IntEnum):
@@ -50,6 +54,8 @@ class FlowHistory(Plain):
     vanished: int = 0
     median: float = 0.0
     """Median of the remembered norms, as of the last window."""
+    ailing: bool = False
+    """In an episode of vanishing or unstable gradients that has been told."""
 
     def add(self, norm: float, mark: Mark) -> None:
         """Note a step."""
@@ -85,6 +91,18 @@ class FlowHistory(Plain):
         """Share of the remembered steps that were finite, not exploding and not vanishing."""
         return sum(mark <= Mark.CLIPPED for mark in self.marks) / max(1, len(self.marks))
 
+    def new_trouble(self) -> str:
+        """What an episode that begins with the last window is called, in a sentence's words; else nothing."""
+        if self.ailing:
+            self.ailing = self.stability < _OVER
+            return ""
+        status = _status(self, Counter(self.marks)) if len(self.marks) >= _ENOUGH else "healthy"
+        self.ailing = status != "healthy"
+        if not self.ailing:
+            return ""
+        kind = "vanishing" if status == "vanishing_risk" else "unstable"
+        return f"{kind} ({self.stability:.0%} of the last {len(self.marks):,} steps sound)"
+
     def pattern(self) -> NormPattern | None:
         """What another run may start from; None unless this one is calm."""
         count = Counter(self.marks)
@@ -102,7 +120,7 @@ class FlowHistory(Plain):
 class FlowReport(Plain):
     """How the gradients of a network flow; norms and shares over at most the last 1000 steps."""
 
-    status: Literal["healthy", "unstable", "critical", "vanishing_risk"]
+    status: Status
     stability_score: float
     """Above 0.8 stable, below 0.5 unstable."""
     flow_efficiency: float
@@ -156,9 +174,7 @@ def report_on(
     )
 
 
-def _status(
-    history: FlowHistory, count: Counter[int]
-) -> Literal["healthy", "unstable", "critical", "vanishing_risk"]:
+def _status(history: FlowHistory, count: Counter[int]) -> Status:
     if not history.marks:
         return "healthy"
     if count[Mark.VANISHING] > 0.1 * len(history.marks):

@@ -114,7 +114,6 @@ class AdaptiveGradientClipping(Automation[_State]):
         self._reach = math.log(adjustment_factor)
         self._every, self._memory = monitoring_frequency, max(2, gradient_history_size)
         self._fallback = fallback
-        self._autonomous = not (initial_threshold or min_threshold or max_threshold or monitoring_frequency)
         stored = read_pattern(learned, facts)
         self._prior = {
             net: initial_threshold or prior_threshold(rate, stored.get(net))
@@ -223,9 +222,8 @@ class AdaptiveGradientClipping(Automation[_State]):
         if abs(math.log(new / threshold)) < 1e-3:
             return None
         network.adjustments += 1
-        if self._autonomous:
-            numbers = (threshold, new, tally.mean)
-            _log.info("%s: Autonomous adjustment from %.4f to %.4f (grad norm: %.6f)", self.name, *numbers)
+        numbers = (threshold, new, tally.mean)
+        _log.info("%s: Autonomous adjustment from %.4f to %.4f (grad norm: %.6f)", self.name, *numbers)
         return _Proposal(network.norms.clip(new), why, statistic, limit, counts=True)
 
     def _comply(self, network: _Network, in_force: Clip, factor: float) -> _Proposal:
@@ -248,7 +246,7 @@ class AdaptiveGradientClipping(Automation[_State]):
     # --- what is said --------------------------------------------------------------------------------------
 
     def _announce(self) -> None:
-        if self._autonomous and not self.state.announced:
+        if not self.state.announced:
             _log.info("%s: Autonomous mode enabled - " + _ANNOUNCED, self.name)
         self.state.announced = True
 
@@ -256,11 +254,10 @@ class AdaptiveGradientClipping(Automation[_State]):
         if network.report.steps < REPORT_EVERY:
             return
         tally, network.report = network.report, Tally()
-        if self._autonomous:
-            numbers = (tally.mean, in_force.threshold, 100 * tally.rate, network.adjustments)
-            _log.info(
-                "%s: Autonomous performance (iter %d) - " + _PERFORMED, self.name, self.state.step, *numbers
-            )
+        numbers = (tally.mean, in_force.threshold, 100 * tally.rate, network.adjustments)
+        _log.info(
+            "%s: Autonomous performance (iter %d) - " + _PERFORMED, self.name, self.state.step, *numbers
+        )
 
     def _warn_of_bounds(self, network: _Network) -> None:
         typical = network.norms.typical

@@ -14,7 +14,7 @@ from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Po
 from traiNNer.automations.damage import MAX_TRIALS, RETURN, trial, verdict
 from traiNNer.automations.learning_rate_state import CHANGES, LearningRateState
 from traiNNer.automations.loss_trend import MOST_SPANS, LossTrend
-from traiNNer.automations.lr_decisions import ScheduleFallback, give_up, roll_back, set_factor
+from traiNNer.automations.lr_decisions import ScheduleFallback, give_up, in_words, roll_back, set_factor
 from traiNNer.automations.time_scales import scaled
 from traiNNer.automations.validation_record import ValidationRecord, read_scores
 from traiNNer.control import Controls, Decision, Ramp
@@ -247,8 +247,7 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
         if found is None:
             return ()
         gain, bound = found
-        fall = f"loss improved by {gain:.2%} in {self._patience} steps, at most {bound:.2%}"
-        text = f"plateau detection ({fall})"
+        text = f"plateau detection ({in_words(gain, bound, self._patience)})"
         return self._set(controls, controls.lr_factor * PLATEAU_CUT, text, bound, self._threshold)
 
     def _validation_plateau(self, controls: Controls) -> Sequence[Decision]:

@@ -37,3 +37,17 @@ def give_up(why: str) -> Stop:
         counts=False,
         level="ERROR",
     )
+
+
+def in_words(gain: float, bound: float, steps: int) -> str:
+    """How the loss went.
+
+    Args:
+        gain: Share by which it fell; negative where it rose.
+        bound: Upper confidence bound of `gain`.
+        steps: In which it did.
+    """
+    if gain >= 0:
+        return f"loss improved by {gain:.2%} in {steps} steps, at most {bound:.2%}"
+    at_best = f"improved by {bound:.2%}" if bound >= 0 else f"rose by {-bound:.2%}"
+    return f"loss rose by {-gain:.2%} in {steps} steps, at best {at_best}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -61,6 +61,8 @@ class _State(Plain):
     trend: LossTrend = field(default_factory=LossTrend)
     """Levels of the total loss, by which an explosion is told from a network that wakes up."""
     said: bool = False
+    asked: bool = False
+    """Whether there was an emergency, so that nobody to answer has been told."""
 
 
 @AUTOMATIONS.register("GradientFlowStabilizer")
@@ -71,6 +73,7 @@ class GradientFlowStabilizer(Automation[_State]):
         dynamic_loss_scale: Change the loss scale; None: in fp16 only, elsewhere it changes nothing.
         pattern_store: Where the program keeps patterns of runs; None: `pattern` offers nothing.
         learned: A stored pattern; from the program.
+        unanswered: Controls that nobody changes on request, with the automation that would; from the program.
         facts: Of the run.
     """
 
@@ -83,8 +86,10 @@ class GradientFlowStabilizer(Automation[_State]):
         dynamic_loss_scale: bool | None = None,
         pattern_store: str | None = None,
         learned: dict[str, Any] | None = None,
+        unanswered: Mapping[str, str] | None = None,
         facts: RunFacts,
     ) -> None:
+        self._unanswered = dict(unanswered or {})
         self.pattern_store = pattern_store
         self._fp16 = facts.precision == "fp16"
         self._scaling = self._fp16 if dynamic_loss_scale is None else dynamic_loss_scale
@@ -135,6 +140,8 @@ class GradientFlowStabilizer(Automation[_State]):
                 if self._is_emergency(net, hurt=not math.isfinite(norm) or self.state.trend.risen):
                     emergency = net
             history.end_window(norms)
+            if trouble := history.new_trouble():
+                _log.warning("%s: gradients of %s are %s", self.name, net, trouble)
         self._review(fresh)
         if emergency:
             return self._step_in(emergency, controls)
@@ -203,6 +210,12 @@ class GradientFlowStabilizer(Automation[_State]):
         return True
 
     def _step_in(self, net: str, controls: Controls) -> list[Decision]:
+        if not self.state.asked:
+            for control, owner in self._unanswered.items():
+                _log.warning(
+                    "%s: asks to change %s, which %s, not acting, would do", self.name, control, owner
+                )
+        self.state.asked = True
         self.state.interventions += 1
         why = f"{IN_A_ROW} consecutive gradient explosions of network {net} at iteration {self.state.step}"
         decisions: list[Decision] = [

@@ -29,9 +29,11 @@ _SUPERVISED = ("enabled", "monitor_only", "max_adjustments")
 GIVEN = {
     CLIPPING: ("facts", "ceiling", "learned"),
     STOPPING: ("facts", "min_lr_factor", "rescue", "settled_from"),
-    STABILIZER: ("facts", "learned"),
+    STABILIZER: ("facts", "learned", "unanswered"),
 }
 """What the program passes to an automation besides its options; `facts` where nothing is said."""
+_ANSWER = {"clip": CLIPPING, "lr_factor": LEARNING_RATE}
+"""Which automation changes a control when another asks for it."""
 _DEFAULT_LIMITS = {CLIPPING: 100}
 _MAX_NORM = 1.0  # of `grad_clip` alone
 
@@ -99,10 +101,12 @@ def _given(
             learned = stored_pattern(specs.get(STABILIZER, {}).get("pattern_store"), facts)
             return {"facts": facts, "ceiling": options.train.grad_clip_max_norm, "learned": learned}
         case "GradientFlowStabilizer":
-            return {"facts": facts, "learned": stored_pattern(specs[name].get("pattern_store"), facts)}
+            learned = stored_pattern(specs[name].get("pattern_store"), facts)
+            unanswered = {control: owner for control, owner in _ANSWER.items() if not _acts(owner, specs)}
+            return {"facts": facts, "learned": learned, "unanswered": unanswered}
         case "IntelligentEarlyStopping":
             scheduler = built.get(LEARNING_RATE)
-            acting = scheduler is not None and not specs[LEARNING_RATE].get("monitor_only", False)
+            acting = _acts(LEARNING_RATE, specs)
             lowest = scheduler.min_factor if isinstance(scheduler, IntelligentLearningRateScheduler) else None
             return {
                 "facts": facts,
@@ -111,6 +115,10 @@ def _given(
                 "settled_from": settled_from,
             }
     return {"facts": facts}
+
+
+def _acts(name: str, specs: Mapping[str, Mapping[str, Any]]) -> bool:
+    return name in specs and not specs[name].get("monitor_only", False)
 
 
 def _check_monitored_set(options: Options, spec: Mapping[str, Any]) -> None:

@@ -1,0 +1,28 @@
+"""Putting the automations of a run together."""
+
+import pytest
+import small_run
+from automations.simulate import controls, drive, facts, flat, window
+
+from traiNNer.build.automations import STABILIZER, build_supervisor
+from traiNNer.options import load_options
+
+CLIPPING = {"AdaptiveGradientClipping": True}
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "told"),
+    [({}, 1), ({"enabled": True, "monitor_only": True}, 1), ({"enabled": True}, 0)],
+)
+def test_an_emergency_says_where_nobody_would_cut_the_rate(tmp_path, caplog, scheduler, told):
+    spec = {"enabled": True, **CLIPPING} | (
+        {"IntelligentLearningRateScheduler": scheduler} if scheduler else {}
+    )
+    tree = small_run.options(tmp_path, training_automations=spec)
+    options = load_options(small_run.write_options(tmp_path, tree))
+    stabilizer = build_supervisor(options, facts(), settled_from=0).automations[STABILIZER]
+    sizes = [0.03] * 15 + [100.0]
+    events = [window(10 * (k + 1), norms=[n] * 10, losses=[n] * 10) for k, n in enumerate(sizes)]
+    assert len(flat(drive(stabilizer, events, controls()))) == 2
+    assert caplog.text.count("asks to change lr_factor") == told
+    assert "asks to change clip" not in caplog.text
