@@ -75,7 +75,7 @@ def run_missing(missing: Sequence[Run], out: Path) -> None:
     began = time.monotonic()
     for index, (key, find) in enumerate(missing):
         result = find()
-        with out.open("a") as file:
+        with out.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"setting": json.loads(key), "result": result}) + "\n")
         minutes = (time.monotonic() - began) / 60
         print(f"{index + 1} of {len(missing)} runs, {minutes:.0f} minutes", flush=True)

@@ -169,7 +169,7 @@ def measure_start(root: Path, pairs: int) -> Start:
 
 def _memory() -> int:
     """Resident bytes of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * resource.getpagesize()
 
 
@@ -225,7 +225,7 @@ def main() -> None:
                 print(f"| {' | '.join(cells)} |", flush=True)
     if arguments.json:
         numbers = {"samples": [s._asdict() for s in samples], "starts": [s._asdict() for s in starts]}
-        arguments.json.write_text(json.dumps(numbers, indent=1) + "\n")
+        arguments.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def main() -> None:
     for name in ("sample", *(stage.name.lower() for stage in StageOf if stage != StageOf.WAY)):
         print(f"| {name} | {' | '.join(f'{times[name]:.2f}' for times in numbers.values())} |")
     if args.json:
-        args.json.write_text(json.dumps(numbers, indent=1) + "\n")
+        args.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

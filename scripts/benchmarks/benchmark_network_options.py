@@ -66,14 +66,16 @@ def main() -> None:
                 key = {"network": network, "options": label, "seed": seed, "steps": args.steps}
                 if not any(key.items() <= run.items() for run in finished(args.out)):
                     result = run_once(args, {"type": network, **fixed, **options}, seed)
-                    with args.out.open("a") as file:
+                    with args.out.open("a", encoding="utf-8") as file:
                         file.write(json.dumps({**key, **result}) + "\n")
     print(table(finished(args.out)))
 
 
 def finished(path: Path) -> list[dict[str, Any]]:
     """The runs recorded so far."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    )
 
 
 def run_once(args: argparse.Namespace, network: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -115,13 +117,13 @@ def run_once(args: argparse.Namespace, network: dict[str, Any], seed: int) -> di
     with tempfile.TemporaryDirectory() as folder:
         configuration["path"] = {"experiments_root": folder}
         file = Path(folder) / "run.yml"
-        file.write_text(json.dumps(configuration))  # JSON is YAML
+        file.write_text(json.dumps(configuration), encoding="utf-8")  # JSON is YAML
         began = time.monotonic()
         command = [sys.executable, str(ROOT / "train.py"), "-opt", str(file)]
         subprocess.run(
             command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
         )
-        lines = (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()
+        lines = (Path(folder) / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     scores = {r["set"]: r["metrics"]["psnr"] for line in lines if (r := json.loads(line))["kind"] == "val"}
     return {**scores, "seconds": round(time.monotonic() - began)}
 

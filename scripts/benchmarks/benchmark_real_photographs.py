@@ -226,7 +226,9 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 def finished(path: Path) -> list[dict[str, Any]]:
     """The runs recorded so far."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    )
 
 
 def main() -> None:
@@ -263,7 +265,7 @@ def main() -> None:
             began = time.monotonic()
             network = train(degrade_of(arm), photos, args.steps, seed)
             result = {**key, "scores": scores(network, hr, metrics)}
-            with args.out.open("a") as file:
+            with args.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({**result, "seconds": round(time.monotonic() - began)}) + "\n")
     print(table([run for run in finished(args.out) if run["steps"] == args.steps]))
 

@@ -124,7 +124,7 @@ def configuration(arguments: argparse.Namespace, folder: Path, name: str, **trai
         },
         "logger": {"use_tb_logger": False},
     }
-    file.write_text(json.dumps(tree))  # JSON is YAML
+    file.write_text(json.dumps(tree), encoding="utf-8")  # JSON is YAML
     return file
 
 

@@ -135,7 +135,7 @@ def records(path: Path) -> list[dict[str, Any]]:
     """The lines of a journal without what is measured by the clock."""
     if not path.exists():
         return []
-    lines = map(json.loads, path.read_text().splitlines())
+    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
 
 

@@ -43,7 +43,11 @@ class Results:
     """
 
     def __init__(self, path: Path) -> None:
-        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = (
+            [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            if path.exists()
+            else []
+        )
         self.by_key: dict[str, dict[str, Any]] = {
             json.dumps(line["setting"], sort_keys=True): line["result"] for line in lines
         }

@@ -102,7 +102,7 @@ class Laboratory:
     def _options(self, setting: Setting, root: Path) -> Options:
         file = root / "run.yml"
         file.write_text(
-            json.dumps(configuration(setting, self._photographs, root, self._alexnet))
+            json.dumps(configuration(setting, self._photographs, root, self._alexnet)), encoding="utf-8"
         )  # JSON is YAML
         options = load_options(file, check=check_parts)
         return options.with_derived(derive(options, torch.device("cpu"), 1))
