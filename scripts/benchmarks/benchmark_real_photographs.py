@@ -29,6 +29,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
+from benchmark_network_options import finished
 
 from traiNNer.archs.compact import Compact
 from traiNNer.build.degradation import build_chain
@@ -123,11 +124,7 @@ def _defective_resize(
     settings: chain_module.ResizeSettings,
     antialias: bool,
 ) -> tuple[Image, dict[str, Any]]:
-    way = draw.pick((1, -1, 0), settings.weights)
-    low, high = settings.factors
-    up, down = draw.uniform(max(1.0, low), max(1.0, high)), draw.uniform(min(1.0, low), min(1.0, high))
-    factor = up if way > 0 else down if way < 0 else 1.0
-    mode = draw.pick(settings.modes, settings.mode_weights)
+    factor, mode = chain_module.draw_resizing(settings, draw)
     if base is None:
         return resized_by_factor(image, factor, mode, antialias=antialias), {"factor": factor}
     height, width = (int(side * factor) for side in base)
@@ -222,13 +219,6 @@ def table(runs: list[dict[str, Any]]) -> str:
         if seeds:
             lines.append(f"| {first} less {second} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def finished(path: Path) -> list[dict[str, Any]]:
-    """The runs recorded so far."""
-    return (
-        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    )
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ the final training state, the best and the averaged weights byte by byte, and th
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import signal
@@ -25,6 +24,7 @@ from typing import Any
 import torch
 
 from traiNNer.options import load_options
+from traiNNer.tracking.jsonl import read_records
 from traiNNer.training.checkpoint import read_state
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,10 +133,7 @@ def same(one: Any, other: Any) -> bool:
 
 def records(path: Path) -> list[dict[str, Any]]:
     """The lines of a journal without what is measured by the clock."""
-    if not path.exists():
-        return []
-    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
+    return [{key: value for key, value in line.items() if key not in TIMES} for line in read_records(path)]
 
 
 if __name__ == "__main__":

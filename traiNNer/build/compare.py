@@ -7,8 +7,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import nn
+
 from traiNNer.archs.loading import load_network
-from traiNNer.build.data import assemble
+from traiNNer.build.data import assemble_measured
+from traiNNer.build.report import best_weights
 from traiNNer.data.image_io import ImageError
 from traiNNer.options import Options, load_options
 from traiNNer.registry import ConfigError
@@ -49,21 +52,20 @@ def compared_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Pair]]:
 def _pairs(runs: Sequence[Run], folders: Sequence[Path], options: Sequence[Options]) -> list[Pair]:
     """For each other run the images of the first set that gain most and least over the first run."""
     sets = runs[0].scores.get(runs[0].best_step or 0)
-    if not sets:
+    others = [k for k in range(1, len(runs)) if options[k].scale == options[0].scale]
+    if not sets or not others:
         return []
     data_name = next(iter(sets))
     metric = next(iter(sets[data_name]["metrics"]))
     data = next(d for d in options[0].datasets.values() if d.name == data_name)
-    images = assemble(options[0], data.model_copy(update={"skip_bad_images": True}))
+    images = assemble_measured(options[0], data.model_copy(update={"skip_bad_images": True}))
     index = {image: k for k, image in enumerate(images.names)}
-    first = per_image(runs[0], data_name, metric)
+    first, first_net = per_image(runs[0], data_name, metric), _network(folders[0], options[0])
     found = []
-    for run, folder, own in zip(runs[1:], folders[1:], options[1:], strict=True):
-        if own.scale != options[0].scale:
-            continue
+    for run, folder, own in ((runs[k], folders[k], options[k]) for k in others):
         gains = {i: v - first.get(i, math.nan) for i, v in per_image(run, data_name, metric).items()}
         chosen = sorted((i for i in gains if i in index and math.isfinite(gains[i])), key=lambda i: gains[i])
-        nets = [load_network(_weights(f, o)) for f, o in ((folders[0], options[0]), (folder, own))]
+        nets = (first_net, _network(folder, own))
         for image in dict.fromkeys((*chosen[-1:], *chosen[:1])):
             title = f"{data_name}/{image}: {gains[image]:+.3f} {metric}"
             lq = images.pair(index[image]).lq
@@ -72,9 +74,8 @@ def _pairs(runs: Sequence[Run], folders: Sequence[Path], options: Sequence[Optio
     return found
 
 
-def _weights(folder: Path, options: Options) -> Path:
-    models = Path(options.path.models) if options.path.models else folder / "models"
-    weights = next(iter(sorted(models.glob("net_g_best.*"))), None)
+def _network(folder: Path, options: Options) -> nn.Module:
+    weights = best_weights(folder, options)
     if weights is None:
-        raise ConfigError(f"{models}: has no net_g_best")
-    return weights
+        raise ConfigError(f"{options.path.models or folder / 'models'}: has no net_g_best")
+    return load_network(weights)

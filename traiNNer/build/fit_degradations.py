@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from traiNNer.build.degradation import build_chain
 from traiNNer.data.degradations.draws import Draws, Purpose
 from traiNNer.data.degradations.statistics import POSSIBLE, Accuracy, Estimator, statistics
-from traiNNer.data.image_io import Pixels, eight_bits, read_bytes, read_image
+from traiNNer.data.image_io import Pixels, eight_bits, image_size, read_bytes, read_image
 from traiNNer.data.preparing.measures import jpeg_quality
 from traiNNer.options.degradation import DegradationOptions
 
@@ -133,7 +133,7 @@ def _common_side(gt: Sequence[Image], targets: Sequence[Path], scale: int) -> in
     if side < _LEAST:
         raise ValueError(f"--gt: half of the images should have {_LEAST * scale} pixels a side at x{scale}")
     for path in targets:
-        side = min(side, min(read_image(path).shape[:2]) // 8 * 8)
+        side = min(side, min(image_size(path)) // 8 * 8)
         if side < _LEAST:
             raise ValueError(f"{path}: should have at least {_LEAST} pixels a side")
     return side

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from traiNNer.options import Options
 from traiNNer.runtime.run_dir import RunFolder
+from traiNNer.tracking.jsonl import leaves
 from traiNNer.training.open_run import OutputSettings
 
 _EXPLAINING = ("scale", "manual_seed", "use_amp", "network_g", "network_d", "degradation", "train")
@@ -30,25 +30,15 @@ def output_settings(options: Options) -> OutputSettings:
 
 def _told(options: Options) -> dict[str, float | str]:
     """What is not left at its default and may explain a score, by dotted name."""
-    found: dict[str, float | str] = {}
-
-    def look(value: Any, path: tuple[str | int, ...]) -> None:
-        inner = (
-            value.items()
-            if isinstance(value, Mapping)
-            else enumerate(value)
-            if isinstance(value, list)
-            else ()
-        )
-        for key, below in inner:
-            look(below, (*path, key))
-        if not isinstance(value, Mapping | list) and options.origin(path) != "default" and value is not None:
-            found[".".join(map(str, path))] = value if isinstance(value, int | float) else str(value)
-
-    for part in _EXPLAINING:
-        look(options.model_dump(mode="json").get(part), (part,))
-    look(options.datasets["train"].model_dump(mode="json"), ("datasets", "train"))
-    return found
+    tree = options.model_dump(mode="json")
+    explaining = {part: tree.get(part) for part in _EXPLAINING} | {
+        "datasets": {"train": tree["datasets"]["train"]}
+    }
+    return {
+        ".".join(map(str, path)): value if isinstance(value, int | float) else str(value)
+        for path, value in leaves(explaining)
+        if value is not None and not isinstance(value, Mapping) and options.origin(path) != "default"
+    }
 
 
 def run_folder(options: Options) -> RunFolder:

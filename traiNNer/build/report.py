@@ -8,7 +8,7 @@ from pathlib import Path
 from traiNNer.archs.loading import load_network
 from traiNNer.build.data import assemble_measured
 from traiNNer.data.image_io import ImageError
-from traiNNer.options import load_options
+from traiNNer.options import Options, load_options
 from traiNNer.registry import ConfigError
 from traiNNer.tracking.report.html import write_report
 from traiNNer.tracking.report.pictures import Picture, last_scores, pictures_of
@@ -30,8 +30,7 @@ def run_pictures(folder: Path) -> list[Picture]:
         return []
     set_name, scores = found
     options = load_options(resolved)
-    models = Path(options.path.models) if options.path.models else folder / "models"
-    weights = next(iter(sorted(models.glob("net_g_best.*"))), None)
+    weights = best_weights(folder, options)
     data = next((d for d in options.datasets.values() if d.name == set_name), None)
     if (
         weights is None
@@ -42,6 +41,12 @@ def run_pictures(folder: Path) -> list[Picture]:
     images = assemble_measured(options, data.model_copy(update={"skip_bad_images": True}))
     net = load_network(weights)
     return pictures_of(images, net, set_name=set_name, scores=scores, scale=options.scale)
+
+
+def best_weights(folder: Path, options: Options) -> Path | None:
+    """The weights of a run that validated best; None where it has none."""
+    models = Path(options.path.models) if options.path.models else folder / "models"
+    return next(iter(sorted(models.glob("net_g_best.*"))), None)
 
 
 def try_report(folder: Path) -> None:

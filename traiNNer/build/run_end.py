@@ -66,10 +66,12 @@ def say_how_it_ended(
     if recorder is None:
         return
     _try("finish its records", recorder.close)
-    _try("write its summary", lambda: _write_summary(trainer, recorder, folder, device, end))
+    rows: list[Row] = []
+    _try("read its decisions", lambda: rows.extend(_automations(trainer, folder)))
+    _try("write its summary", lambda: _write_summary(trainer, recorder, folder, device, end, rows))
     _log.info("Run %s: %s (%s)", end.status, end.reason, folder.root)
     if end.status in ("completed", "stopped_early"):
-        _try("print its tables", lambda: _print_tables(trainer, recorder, folder, console or Console()))
+        _try("print its tables", lambda: _print_tables(trainer, recorder, rows, console or Console()))
         try_report(folder.root)
 
 
@@ -86,16 +88,16 @@ def _automations(trainer: Trainer, folder: RunFolder) -> list[Row]:
     return automation_rows(trainer.parts.supervisor, read_records(folder.file("decisions.jsonl")))
 
 
-def _print_tables(trainer: Trainer, recorder: Recorder, folder: RunFolder, console: Console) -> None:
+def _print_tables(trainer: Trainer, recorder: Recorder, rows: list[Row], console: Console) -> None:
     if trainer.last_validation:
         console.print(score_table(trainer.last_validation))
     console.print(diagnosis_table(recorder.diagnosis()))
-    if rows := _automations(trainer, folder):
+    if rows:
         console.print(automation_table(rows))
 
 
 def _write_summary(
-    trainer: Trainer, recorder: Recorder, folder: RunFolder, device: torch.device, end: End
+    trainer: Trainer, recorder: Recorder, folder: RunFolder, device: torch.device, end: End, rows: list[Row]
 ) -> None:
     progress, net, weights = trainer.progress, trainer.model.generator.net, weights_to_use(folder)
     about = trainer.parts.metadata["g"]
@@ -117,7 +119,7 @@ def _write_summary(
         "weights": str(weights) if weights else None,
         "seconds": round(progress.seconds, 1),
         "automations": trainer.parts.supervisor.status(),
-        "automation_table": [row._asdict() for row in _automations(trainer, folder)],
+        "automation_table": [row._asdict() for row in rows],
         "gradient_flow": recorder.gradient_flow(),
         "diagnosis": [to_plain(found) for found in recorder.diagnosis()],
         "environment": environment(device),

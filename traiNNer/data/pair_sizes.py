@@ -133,18 +133,18 @@ def image_bytes(sizes: Sizes) -> NDArray[np.int64]:
     return sizes.astype(np.int64).prod(axis=1) * 3
 
 
-def unreadable(files: Files, progress: Progress | None) -> dict[int, str]:
-    """Every file whose header cannot be read, with what is wrong with it."""
-    problems: dict[int, str] = {}
+def read_headers(files: Files, progress: Progress | None) -> tuple[Sizes, dict[int, str]]:
+    """The sizes of all files, and those whose header cannot be read, with what is wrong with it."""
+    sizes, problems = np.zeros((len(files), 3), np.int32), dict[int, str]()
 
-    def check(index: int) -> None:
+    def read(index: int) -> None:
         try:
-            image_header(files.path(index))
+            sizes[index] = image_header(files.path(index))
         except ImageError as error:
             problems[index] = str(error)
 
-    _in_threads(np.arange(len(files)), check, progress)
-    return problems
+    _in_threads(np.arange(len(files)), read, progress)
+    return sizes, problems
 
 
 def _in_threads(rows: NDArray[np.int64], check: Callable[[int], None], progress: Progress | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 
 from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.file_index import Files, Names
-from traiNNer.data.image_io import image_header, read_image
-from traiNNer.data.pair_sizes import unreadable
+from traiNNer.data.image_io import read_image
+from traiNNer.data.pair_sizes import read_headers
 from traiNNer.data.paired_dataset import Pair
 from traiNNer.data.pairing import Problems, Progress, find_images
 from traiNNer.registry import ConfigError
@@ -49,10 +48,14 @@ class SingleImageDataset:
             raise ConfigError("dataroot_lq is missing: a folder of images is needed")
         problems = Problems(skip=skip_bad_images)
         files = Files.joined(roots, [Names.of(find_images(root)) for root in roots])
-        bad = unreadable(files, progress)
+        sizes, bad = read_headers(files, progress)
         problems.add("unreadable images", [bad[index] for index in sorted(bad)])
-        wanted = [i not in bad and files.name(i) not in left_out for i in range(len(files))]
-        self._lq = files.select(np.array(wanted, np.bool_))
+        wanted = np.array(
+            [i not in bad and files.name(i) not in left_out for i in range(len(files))], np.bool_
+        )
+        self._lq = files.select(wanted)
+        self.headers: NDArray[np.int32] = sizes[wanted, :2]
+        """(n, 2), height and width of each image in pixels."""
         problems.settle(len(self), str(roots[0]))
 
     def __len__(self) -> int:
@@ -62,12 +65,6 @@ class SingleImageDataset:
     def names(self) -> list[str]:
         """Names of all images, as in `Pair.name`."""
         return [self._lq.name(index) for index in range(len(self))]
-
-    @cached_property
-    def headers(self) -> NDArray[np.int32]:
-        """(n, 2), height and width of each image in pixels."""
-        sizes = [image_header(self._lq.path(index))[:2] for index in range(len(self))]
-        return np.array(sizes, np.int32).reshape(-1, 2)
 
     def lq_path(self, index: int) -> Path:
         """The file of one image."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,18 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 def strict_json(value: Any, indent: int | None = None) -> str:
     """A value as JSON that every reader takes, see `finite`, and a line break."""
     return json.dumps(finite(value), indent=indent, allow_nan=False) + "\n"
+
+
+def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Every value in nested mappings and lists, with its path; a mapping that is empty is a value too."""
+    if isinstance(value, list):
+        for index, below in enumerate(value):
+            yield from leaves(below, (*path, index))
+    elif isinstance(value, Mapping) and value:
+        for key, below in value.items():
+            yield from leaves(below, (*path, key))
+    else:
+        yield path, value
 
 
 def finite(value: Any) -> Any:

@@ -136,7 +136,7 @@ class Recorder:
             journal.cut(state["lengths"].get(name, 0))
         if self._dashboard and state.get("dashboard") is not None:  # None: it was switched off
             self._dashboard.cut(state["dashboard"])
-        self._write_facts()
+        self._prepare_decisions()
 
     def start_new(self) -> None:
         """Remove the records of an earlier attempt that left no state to go on from."""
@@ -144,7 +144,7 @@ class Recorder:
             journal.cut(0)
         if self._dashboard:
             self._dashboard.cut({})
-        self._write_facts()
+        self._prepare_decisions()
 
     def diagnosis(self) -> list[Finding]:
         """What the numbers of the run say about its health."""
@@ -161,8 +161,8 @@ class Recorder:
         if self._live:
             self._live.close()
 
-    def _write_facts(self) -> None:
-        """What the automations are told of the run, for `build.replay`."""
+    def _prepare_decisions(self) -> None:
+        """A file for decisions yet to come, and what the automations are told, for `build.replay`."""
         self._journals["decisions"].begin()
         with atomic_write(self._folder.file("facts.json")) as partial:
             partial.write_text(strict_json(to_plain(self._health.facts), indent=1), encoding="utf-8")

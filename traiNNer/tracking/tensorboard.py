@@ -16,16 +16,15 @@ from traiNNer.control import Controls
 from traiNNer.data.image_io import eight_bits
 from traiNNer.data.paired_dataset import Pixels
 
-_LAYOUT = {
-    "Run": {
-        "Losses": r"train/loss/",
-        "Learning rate": r"control/lr_[a-z]$",
-        "Gradient norm": r"train/grad_norm/",
-        "Steps per second": r"system/it_per_s$",
-        "Waiting for data": r"system/data_wait_share$",
-        "Structure (1: like the truth)": r"val/.*/(edge|residual)_ratio$",
-    },
+_RUN = {
+    "Losses": r"train/loss/",
+    "Learning rate": r"control/lr_[a-z]$",
+    "Gradient norm": r"train/grad_norm/",
+    "Steps per second": r"system/it_per_s$",
+    "Waiting for data": r"system/data_wait_share$",
+    "Structure (1: like the truth)": r"val/.*/(edge|residual)_ratio$",
 }
+"""Charts of every run, and the curves of each by the beginning of the name."""
 _OF_AUTOMATIONS = {
     "IntelligentLearningRateScheduler": {"Factor": r"control/lr(_batch)?_factor$"},
     "DynamicBatchSizeOptimizer": {
@@ -50,8 +49,7 @@ _OF_AUTOMATIONS = {
         "Loss scale": r"control/(loss|amp)_scale$",
     },
 }
-"""Categories, their charts, and the curves of each by the beginning of the name; those of the automations by whose
-they are."""
+"""Categories, named after the automations whose they are, and their charts."""
 _GAME = {
     "Discriminator": {
         "Loss and penalty": r"train/discriminator/l_d",
@@ -93,7 +91,7 @@ class Dashboard:
         scores = {
             f"{label} and its best": rf"val(_best|_bicubic)?/.*/{re.escape(label)}$" for label in metrics
         }
-        charts = {"Run": _LAYOUT["Run"] | scores, **(_GAME if adversarial else {})}
+        charts = {"Run": _RUN | scores, **(_GAME if adversarial else {})}
         charts |= {name: titles for name, titles in _OF_AUTOMATIONS.items() if name in automations}
         self._writer.add_custom_scalars(
             {

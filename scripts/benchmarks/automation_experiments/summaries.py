@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +11,13 @@ import numpy as np
 
 from automation_experiments.faults import corrupted
 from automation_experiments.settings import CLIPPING, LOSSES, Setting, Spec
+from traiNNer.tracking.jsonl import read_records
 
 
 def summary(setting: Setting, root: Path, prior: float) -> dict[str, Any]:
     """Summary of the records in `root`; `prior` is the clipping threshold that the run began with."""
-    events = _lines(root / "events.jsonl")
-    decisions = _lines(root / "decisions.jsonl")
+    events = read_records(root / "events.jsonl")
+    decisions = read_records(root / "decisions.jsonl")
     windows = [event for event in events if event["kind"] == "WindowEvent"]
     validations = [event for event in events if event["kind"] == "ValidationEvent"]
     images = [(event["iter"], event["sets"]["val"]["metrics"]["psnr"]) for event in validations]
@@ -87,9 +87,3 @@ def _typical(losses: Sequence[float]) -> float:
 
 def _rounded(value: float) -> float | None:
     return round(value, 4) if math.isfinite(value) else None
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return (
-        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    )

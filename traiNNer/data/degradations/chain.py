@@ -253,14 +253,19 @@ def _blur(image: Image, settings: BlurSettings, draw: Stage) -> tuple[Image, dic
     return blur(image, kernel), kernel.parameters
 
 
-def _resize(
-    image: Image, base: tuple[int, int], settings: ResizeSettings, draw: Stage
-) -> tuple[Image, dict[str, Any]]:
+def draw_resizing(settings: ResizeSettings, draw: Stage) -> tuple[float, str]:
+    """By which factor and how an image is resized."""
     way = draw.pick((1, -1, 0), settings.weights)
     low, high = settings.factors
     up, down = draw.uniform(max(1.0, low), max(1.0, high)), draw.uniform(min(1.0, low), min(1.0, high))
     factor = up if way > 0 else down if way < 0 else 1.0
-    mode = draw.pick(settings.modes, settings.mode_weights)
+    return factor, draw.pick(settings.modes, settings.mode_weights)
+
+
+def _resize(
+    image: Image, base: tuple[int, int], settings: ResizeSettings, draw: Stage
+) -> tuple[Image, dict[str, Any]]:
+    factor, mode = draw_resizing(settings, draw)
     height, width = (max(_LEAST, round(side * factor)) for side in base)
     return resize(image, height, width, mode), {"factor": round(factor, 3), "mode": mode}
 

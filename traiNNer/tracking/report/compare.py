@@ -10,19 +10,19 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
+from traiNNer.tracking.jsonl import leaves
 from traiNNer.tracking.report.charts import line_chart
 from traiNNer.tracking.report.html import (
-    SCRIPT,
-    STYLE,
+    DECISION_TITLES,
     Record,
     Records,
+    decision_cells,
     json_lines,
     or_nan,
     read_records,
     series_of,
-    shown,
-    table,
 )
+from traiNNer.tracking.report.markup import document, figure, shown, table
 from traiNNer.tracking.report.pictures import Picture
 
 _AXES = ("steps", "samples", "seconds of training")
@@ -72,17 +72,8 @@ def read_run(folder: Path, name: str, settings: Mapping[str, Any]) -> Run:
             seconds += or_nan(event["seconds"])
             clock.append((event["step"], event["position"], seconds))
     scores = {event["step"]: event["sets"] for event in events if event["kind"] == "ValidationEvent"}
-    return Run(name, read_records(folder), dict(_flat(settings)), clock, scores)
-
-
-def _flat(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
-    inner = (
-        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    )
-    if not inner:
-        yield path, str(value)
-    for key, below in inner:
-        yield from _flat(below, f"{path}.{key}" if path else str(key))
+    told = {".".join(map(str, path)): str(value) for path, value in leaves(settings)}
+    return Run(name, read_records(folder), told, clock, scores)
 
 
 def comparison(runs: Sequence[Run], pairs: Sequence[Pair]) -> str:
@@ -100,10 +91,7 @@ def comparison(runs: Sequence[Run], pairs: Sequence[Pair]) -> str:
         "<h2>Decisions</h2>",
         _decisions(runs),
     ]
-    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}{_STYLE}</style>'
-    body = "\n".join(parts)
-    end = f"<script>{SCRIPT}</script>"
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{body}\n{end}</body></html>\n'
+    return document(title, parts, _STYLE)
 
 
 def _settings(runs: Sequence[Run]) -> str:
@@ -249,29 +237,22 @@ def _quantities(runs: Sequence[Run]) -> Iterable[tuple[str, dict[str, list[tuple
 def _pictures(pairs: Sequence[Pair]) -> str:
     if not pairs:
         return ""
-    figures = [
-        f'<figure class="pair"><figcaption>{escape(p.title)}<br>left {escape(left)}, right {escape(right)}'
-        f'</figcaption><div class="slider"><img src="{p.after}" alt="{escape(right)}">'
-        f'<img src="{p.before}" alt="{escape(left)}" class="before">'
-        f'<input type="range" min="0" max="100" value="50" '
-        f'aria-label="{escape(left)} left, {escape(right)} right">'
-        "</div></figure>"
-        for (left, right), p in pairs
-    ]
+    figures = []
+    for names, picture in pairs:
+        left, right = map(escape, names)
+        figures.append(figure(picture, f"{escape(picture.title)}<br>left {left}, right {right}", left, right))
     return f'<h2>Pictures</h2><div class="charts">{"".join(figures)}</div>'
 
 
 def _decisions(runs: Sequence[Run]) -> str:
     rows = [
-        f"<tr><td>{escape(run.name)}<td>{d['iter']:,}<td>{escape(d['automation'])}<td>{escape(d['parameter'])}"
-        f"<td>{shown(d['old'])}<td>{shown(d['new'])}<td>{escape(d['reason'])}"
-        f"{'' if d.get('applied', True) else ' (only monitoring)'}"
+        f"<tr><td>{escape(run.name)}{decision_cells(decision)}"
         for run in runs
-        for d in run.records.decisions
+        for decision in run.records.decisions
     ]
     if not rows:
         return "<p>None.</p>"
-    return table(("run", "iteration", "automation", "parameter", "old", "new", "reason"), rows)
+    return table(("run", *DECISION_TITLES), rows)
 
 
 _STYLE = """

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from traiNNer.runtime.run_dir import atomic_write
 from traiNNer.tracking.automation_table import TITLES, Row
 from traiNNer.tracking.report.charts import Mark, Points, line_chart
+from traiNNer.tracking.report.markup import document, figure, shown, table
 from traiNNer.tracking.report.pictures import Picture
 
 _log = logging.getLogger(__name__)
@@ -76,10 +77,7 @@ def page(records: Records, pictures: Sequence[Picture]) -> str:
             "Environment", "\n".join(f"{k}: {v}" for k, v in records.summary.get("environment", {}).items())
         ),
     ]
-    body = "\n".join(part for part in parts if part)
-    head = f'<meta charset="utf-8"><title>{escape(records.name)}</title><style>{STYLE}</style>'
-    end = f"<script>{SCRIPT}</script>"
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{body}\n{end}</body></html>\n'
+    return document(escape(records.name), parts)
 
 
 def json_lines(path: Path) -> list[Record]:
@@ -172,16 +170,9 @@ def _metric_charts(metrics: Sequence[Record], marks: Sequence[Mark]) -> Iterable
 def _pictures(pictures: Sequence[Picture]) -> str:
     if not pictures:
         return ""
-    figures = [
-        f'<figure class="pair"><figcaption>{escape(p.title)}</figcaption>'
-        f'<div class="slider"><img src="{p.after}" alt="trained">'
-        f'<img src="{p.before}" alt="bicubic" class="before">'
-        '<input type="range" min="0" max="100" value="50" aria-label="bicubic left, trained right">'
-        "</div></figure>"
-        for p in pictures
-    ]
+    figures = "".join(figure(picture, escape(picture.title), "bicubic", "trained") for picture in pictures)
     text = "Left of the line bicubic enlargement, right of it the trained network."
-    return f'<h2>Pictures</h2><p>{text}</p><div class="charts">{"".join(figures)}</div>'
+    return f'<h2>Pictures</h2><p>{text}</p><div class="charts">{figures}</div>'
 
 
 def _diagnosis(found: Sequence[Record]) -> str:
@@ -205,22 +196,23 @@ def _automations(rows: Sequence[Record]) -> str:
 def _decisions(decisions: Sequence[Record]) -> str:
     if not decisions:
         return ""
-    rows = [
-        f"<tr><td>{d['iter']:,}<td>{escape(d['automation'])}<td>{escape(d['parameter'])}"
-        f"<td>{shown(d['old'])}<td>{shown(d['new'])}<td>{escape(d['reason'])}"
-        f"{'' if d.get('applied', True) else ' (only monitoring)'}"
-        for d in decisions[-_SHOWN_DECISIONS:]
-    ]
+    rows = [f"<tr>{decision_cells(d)}" for d in decisions[-_SHOWN_DECISIONS:]]
     more = len(decisions) - len(rows)
     left = f"<p>{more:,} earlier ones are in decisions.jsonl.</p>" if more else ""
-    titles = ("iteration", "automation", "parameter", "old", "new", "reason")
-    return f"<h2>Decisions</h2>{left}" + table(titles, rows)
+    return f"<h2>Decisions</h2>{left}" + table(DECISION_TITLES, rows)
 
 
-def table(titles: Iterable[str], rows: Iterable[str]) -> str:
-    """A table of titles as they are and rows that begin with `<tr>`, as HTML."""
-    head = "<tr>" + "".join(f"<th>{title}" for title in titles)
-    return f"<table>{head}{''.join(rows)}</table>"
+DECISION_TITLES = ("iteration", "automation", "parameter", "old", "new", "reason")
+"""Of `decision_cells`."""
+
+
+def decision_cells(d: Record) -> str:
+    """A line of decisions.jsonl as cells of a table."""
+    return (
+        f"<td>{d['iter']:,}<td>{escape(d['automation'])}<td>{escape(d['parameter'])}"
+        f"<td>{shown(d['old'])}<td>{shown(d['new'])}<td>{escape(d['reason'])}"
+        f"{'' if d.get('applied', True) else ' (only monitoring)'}"
+    )
 
 
 def _details(title: str, text: str) -> str:
@@ -261,36 +253,3 @@ def _by_key(records: Sequence[Record], key: str) -> dict[str, list[tuple[float, 
 
 def _networks(health: Iterable[Record]) -> list[str]:
     return list(dict.fromkeys(name for record in health for name in record.get("grad_norm") or {}))
-
-
-def shown(value: Any) -> str:
-    """A value in four digits, or as text that HTML may hold."""
-    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
-
-
-STYLE = """
-:root { color-scheme: light dark; --line: #8886; --soft: #8882; }
-body { font: 15px/1.45 system-ui, "DejaVu Sans", sans-serif; max-width: 1340px; margin: 2em auto; padding: 0 1em; }
-.charts { display: flex; flex-wrap: wrap; gap: 1em; }
-figure { margin: 0; flex: 1 1 560px; max-width: 660px; }
-figcaption { font-weight: 600; } .key { font-weight: 400; font-size: 13px; margin-left: 1em; white-space: nowrap; }
-.key i { display: inline-block; width: 12px; height: 3px; margin-right: 5px; vertical-align: middle; }
-svg { width: 100%; } svg text { font-size: 12px; fill: currentColor; }
-.grid { stroke: var(--line); stroke-width: .5; }
-.mark { stroke: #c23b3b; stroke-width: 1.5; stroke-dasharray: 4 3; }
-table { border-collapse: collapse; }
-td, th { text-align: left; padding: .25em .7em; border-bottom: 1px solid var(--line); }
-tr.warning, tr.bad { background: #d9822b33; } pre { background: var(--soft); padding: 1em; overflow: auto; }
-.slider { position: relative; display: inline-block; --at: 50%; }
-.slider img { display: block; max-width: 100%; }
-.slider .before { position: absolute; inset: 0; clip-path: inset(0 calc(100% - var(--at)) 0 0); }
-.slider::after { content: ""; position: absolute; top: 0; bottom: 0; left: var(--at); width: 2px; }
-.slider::after { background: #fffc; pointer-events: none; }
-.slider input { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; }
-.slider input { opacity: 0; cursor: ew-resize; }
-"""
-
-SCRIPT = """
-for (const input of document.querySelectorAll(".slider input"))
-  input.addEventListener("input", () => input.parentElement.style.setProperty("--at", input.value + "%"));
-"""
