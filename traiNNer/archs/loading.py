@@ -60,10 +60,19 @@ def load_with_metadata(path: str | Path, *, key: str | None = None, **overrides:
     """
     weights, metadata = read_weights(path, key)
     with _in_words(path):
-        spec, weights = _describe(weights, metadata, overrides)
-        net = NETWORKS.build(spec)
-        load_weights(net, weights, strict=True)
-    return Loaded(net.eval(), NETWORKS.own_name(spec["type"]), metadata)
+        return network_of(weights, metadata, **overrides)
+
+
+def network_of(weights: Weights, metadata: Mapping[str, str], **overrides: Any) -> Loaded:
+    """The network that weights in memory belong to; see `load_with_metadata`.
+
+    Raises:
+        ConfigError: As there, without the name of a file.
+    """
+    spec, weights = _describe(weights, metadata, overrides)
+    net = NETWORKS.build(spec)
+    load_weights(net, weights, strict=True)
+    return Loaded(net.eval(), NETWORKS.own_name(spec["type"]), dict(metadata))
 
 
 @contextmanager

@@ -20,8 +20,10 @@ def chainner_verdict(path: Path, net: nn.Module, facts: NetworkFacts) -> str:
     """`loads`, or why not, for a file of weights and the network in evaluation mode that they are of."""
     from spandrel import ModelLoader, UnsupportedModelError  # takes a second, and is rarely needed
 
+    from traiNNer.release.spandrel import without_ours
+
     try:
-        found = ModelLoader(device="cpu").load_from_file(path)
+        found = ModelLoader("cpu", without_ours()).load_from_file(path)
     except UnsupportedModelError:
         return "does not know this network; give it the .onnx"
     except (RuntimeError, ValueError, KeyError, AssertionError, IndexError, TypeError) as error:
