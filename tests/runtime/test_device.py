@@ -86,6 +86,7 @@ def test_torch_takes_no_more_threads_than_there_are_processors(monkeypatch, set_
         "MPS backend out of memory (MPS allocated: 17.05 GB, other allocations: 1.02 GB, max allowed: 18 GB).",
         "HIP error: out of memory",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
     ],
 )
 def test_memory_that_runs_out_below_torchs_allocator_is_recognised(message):
@@ -93,6 +94,30 @@ def test_memory_that_runs_out_below_torchs_allocator_is_recognised(message):
         raise RuntimeError(message)
 
     assert unless_out_of_memory(failing) is None
+
+
+@pytest.mark.parametrize("refusals", [0, 1])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "GET was unable to find an engine to execute this computation",
+        "FIND was unable to find an engine to execute this computation",
+        "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED. This error may appear if you passed in a non-contiguous input.",
+    ],
+)
+def test_cudnn_without_a_kernel_is_out_of_memory_only_where_memory_was_refused(
+    monkeypatch, message, refusals
+):
+    def failing():
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "memory_stats_as_nested_dict", lambda: {"num_ooms": refusals})
+    if refusals:
+        assert unless_out_of_memory(failing) is None
+    else:
+        with pytest.raises(RuntimeError, match="cuDNN|engine"):
+            unless_out_of_memory(failing)
 
 
 def test_channels_last_is_off_on_apples_devices(tmp_path):

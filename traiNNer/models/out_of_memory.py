@@ -20,6 +20,11 @@ _MESSAGES = (
     "MPS backend out of memory",
 )
 """How torch's allocator on the CPU (Linux, Windows), the driver and libraries of a card, and Apple's say it."""
+_OF_MANY_CAUSES = (
+    "unable to find an engine to execute this computation",
+    "CUDNN_STATUS_NOT_SUPPORTED",
+)
+"""What cuDNN says when no kernel got its workspace, and also when it has no kernel at all."""
 
 
 def unless_out_of_memory(work: Callable[[], T]) -> T | None:
@@ -39,4 +44,19 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of Python or torch means that memory did not suffice."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _MESSAGES)
+    if not isinstance(error, RuntimeError):
+        return False
+    if any(words in str(error) for words in _OF_MANY_CAUSES):
+        return _an_allocation_failed()
+    return any(words in str(error) for words in _MESSAGES)
+
+
+def _an_allocation_failed() -> bool:
+    """Whether torch's allocator has refused memory of a card in this process.
+
+    torch tries cuDNN's kernels in turn and catches the refusal of a workspace; only this count tells of it.
+    """
+    if not torch.cuda.is_initialized():
+        return False
+    # In torch the count is of one device; a process that trains uses one.
+    return torch.cuda.memory_stats_as_nested_dict().get("num_ooms", 0) > 0
