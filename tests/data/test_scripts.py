@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from traiNNer.cli.make_lr import main as make_lr
 from traiNNer.data.image_io import read_image, write_image
 from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.resize import imresize
@@ -26,6 +27,11 @@ def _run(script, *arguments):
     )
 
 
+def _make_lr(*arguments):
+    """Here, in one process."""
+    return make_lr([*map(str, arguments), "--processes", "1"])
+
+
 @pytest.fixture
 def photos(tmp_path):
     rng = np.random.default_rng(0)
@@ -34,7 +40,7 @@ def photos(tmp_path):
     return tmp_path / "HR"
 
 
-def test_make_lr_makes_what_a_data_set_reads_and_leaves_what_is_there(photos, tmp_path):
+def test_make_lr_makes_what_a_data_set_reads_and_leaves_what_is_there(photos, tmp_path, capsys):
     first = _run("make_lr.py", photos, tmp_path, "--scale", 2, 3, "--processes", 2)
     assert (first.returncode, first.stderr.count("failed")) == (0, 0), first.stderr
     assert "4 LR images made, 0 were there already" in first.stdout
@@ -48,31 +54,31 @@ def test_make_lr_makes_what_a_data_set_reads_and_leaves_what_is_there(photos, tm
 
     write_image(tmp_path / "LRx2/a.png", np.zeros((12, 18, 3), np.uint8))
     (tmp_path / "LRx2/sub/b.c.png").unlink()
-    again = _run("make_lr.py", photos, tmp_path, "--scale", 2, "--processes", 1)
-    assert "1 LR images made, 1 were there already" in again.stdout
+    assert _make_lr(photos, tmp_path, "--scale", 2) == 0
+    assert "1 LR images made, 1 were there already" in capsys.readouterr().out
     assert read_image(tmp_path / "LRx2/a.png").max() == 0
-    _run("make_lr.py", photos, tmp_path, "--processes", 1, "--overwrite")
+    assert _make_lr(photos, tmp_path, "--overwrite") == 0
     assert read_image(tmp_path / "LRx2/a.png").max() > 0
 
 
-def test_make_lr_lists_failures_at_the_end_and_makes_the_rest(photos, tmp_path):
+def test_make_lr_lists_failures_at_the_end_and_makes_the_rest(photos, tmp_path, capsys):
     (photos / "broken.png").write_bytes((photos / "a.png").read_bytes()[:500])
     write_image(photos / "dot.png", np.zeros((1, 5, 3), np.uint8))
-    done = _run("make_lr.py", photos, tmp_path, "--processes", 1)
-    assert done.returncode == 1
-    assert "failed: " in done.stderr and "broken.png: is cut short" in done.stderr
-    assert "dot.png: is smaller than 2 pixels" in done.stderr
-    assert "2 of 4 images failed" in done.stderr
-    assert "2 LR images made" in done.stdout
+    assert _make_lr(photos, tmp_path) == 1
+    said = capsys.readouterr()
+    assert "failed: " in said.err and "broken.png: is cut short" in said.err
+    assert "dot.png: is smaller than 2 pixels" in said.err
+    assert "2 of 4 images failed" in said.err
+    assert "2 LR images made" in said.out
 
 
-def test_make_lr_refuses_to_mix_results_with_sources(photos, tmp_path):
-    inside = _run("make_lr.py", photos, photos)
-    assert inside.returncode == 2 and "should not be inside" in inside.stderr
+def test_make_lr_refuses_to_mix_results_with_sources(photos, tmp_path, capsys):
+    assert _make_lr(photos, photos) == 2
+    assert "should not be inside" in capsys.readouterr().err
     write_image(photos / "a.jpg", np.zeros((8, 8, 3), np.uint8))
-    doubled = _run("make_lr.py", photos, tmp_path)
-    assert doubled.returncode == 2 and "only by their suffix: a.png" in doubled.stderr
-    assert _run("make_lr.py", tmp_path / "nowhere", tmp_path).returncode == 2
+    assert _make_lr(photos, tmp_path) == 2
+    assert "only by their suffix: a.png" in capsys.readouterr().err
+    assert _make_lr(tmp_path / "nowhere", tmp_path) == 2
     assert not (tmp_path / "LRx2").exists()
 
 

@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -104,7 +105,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = _names(options.hr, options.out)
     scales = sorted(set(options.scale))
     work = partial(_work, hr=options.hr, out=options.out, scales=scales, overwrite=options.overwrite)
-    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
-        done = pool.map(work, names, chunksize=4)
+    with ExitStack() as stack:
+        if options.processes == 1:
+            done = map(work, names)
+        else:
+            context = get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(options.processes, mp_context=context))
+            done = pool.map(work, names, chunksize=4)
         results = list(track(done, "resizing", len(names), console=Console(stderr=True)))
     return _report(results, options.out)
