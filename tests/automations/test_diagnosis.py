@@ -3,7 +3,8 @@ import pytest
 from traiNNer.automations.diagnosis import RunNumbers, diagnose
 
 HEALTHY = {
-    "progress": 1.0, "grad_clip_ratio": 0.01, "skipped_share": 0.0, "norm_doubling": 1.1, "update_ratio": 1e-3,
+    "progress": 1.0, "loss_change": -0.1, "loss_noise": 0.02, "stability": 0.99, "norm_spread": 0.3,
+    "grad_clip_ratio": 0.01, "skipped_share": 0.0, "norm_doubling": 1.1, "update_ratio": 1e-3,
     "main_loss": "l1",
     "loss_shares": {"l1": 0.8, "gan": 0.2}, "residual_ratio": 0.8, "edge_ratio": 0.95, "metric": "val/psnr",
     "score": 30.0, "bicubic": 28.0, "data_wait_share": 0.02,
@@ -17,12 +18,31 @@ def row(quantity, **changes):
 
 def test_a_healthy_run_gets_no_advice():
     rows = diagnose(RunNumbers(**HEALTHY))
-    assert [r.verdict for r in rows] == ["ok"] * 10 and all(r.advice == "" for r in rows)
+    assert [r.verdict for r in rows] == ["ok"] * 13 and all(r.advice == "" for r in rows)
 
 
 @pytest.mark.parametrize(
     "quantity, changes, verdict, words",
     [
+        (
+            "loss, last quarter",
+            {"loss_change": -0.005, "loss_noise": 0.01},
+            "warning",
+            "flat: learning has stopped",
+        ),
+        (
+            "loss, last quarter",
+            {"loss_change": 0.005, "loss_noise": 0.01},
+            "warning",
+            "flat: learning has stopped",
+        ),
+        ("loss, last quarter", {"loss_change": -0.05, "loss_noise": 0.08}, "unknown", "noise"),
+        ("loss, last quarter", {"loss_change": 0.05, "loss_noise": 0.08}, "unknown", "noise"),
+        ("loss, last quarter", {"loss_change": 0.05, "loss_noise": 0.01}, "warning", "rising"),
+        ("loss, last quarter", {"loss_change": 0.5, "loss_noise": 0.01}, "bad", "rising"),
+        ("stability", {"stability": 0.7}, "warning", "explode or vanish"),
+        ("stability", {"stability": 0.4}, "bad", "explode or vanish"),
+        ("gradient norm spread", {"norm_spread": 1.5}, "warning", "larger batch"),
         ("grad_clip_ratio", {"grad_clip_ratio": 0.1}, "warning", "fall"),
         ("grad_clip_ratio", {"grad_clip_ratio": 0.15, "progress": 0.01}, "ok", ""),
         ("grad_clip_ratio", {"grad_clip_ratio": 0.6}, "bad", "learning rate or loss scale too high"),
@@ -56,4 +76,4 @@ def test_a_metric_of_which_less_is_better_is_above_bicubic_when_lower():
 
 def test_what_was_not_measured_is_unknown_and_gets_no_advice():
     rows = diagnose(RunNumbers(progress=0.5))
-    assert len(rows) == 9 and all(r.verdict == "unknown" and r.advice == "" for r in rows)
+    assert len(rows) == 12 and all(r.verdict == "unknown" and r.advice == "" for r in rows)

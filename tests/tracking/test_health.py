@@ -3,11 +3,12 @@
 import io
 import json
 import math
+import random
 from dataclasses import replace
 
 import pytest
 import torch
-from automations.simulate import controls, facts, validation, window
+from automations.simulate import controls, facts, noisy, validation, window
 from rich.console import Console
 from tiny import TIMES, make_model, make_trainer
 from training.test_resume import kill_at, records, resumed
@@ -185,6 +186,49 @@ def test_the_trend_is_the_largest_growth_over_500_steps(factor, expected):
     events = [window(10 * n + 10, norms=norms) for n, norms in enumerate(growth + calm)]
     assert diagnosed(*events).norm_doubling == pytest.approx(expected, rel=0.05)
     assert diagnosed(*events[:40]).norm_doubling is None
+
+
+def course(level, windows=400, cv=0.2, seed=1):
+    """A loss whose windows have the levels of a function of their share of the run."""
+    rng = random.Random(seed)
+    return [window(10 * k + 10, losses=noisy(rng, level(k / windows), cv)) for k in range(windows)]
+
+
+@pytest.mark.parametrize(
+    ("level", "change"),
+    [
+        (lambda at: 0.05, 0.0),
+        (lambda at: 0.05 * math.exp(-at), -0.22),
+        (lambda at: 0.05 * math.exp(at), 0.28),
+    ],
+)
+def test_the_loss_of_the_last_quarter_is_told_with_its_noise(level, change):
+    numbers = diagnosed(*course(level))
+    assert 0.0 < numbers.loss_noise < 0.05
+    assert numbers.loss_change == pytest.approx(change, abs=2 * numbers.loss_noise)
+
+
+def test_a_long_course_is_kept_in_few_levels_and_says_the_same():
+    long, health = course(lambda at: 0.05 * math.exp(-at), windows=850), health_of()
+    feed(health, long)
+    assert len(health.state.course.levels) < 400
+    numbers = health.numbers()
+    assert numbers.loss_change == pytest.approx(-0.22, abs=2 * numbers.loss_noise)
+    assert numbers.loss_noise < 0.05
+
+
+def test_the_course_knows_no_factors_and_no_losses_that_ask_the_discriminator():
+    health = health_of(loss_weights={"l1": 1.0, "gan": 0.1}, judged_losses=["gan"])
+    for k, event in enumerate(course(lambda at: 0.05)):
+        event.losses["gan"] = [1.0 + k] * 10
+        health.window(event, controls(loss_factor={"l1": 1.0 + 1e-4 * k}))
+    assert abs(health.numbers().loss_change) < 0.03
+
+
+def test_the_spread_of_norms_is_within_a_window_and_not_their_trend():
+    norms = [[0.03 * math.exp(0.1 * n + 0.4 * (-1) ** i) for i in range(10)] for n in range(50)]
+    events = [window(10 * n + 10, norms=of) for n, of in enumerate(norms)]
+    assert diagnosed(*events).norm_spread == pytest.approx(0.4)
 
 
 def test_unclipped_runs_have_no_clip_ratio():

@@ -9,12 +9,13 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, median
+from statistics import fmean, median, pstdev
 from typing import Any, NamedTuple
 
 from traiNNer.automations import Supervisor
 from traiNNer.automations.diagnosis import RunNumbers
 from traiNNer.automations.flow_report import FlowReport
+from traiNNer.automations.loss_course import LossCourse
 from traiNNer.automations.loss_scheduling import gradient_shares
 from traiNNer.automations.stabilizer import flow_reports
 from traiNNer.automations.statistics import fit_line
@@ -28,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 _LATELY = 1000  # steps whose clipping the diagnosis counts
 _TREND_STEPS = 500
+_SPREADS = 100  # windows
 _MOST_RATIOS = 1000
 _EARLY = 1000  # steps in which a network need not be better than bicubic upscaling
 
@@ -52,6 +54,9 @@ class _State(Plain):
     steps: int = 0
     skipped: int = 0
     """Number of these steps in which the generator was not updated."""
+    spreads: list[float] = field(default_factory=list)
+    """Deviation of the log-norm within each of the latest windows."""
+    course: LossCourse = field(default_factory=LossCourse)
     doubling: float | None = None
     """Largest growth of the norm over 500 steps."""
     shares: dict[str, float] = field(default_factory=dict)
@@ -87,9 +92,13 @@ class Health:
 
     def numbers(self) -> RunNumbers:
         """What the diagnosis at the end is made of."""
-        s = self.state
+        s, loss, flow = self.state, self.state.course.lately(), self.flow().get("g")
         return RunNumbers(
             progress=s.progress,
+            loss_change=loss.share if loss else None,
+            loss_noise=loss.noise if loss else 0.0,
+            stability=flow.stability_score if flow and flow.steps else None,
+            norm_spread=median(s.spreads) if s.spreads else None,
             grad_clip_ratio=fmean(s.clipped) if s.clipped else None,
             skipped_share=s.skipped / s.steps if s.steps else None,
             norm_doubling=s.doubling,
@@ -135,6 +144,7 @@ class Health:
             s.update_ratios.append(event.update_ratio)
             if len(s.update_ratios) > _MOST_RATIOS:
                 del s.update_ratios[::2]
+        s.course.add(event, self.facts, controls)
         self._take_shares(event, controls)
         self._follow_trend(event)
         lines: list[Line] = []
@@ -166,6 +176,7 @@ class Health:
         logs = [math.log(norm) for norm in event.grad_norm["g"] if math.isfinite(norm) and norm > 0]
         if logs:
             s.levels.append(fmean(logs))
+            s.spreads = [*s.spreads, pstdev(logs, s.levels[-1])][-_SPREADS:]
         s.level_steps += len(event.total)
         if s.level_steps < _TREND_STEPS or len(s.levels) < 3:
             return

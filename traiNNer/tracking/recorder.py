@@ -17,16 +17,14 @@ from traiNNer.events import Event, ValidationEvent, WindowEvent
 from traiNNer.runtime.run_dir import RunFolder, atomic_write
 from traiNNer.tracking.decisions import decision_record, sentence
 from traiNNer.tracking.health import Health, Line
-from traiNNer.tracking.interval import Speed
 from traiNNer.tracking.jsonl import JsonLines, finite, strict_json
 from traiNNer.tracking.left_out import left_out_lines
-from traiNNer.tracking.live_line import LiveLine, hours_minutes
+from traiNNer.tracking.live_line import LiveLine
 from traiNNer.tracking.tensorboard import Dashboard, control_scalars, health_scalars
+from traiNNer.tracking.training_line import TrainingLine
 from traiNNer.tracking.validation_images import Strip
 
 _log = logging.getLogger(__name__)
-
-_CRITIC = ("l_d", "out_d_real", "out_d_fake")  # of the log line
 
 
 class Recorder:
@@ -51,15 +49,13 @@ class Recorder:
         console: Console | None = None,
         sensors: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
-        self._folder, self._total_iter = folder, total_iter
+        self._folder, self._line = folder, TrainingLine(total_iter)
         self._dashboard, self._health = dashboard, health
         self._journals = {
             name: JsonLines(folder.file(f"{name}.jsonl"))
             for name in ("metrics", "decisions", "events", "health")
         }
         self._sensors = sensors
-        self._speed = Speed(0.0, 0.0, 0.0)
-        self._scores = ""
         self._said = set[str]()
         self._live = LiveLine(console, total_iter) if console else None
 
@@ -72,7 +68,7 @@ class Recorder:
                     self._health_record(line.record)
                     self._training_record(line, event, controls)
                 if self._live:
-                    self._live.update(event.step, self._line(event.step, event.lr, event.total[-1]))
+                    self._live.update(event.step, self._line.text(event.step, event.lr, _last_losses(event)))
             case ValidationEvent():
                 self._health_record(self._health.validation(event))
 
@@ -98,7 +94,7 @@ class Recorder:
                 self._dashboard.scalars(event.step, {f"val/{name}/{m}": v for m, v in means.items()})
         first = next(iter(event.sets.values()))
         label = next(iter(first.metrics))
-        self._scores = f"{label} {first.means[label]:.3f} (best {best})"
+        self._line.scores = f"{label} {first.means[label]:.3f} (best {best})"
 
     def strips(self, step: int, strips: Sequence[Strip]) -> None:
         """Show images of a validation."""
@@ -171,8 +167,8 @@ class Recorder:
         step, interval = line.record["iter"], line.interval
         losses, critic = interval.mean_losses(), interval.mean_discriminator()
         norms = {net: fmean(values) for net, values in interval.norms.items()}
-        self._speed = interval.speed
-        speed = {**self._speed._asdict(), "memory": event.memory_peak}
+        self._line.end_interval(interval)
+        speed = {**interval.speed._asdict(), "memory": event.memory_peak}
         record = {"iter": step, "kind": "train", "loss": losses, "lr": event.lr, "grad_norm": norms}
         if critic:
             record["discriminator"] = critic
@@ -183,9 +179,7 @@ class Recorder:
         if "total" in wrong:
             text = "Iteration %s: loss not finite (%s); %d of the last %d steps were skipped"
             _log.warning(text, f"{step:,}", ", ".join(wrong), interval.unapplied, interval.steps)
-        message = self._line(step, event.lr, losses["total"])
-        message += "".join(f"  {name} {critic.get(name, math.nan):+.3f}" for name in _CRITIC if critic)
-        _log.info("%s", message, extra={"routine": True})
+        _log.info("%s", self._line.text(step, event.lr, losses, critic), extra={"routine": True})
         if self._dashboard:
             scalars = {f"train/loss/{label}": value for label, value in losses.items()}
             scalars |= {f"train/grad_norm/{net}": value for net, value in norms.items()}
@@ -194,11 +188,8 @@ class Recorder:
             scalars |= {f"system/{name}": value for name, value in (speed | dict(card)).items()}
             self._dashboard.scalars(step, scalars | control_scalars(controls))
 
-    def _line(self, step: int, lr: Mapping[str, float], loss: float) -> str:
-        rate = self._speed.it_per_s
-        left = hours_minutes((self._total_iter - step) / rate) if rate else "?"
-        line = (
-            f"iter {step:,}/{self._total_iter:,}  {rate:.1f} it/s  {self._speed.samples_per_s:,.0f} samples/s  "
-            f"data wait {self._speed.data_wait_share:.0%}  ETA {left}  loss {loss:.4e}  lr {lr['g']:.2e}"
-        )
-        return f"{line}  {self._scores}" if self._scores else line
+
+def _last_losses(event: WindowEvent) -> dict[str, float]:
+    """The losses that are on, and their sum, at the last step of a window."""
+    last = {label: values[-1] for label, values in event.losses.items()} | {"total": event.total[-1]}
+    return {label: value for label, value in last.items() if not math.isnan(value) or label == "total"}
