@@ -51,6 +51,8 @@ def schema() -> dict[str, Any]:
     del metric["required"]  # the label is the type where none is given
     _replace(val, "metrics", {"type": "object", "additionalProperties": metric})
     del definitions["DatasetOptions"]["required"]  # the key is the name where none is given
+    sets = tree["properties"]["datasets"]
+    sets["additionalProperties"] = {"anyOf": [sets["additionalProperties"], {"const": "auto"}]}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     _hoist([*tree["properties"].values(), *definitions.values()], definitions)
     return head | _tidy(tree)

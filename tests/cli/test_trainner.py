@@ -73,8 +73,10 @@ def test_a_new_configuration_is_the_recipe_with_other_data(name, photos):
 
 def test_new_takes_pairs_and_refuses_what_would_be_lost(photos, capsys):
     assert new.main(["my.yml", "--gt", "photos", "--lq", "small"]) == 0
-    train = load_options("my.yml", [], check=check_parts).datasets["train"]
-    assert (train.type, train.dataroot_lq) == ("PairedImageDataset", ["small"])
+    sets = load_options("my.yml", [], check=check_parts).datasets
+    for data, part in ((sets["train"], "training"), (sets["val"], "held_out")):  # never the recipe's own
+        assert (data.type, data.dataroot_lq, data.part) == ("PairedImageDataset", ["small"], part)
+    assert "  val: auto  # " in Path("my.yml").read_text()
     for arguments in (
         ["my.yml"],
         ["a.yml", "--gt", "nowhere"],

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from traiNNer.build.data_folders import DEMO, is_demo, of_training, refuse_missing, refuse_same_folders, roots
 from traiNNer.build.degradation import build_chain, chain_options
 from traiNNer.build.demands import too_large
 from traiNNer.build.metrics import build_metrics
@@ -30,7 +31,6 @@ from traiNNer.runtime.memory import host_memory_limit
 
 _log = logging.getLogger(__name__)
 
-DEMO = Path("datasets/demo")
 PAIRED = ("pairedimagedataset", "paired", "realesrganpaireddataset")
 """Types of data sets that read LQ images, normalised."""
 ONLINE = ("realesrgandataset", "realesrganpaireddataset")
@@ -42,6 +42,7 @@ DATASET_TYPES = (
     "SingleGtDataset",
     "SingleImageDataset",
 )
+_LISTED = 20  # names of images in a line
 _COMPARED, _COMPARED_IN_CHECK = 64, 1000
 """Training images that are decoded to find validation images among them."""
 
@@ -97,26 +98,14 @@ def _open_all(
 ) -> dict[str, MeasuredDataset]:
     """The sets by key, after the demonstration data is made if one of them is part of it."""
     data = {key: options.datasets[key] for key in keys}
-    _refuse_missing(data)
-    if processes.is_main and any(is_demo(root) for part in data.values() for root in _roots(part)):
+    refuse_missing(data)
+    if processes.is_main and any(is_demo(root) for part in data.values() for root in roots(part)):
         ensure_demo_data(DEMO, options.scale)
     processes.wait()
     opened, problems = open_each(options, data, len(data) * processes.world_size, may_write=may_write)
     if problems:
         raise ConfigError(problems)
     return opened
-
-
-def _refuse_missing(data: Mapping[str, DatasetOptions]) -> None:
-    """Folders that are not there, before the demonstration data is drawn for the others."""
-    missing = [
-        f"datasets.{key}: {root}: is not a folder"
-        for key, part in data.items()
-        for root in _roots(part)
-        if not is_demo(root) and not Path(root).is_dir()
-    ]
-    if missing:
-        raise ConfigError(missing)
 
 
 def _usable(
@@ -161,7 +150,9 @@ def open_each(
     """
     problems: list[str] = []
     opened: dict[str, MeasuredDataset] = {}
-    for key, part in data.items():
+    for key, part in sorted(data.items(), key=lambda item: item[0] != "train"):
+        if of_training(part, data) and "train" not in opened:
+            continue  # the same files, and the same words about them
         try:
             opened[key] = _open(options, key, part, _cache_settings(part, shares, may_write=may_write))
         except ConfigError as error:
@@ -200,7 +191,15 @@ def _open(
         return images
     size, pairs = mib(images.decoded_bytes), f"{len(images):,}"
     _log.info("datasets.%s: %s pairs, %s decoded, %s", key, pairs, size, images.kept)
+    if data.part == "held_out":
+        _log.info("datasets.%s: set aside, not trained on: %s", key, listed(images.names))
     return images
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a line; of many, the first."""
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
 
 
 def assemble_measured(
@@ -236,7 +235,7 @@ def assemble(
     kind = normalise(data.type)
     paired = kind in PAIRED
     if paired:
-        _refuse_same_folders(data, options.scale)
+        refuse_same_folders(data, options.scale)
     else:  # ground truth on both sides, of which one is read
         cache = replace(cache, share=2 * cache.share, memory=2 * cache.memory)
     images = PairedImageDataset(
@@ -249,6 +248,7 @@ def assemble(
         skip_bad_images=data.skip_bad_images,
         cache=cache,
         progress=progress,
+        part=data.part,
         left_out=left_out,
     )
     if kind == "singlegtdataset":
@@ -260,28 +260,9 @@ def assemble(
     return images
 
 
-def _refuse_same_folders(data: DatasetOptions, scale: int) -> None:
-    pairs = zip(data.dataroot_gt, data.dataroot_lq, strict=False)
-    same = [gt for gt, lq in pairs if Path(gt).resolve() == Path(lq).resolve()]
-    if not same:
-        return
-    text = f"{', '.join(same)}: is given as dataroot_gt and as dataroot_lq"
-    if scale > 1:
-        raise ConfigError(f"{text}; LQ images must be {scale} times smaller (python scripts/make_lr.py)")
-    _log.warning("%s: the network would learn to change nothing", text)
-
-
 def _cache_settings(data: DatasetOptions, shares: int, *, may_write: bool) -> CacheSettings:
     """For decoded images of one set, where `shares` sets and processes want as much memory."""
     memory = host_memory_limit()
     folder = Path(data.cache_dir) if data.cache_dir else None
+    may_write &= data.part != "held_out"  # where the file of the training set is
     return CacheSettings(data.cache, memory // 2 // shares, memory, folder, may_write, usable_cpus())
-
-
-def _roots(data: DatasetOptions) -> list[str]:
-    return [*data.dataroot_gt, *data.dataroot_lq]
-
-
-def is_demo(root: str) -> bool:
-    """Whether a folder belongs to the demonstration data, which is made when it is missing."""
-    return DEMO in Path(root).parents

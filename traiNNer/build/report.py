@@ -26,9 +26,9 @@ def run_pictures(folder: Path) -> list[Picture]:
     """
     found = last_scores(folder / "events.jsonl")
     resolved = folder / "resolved.yml"
-    if found is None or not resolved.is_file():
+    if not found or not resolved.is_file():
         return []
-    set_name, scores = found
+    set_name, scores = next(iter(found.items()))
     options = load_options(resolved)
     weights = best_weights(folder, options)
     data = next((d for d in options.datasets.values() if d.name == set_name), None)

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from traiNNer.build.check import check_parts, check_test_parts, idle_parts
-from traiNNer.build.data import is_demo, open_each
+from traiNNer.build.data import listed, open_each
+from traiNNer.build.data_folders import is_demo
 from traiNNer.build.demands import too_large
 from traiNNer.build.lint import Advice, automation_block, missing, unwise, unwise_data
 from traiNNer.cli.ending import ends_in_words
@@ -115,6 +116,9 @@ def _look_at_data(options: Options) -> tuple[list[Advice], list[str]]:
         if not all(is_demo(root) and not Path(root).is_dir() for root in data.dataroot_gt + data.dataroot_lq)
     }
     opened, problems = open_each(options, sets, shares=1)
+    for key, images in opened.items():
+        if options.datasets[key].part == "held_out":
+            print(f"datasets.{key}: set aside, not trained on: {listed(images.names)}\n")
     return list(unwise_data(options, opened)), problems
 
 

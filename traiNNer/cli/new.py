@@ -2,7 +2,8 @@
 
     trainner new my.yml --recipe nano --gt photos
 
-With `--gt` alone the low-resolution images are made from the photographs while training, by bicubic.
+With `--gt` alone the low-resolution images are made from the photographs while training, by bicubic,
+and some of the photographs are set aside for validation.
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--recipe", default="nano", help=f"{', '.join(found)}; nano by default")
     parser.add_argument("--gt", metavar="FOLDER", help="high-resolution photographs to train on")
     parser.add_argument("--lq", metavar="FOLDER", help="their low-resolution images, where you have them")
-    parser.add_argument("--val_gt", metavar="FOLDER", help="other photographs, to validate on")
+    parser.add_argument(
+        "--val_gt",
+        metavar="FOLDER",
+        help="other photographs, to validate on; by default some of those of --gt are set aside",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     args = parser.parse_args(arguments)
     recipe = found.get(args.recipe.lower())
@@ -71,9 +76,16 @@ def write_recipe(recipe: Path, name: str, *, gt: str | None, lq: str | None, val
     tree["name"] = name
     if gt:
         _use(tree["datasets"]["train"], gt, lq)
-    for key, data in tree["datasets"].items():
-        if val_gt and key != "train":
-            _use(data, val_gt, None)
+    for key in [key for key in tree["datasets"] if gt and key != "train"]:
+        if val_gt:
+            _use(tree["datasets"][key], val_gt, None)
+        else:
+            del tree["datasets"][key]
+    if gt and not val_gt:
+        tree["datasets"]["val"] = "auto"
+        remark = "some of the photographs, set aside; or a data set as `train` is"
+        tree["datasets"].yaml_add_eol_comment(remark, "val")
+        tree["datasets"].ca.items["val"][2].value += "\n\n"  # the empty line that went with the recipe's set
     stream = io.StringIO()
     yaml.dump(tree, stream)
     long_run = " Values marked `long run` are for a model to keep." if "long run" in stream.getvalue() else ""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from traiNNer.data.cache.memory import Images
 from traiNNer.data.cache.policy import NO_CACHE, CacheSettings, keep_decoded, wants_all_headers
 from traiNNer.data.file_index import Files
+from traiNNer.data.held_out import Part, in_part
 from traiNNer.data.image_io import ImageError, Pixels, read_image
 from traiNNer.data.pair_sizes import PairHeaders, fits
 from traiNNer.data.pairing import (
@@ -81,6 +82,7 @@ class PairedImageDataset:
         skip_bad_images: bool = False,
         cache: CacheSettings = NO_CACHE,
         progress: Progress | None = None,
+        part: Part = "all",
         left_out: Collection[str] = (),
     ) -> None:
         """Find and check the files.
@@ -95,10 +97,11 @@ class PairedImageDataset:
             skip_bad_images: Leave out, with a warning, what is unmatched, unreadable or of the wrong size.
             cache: Whether and where to keep decoded images.
             progress: Called while the headers are read.
+            part: Which of the images to use, see `traiNNer.data.held_out`.
             left_out: Names (see `Pair.name`) of images that are not to be used.
 
         Raises:
-            ConfigError: Lists the files that do not fit, the first twenty of each kind.
+            ConfigError: Lists the files that do not fit, the first twenty of each kind; too few for a part.
         """
         self.scale = scale
         self._use_hflip, self._use_rot = use_hflip, use_rot
@@ -107,8 +110,9 @@ class PairedImageDataset:
         check_template(filename_tmpl)
         problems = Problems(skip=skip_bad_images)
         pairs = paired_files(gt_paths, lq_paths, filename_tmpl, problems)
-        if left_out:
-            wanted = np.array([pairs.gt.name(i) not in left_out for i in range(len(pairs.gt))], np.bool_)
+        if left_out or part != "all":
+            wanted = in_part(pairs.gt, part)
+            wanted &= np.array([pairs.gt.name(i) not in left_out for i in range(len(pairs.gt))], np.bool_)
             pairs = Pairs(pairs.gt.select(wanted), pairs.lq.select(wanted))
         headers = PairHeaders(pairs, scale, progress)
         headers.read_some()

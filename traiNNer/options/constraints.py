@@ -8,6 +8,7 @@ from traiNNer.options.degradation_forms import relate_degradation, relate_preset
 from traiNNer.options.document import DERIVED, MISSING, Draft
 from traiNNer.options.fields import OPTIMIZER, TrainOptions
 from traiNNer.options.file_names import check_names
+from traiNNer.options.held_out import complete_held_out
 from traiNNer.options.kinds import MOST
 from traiNNer.options.without_effect import note_idle
 from traiNNer.options.yaml_source import Mark, Path
@@ -17,7 +18,8 @@ _LQ_SIZE = 64  # pixels; what published recipes for small networks use
 
 
 def complete(draft: Draft) -> None:
-    """Add what other options determine: names, patch sizes, types of metrics, an optimizer."""
+    """Add what other options determine: sets held out, names, patch sizes, types of metrics, an optimizer."""
+    complete_held_out(draft)
     for path in draft.matches(("datasets", "*")):
         _derive(draft, (*path, "name"), path[-1])
         for place in [(*path, key) for key in ("lq_size", "gt_size") if draft.get((*path, key)) == "auto"]:

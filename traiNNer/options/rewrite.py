@@ -16,6 +16,10 @@ from traiNNer.options.yaml_source import Mark, Path
 def written_part(tree: Mapping[str, Any], marks: Mapping[Path, Mark]) -> dict[str, Any]:
     """A canonical tree without what the program added: what its author wrote, under today's names."""
     part = _written(tree, (), marks)
+    sets = part.get("datasets")
+    for key, data in list(sets.items()) if isinstance(sets, dict) else ():
+        if data == {} and tree["datasets"][key].get("part") == "held_out":
+            sets[key] = "auto"
     train = part.get("train")
     automations = train.get("training_automations") if isinstance(train, dict) else None
     if isinstance(train, dict) and isinstance(automations, dict) and automations:

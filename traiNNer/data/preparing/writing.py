@@ -41,7 +41,7 @@ def write_one(source: Path, target: Path, tile: int) -> list[str]:
     rows, columns = (_starts(side, tile) for side in image.shape[:2])
     names = []
     for number, (top, left) in enumerate((top, left) for top in rows for left in columns):
-        place = target.with_name(f"{target.stem}_{number:03}.png")
+        place = target.with_name(f"{target.stem}_s{number:03}.png")
         if not place.exists():
             part = np.ascontiguousarray(image[top : top + tile, left : left + tile])
             write_image(place, cast("Pixels", part))

@@ -13,11 +13,12 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from traiNNer.events import SetScores
 from traiNNer.runtime.run_dir import atomic_write
 from traiNNer.tracking.automation_table import TITLES, Row
 from traiNNer.tracking.report.charts import Mark, Points, line_chart
 from traiNNer.tracking.report.markup import document, figure, shown, table
-from traiNNer.tracking.report.pictures import Picture
+from traiNNer.tracking.report.pictures import Picture, last_scores
 
 _log = logging.getLogger(__name__)
 _SHOWN_DECISIONS = 200
@@ -36,6 +37,8 @@ class Records(NamedTuple):
     """Empty while the run goes on."""
     options: str
     """The resolved configuration, as YAML."""
+    scores: Mapping[str, SetScores]
+    """Of every set at the last validation."""
 
 
 def read_records(folder: Path) -> Records:
@@ -48,6 +51,7 @@ def read_records(folder: Path) -> Records:
         json_lines(folder / "decisions.jsonl"),
         json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {},
         options.read_text(encoding="utf-8") if options.is_file() else "",
+        last_scores(folder / "events.jsonl"),
     )
 
 
@@ -72,6 +76,7 @@ def page(records: Records, pictures: Sequence[Picture]) -> str:
         _diagnosis(records.summary.get("diagnosis", [])),
         _automations(records.summary.get("automation_table", [])),
         _decisions(records.decisions),
+        _details("Scores by image", "\n".join(_image_scores(records.scores))),
         _details("Configuration", records.options),
         _details(
             "Environment", "\n".join(f"{k}: {v}" for k, v in records.summary.get("environment", {}).items())
@@ -213,6 +218,17 @@ def decision_cells(d: Record) -> str:
         f"<td>{shown(d['old'])}<td>{shown(d['new'])}<td>{escape(d['reason'])}"
         f"{'' if d.get('applied', True) else ' (only monitoring)'}"
     )
+
+
+def _image_scores(sets: Mapping[str, SetScores]) -> Iterable[str]:
+    """What each image scored at the last validation, in lines."""
+    for name, scores in sets.items():
+        for index, image in enumerate(scores.images):
+            values = (
+                f"{label} {values[index]:.4f} (bicubic {scores.baseline[label][index]:.4f})"
+                for label, values in scores.metrics.items()
+            )
+            yield f"{name}/{image}: {', '.join(values)}"
 
 
 def _details(title: str, text: str) -> str:

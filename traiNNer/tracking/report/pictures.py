@@ -50,16 +50,15 @@ def pictures_of(
     return pictures
 
 
-def last_scores(path: Path) -> tuple[str, SetScores] | None:
-    """Name and scores of the first set at the last validation."""
+def last_scores(path: Path) -> dict[str, SetScores]:
+    """The scores of every set at the last validation, from a run's events; empty where there was none."""
     if not path.is_file():
-        return None
+        return {}
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if '"ValidationEvent"' in line]
     if not lines:
-        return None
+        return {}
     fields = {key: value for key, value in json.loads(lines[-1]).items() if key not in ("iter", "kind")}
-    event = from_plain(ValidationEvent, fields)
-    return next(iter(event.sets.items()), None)
+    return from_plain(ValidationEvent, fields).sets
 
 
 def _gains(scores: SetScores) -> tuple[str, dict[str, float]]:
