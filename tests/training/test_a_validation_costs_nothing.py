@@ -1,7 +1,10 @@
 """A run is saved before it validates, and goes on without a validation that fails."""
 
 import json
+import os
 import random
+import signal
+import time
 
 import pytest
 from tiny import TIMES, assert_same, make_trainer
@@ -99,3 +102,52 @@ def test_weights_that_are_not_sound_are_not_saved(tmp_path, fault):
         trainer.model.updating = True
     trainer.save_after_failure()
     assert not (tmp_path / "training_states").exists()
+
+
+@pytest.mark.parametrize(("number", "step"), [("SIGTERM", 8), ("SIGUSR1", 20), ("SIGINT", 15)])
+def test_a_signal_in_a_validation_gives_it_up_at_once_and_changes_no_bit(tmp_path, caplog, number, step):
+    """Also in the middle of one image, and in the last validation (of 15 steps, which are none of four)."""
+    plan = {"checkpoints": {"keep_states": 9}, "total": 15 if step == 15 else 20}
+    whole = make_trainer(tmp_path / "a", **plan)
+    whole.fit(StopSignal())
+    part = make_trainer(tmp_path / "b", **plan)
+    measure, sent = part.parts.validator._measure, []
+
+    def forever(*arguments, **options):
+        if part.progress.step == step:
+            sent.append(time.monotonic())
+            os.kill(os.getpid(), signal.Signals[number])
+            time.sleep(60)
+        return measure(*arguments, **options)
+
+    part.parts.validator._measure = forever
+    with StopSignal() as stop:
+        stop.defer()
+        ended = part.fit(stop)
+    assert time.monotonic() - sent[0] < 2
+    assert len(sent) == 1
+    assert ended.status == "interrupted"
+    assert ended.reason.startswith(number)
+    assert f"The validation at iteration {step} was given up ({number})" in caplog.text
+    assert f"{number}: giving up the validation and saving" in caplog.text
+    last = resumed(tmp_path / "b", **plan)
+    assert last.progress.step == step
+    assert last.fit(StopSignal()).status == "completed"
+    assert_same(whole.state_dict(), last.state_dict(), but=TIMES)
+    for name in ("metrics.jsonl", "events.jsonl"):
+        assert records(tmp_path / "a", name) == records(tmp_path / "b", name)
+
+
+def test_a_signal_that_comes_before_a_validation_keeps_it_from_beginning(tmp_path):
+    trainer = make_trainer(tmp_path)
+    stop = StopSignal()
+    advance = trainer.advance
+
+    def at_four():
+        advance()
+        stop.received = "SIGTERM" if trainer.progress.step == 4 else None
+
+    trainer.advance = at_four
+    trainer.parts.validator._measure = lambda *a, **k: 1 / 0
+    assert trainer.fit(stop) == ("interrupted", "SIGTERM at step 4")
+    assert trainer.progress.validated != 4

@@ -20,10 +20,9 @@ from traiNNer.release.weights import read_with_metadata
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.tracking.validation_images import ValidationImages
-from traiNNer.training import state as progress_of
 from traiNNer.training.agreement import processes_agree
 from traiNNer.training.checkpoint import read_state
-from traiNNer.training.state import DataError
+from traiNNer.training.state import DataError, Progress
 
 
 def best_of(root):
@@ -105,18 +104,44 @@ def test_validation_without_ema_is_in_evaluation_mode():
     assert torch.equal(*outputs)  # dropout would differ
 
 
-def test_too_many_unreadable_samples_end_a_run(tmp_path, monkeypatch):
-    class OneBroken(Waves):
-        def read(self, draw, lq_size):
-            if draw.index == 3:
-                raise ImageError("wave3 is broken")
-            return super().read(draw, lq_size)
+class Broken(Waves):
+    def __init__(self, *broken):
+        self.broken = broken
 
-    monkeypatch.setattr(progress_of, "_REPLACED_AFTER", 40)
-    trainer = make_trainer(tmp_path, source=OneBroken())
-    with pytest.raises(DataError, match=r"more than 1%.*wave3 is broken"):
+    def read(self, draw, lq_size):
+        if draw.index in self.broken:
+            raise ImageError(f"wave{draw.index} is broken")
+        return super().read(draw, lq_size)
+
+
+def test_a_second_unreadable_file_of_a_small_set_ends_a_run_in_the_first_pass(tmp_path):
+    trainer = make_trainer(tmp_path, source=Broken(3, 7))
+    with pytest.raises(
+        DataError, match=r"2 files .* the 11 images, more than 1%; the last: wave[37] is broken"
+    ):
         trainer.fit(StopSignal())
-    assert 10 <= trainer.progress.step < 20
+    assert trainer.progress.position <= 16  # it is noticed with the batch and the next
+
+
+def test_one_unreadable_file_ends_no_run(tmp_path):
+    trainer = make_trainer(tmp_path, source=Broken(3))
+    trainer.fit(StopSignal())
+    assert trainer.progress.replaced == trainer.progress.position // 11
+
+
+def test_files_that_cannot_be_read_are_counted_once_and_for_a_pass():
+    progress = Progress(position=1)
+    progress.note_replaced(["a", "b", "c", "a"], images=300, world_size=1)  # 1 %
+    progress.position = 300
+    progress.note_replaced(["a", "b", "c"], images=300, world_size=1)
+    assert (progress.replaced, len(progress.unreadable)) == (7, 3)
+    for position in (600, 900):  # other files in every pass, as of a folder on a network
+        progress.position = position
+        progress.note_replaced([f"d{position}", "e", "f"], images=300, world_size=1)
+    with pytest.raises(DataError, match="^4 files"):
+        progress.note_replaced(["g"], images=300, world_size=1)
+    with pytest.raises(DataError, match="^2 files"):
+        Progress(position=1).note_replaced(["a", "b"], images=300, world_size=2)
 
 
 def test_a_plateau_schedule_goes_on_from_what_it_had_seen(tmp_path):

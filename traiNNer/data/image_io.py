@@ -9,6 +9,8 @@ mark. (A TIFF's own orientation is obeyed, by its decoder.) `inference.picture` 
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import os
 import stat
 import zlib
@@ -19,11 +21,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from traiNNer.data.image_header import REMEDY, TIFF, Header, problem, read_header, without_remarks
+from traiNNer.data.decoder_remarks import damage, overheard
+from traiNNer.data.image_header import JPEG, REMEDY, TIFF, Header, problem, read_header, without_remarks
 
 cv2.setNumThreads(0)  # workers are the parallelism; threads of each would fight for the same cores
 # what a decoder complains of is raised here, with the name of the file
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+_log = logging.getLogger(__name__)
+
+_REMEMBERED = 10_000
+"""Files about which a remark is not repeated."""
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 """An image: (h, w, 3), RGB, full range of its integer type."""
@@ -46,7 +54,7 @@ def read_image(path: str | Path) -> Pixels:
 
     Raises:
         ImageError: For a missing, empty, truncated, damaged or unsupported file. Damage that a format without
-            checksums (TIFF, BMP, most of JPEG and WebP) cannot show is not found.
+            checksums (TIFF, BMP, most of WebP, some of JPEG) cannot show is not found.
     """
     return to_rgb(decoded(read_bytes(path), path))
 
@@ -155,13 +163,24 @@ def decoded(data: bytes, path: str | Path) -> Pixels:
     """
     if found := problem(data):
         raise ImageError(f"{path}: {found}")
+    content, is_jpeg = np.frombuffer(without_remarks(data), np.uint8), data.startswith(JPEG)
     try:
-        image = cv2.imdecode(np.frombuffer(without_remarks(data), np.uint8), cv2.IMREAD_UNCHANGED)
+        image, remarks = overheard(lambda: cv2.imdecode(content, cv2.IMREAD_UNCHANGED), alone=is_jpeg)
     except cv2.error as error:
         raise ImageError(f"{path}: cannot be decoded ({error.err})") from error
     if image is None:
         raise ImageError(f"{path}: is damaged or not a PNG, JPEG, WebP, BMP, TIFF, GIF or AVIF image")
+    if found := damage(remarks):
+        raise ImageError(f"{path}: is damaged ({found}); copy or download it again")
+    if is_jpeg and remarks:
+        _say_once(str(path), remarks[0])
     return checked(image, data, path)
+
+
+@functools.lru_cache(_REMEMBERED)
+def _say_once(path: str, remark: str) -> None:
+    """In this process; its pixels are used."""
+    _log.warning("%s: may be damaged (%s)", path, remark)
 
 
 def checked(image: Any, data: bytes, path: str | Path) -> Pixels:

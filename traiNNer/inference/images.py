@@ -84,8 +84,12 @@ def to_pixels(image: Tensor, dtype: Any) -> Pixels:
 
 
 def read_ahead(images: ImageSet, indices: Iterable[int], device: torch.device) -> Iterator[ReadPair]:
-    """The images in their order; a thread reads the next one while this one is used."""
-    with ThreadPoolExecutor(1, "validation") as reader:
+    """The images in their order; a thread reads the next one while this one is used.
+
+    Whoever stops in between does not wait for it.
+    """
+    reader = ThreadPoolExecutor(1, "validation")
+    try:
         coming: Future[ReadPair] | None = None
         for index in indices:
             following = reader.submit(_read, images, index, device)
@@ -94,6 +98,8 @@ def read_ahead(images: ImageSet, indices: Iterable[int], device: torch.device) -
             coming = following
         if coming:
             yield coming.result()
+    finally:
+        reader.shutdown(wait=False, cancel_futures=True)
 
 
 def _read(images: ImageSet, index: int, device: torch.device) -> ReadPair:

@@ -1,7 +1,7 @@
 """Ending in good order when asked to, by Ctrl-C, a closed terminal or a queue that takes its machine back.
 
 Before the first step a signal ends the program at once: there is nothing to save. In a run the first one finishes
-the step and saves; a second ends at once.
+the step and saves, or gives up at once what a resumed run repeats; a second ends at once.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -38,6 +40,10 @@ class Interrupted(KeyboardInterrupt):
     """A signal that arrived where nothing has to be finished; its argument is the signal's name."""
 
 
+class GivenUp(Exception):
+    """Work that was left at a signal, whose name is the argument; a resumed run repeats it."""
+
+
 class StopSignal:
     """Remembers that the run was asked to end. Use as a context: handlers are put back at its end."""
 
@@ -45,7 +51,7 @@ class StopSignal:
         self.received: str | None = None
         """Name of the signal, once there was one."""
         self._before: dict[int, Any] = {}
-        self._deferred = False
+        self._deferred = self._may_raise = False
         self._process = os.getpid()
 
     def __enter__(self) -> StopSignal:
@@ -64,6 +70,25 @@ class StopSignal:
         """From now on the first signal is only remembered, in `received`; a second is a KeyboardInterrupt."""
         self._deferred = True
 
+    def came(self) -> bool:
+        """Whether there was a signal."""
+        return self.received is not None
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Inside, a signal raises GivenUp wherever the program is; so does one that has come before."""
+        self.check()
+        self._may_raise = True
+        try:
+            yield
+        finally:
+            self._may_raise = False
+
+    def check(self, *_: object) -> None:
+        """Raise GivenUp if there was a signal. What a handler raises gets lost where Python is called by C."""
+        if self.received:
+            raise GivenUp(self.received)
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
             return  # a worker that has just been forked; its parent decides
@@ -72,4 +97,7 @@ class StopSignal:
         self.received = signal.Signals(number).name
         if not self._deferred:
             raise Interrupted(self.received)
-        _log.warning("%s: finishing this step and saving; once more to end at once", self.received)
+        now = "giving up the validation" if self._may_raise else "finishing this step"
+        _log.warning("%s: %s and saving; once more to end at once", self.received, now)
+        if self._may_raise:
+            raise GivenUp(self.received)

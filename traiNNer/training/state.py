@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -15,8 +16,7 @@ from traiNNer.training.skipped import Skipped
 
 _log = logging.getLogger(__name__)
 
-_REPLACED_LIMIT = 0.01  # share of unreadable samples that ends a run
-_REPLACED_AFTER = 1000  # samples before which that share says nothing
+_UNREADABLE = 0.01  # share of the images that ends a run, if it is more than one
 
 
 @dataclass
@@ -32,6 +32,8 @@ class Progress(Plain):
     """Spent in all sessions of the run."""
     replaced: int = 0
     """Samples of this process whose file could not be read."""
+    unreadable: dict[str, int] = field(default_factory=dict)
+    """Position at which each such file was met, by a checksum of what was said, for one pass over the images."""
     best: float | None = None
     best_step: int = 0
     best_of: str = ""
@@ -61,20 +63,26 @@ class Progress(Plain):
         self.best, self.best_step = score, self.step
         return True
 
-    def note_replaced(self, replaced: Sequence[str], world_size: int) -> None:
+    def note_replaced(self, replaced: Sequence[str], images: int, world_size: int) -> None:
         """Count samples of this process that others stand in for, each with the reason.
 
+        One file that cannot be read ends no run, however small its set.
+
         Raises:
-            DataError: If they are more than 1 % of the samples so far.
+            DataError: If they are of two files or more, and of more than 1 % of the images that this process reads
+                in as many samples as there are images.
         """
         self.replaced += len(replaced)
         for line in replaced:
             _log.warning("%s; the next sample stands in for it (%d so far)", line, self.replaced)
-        mine = self.position / world_size
-        if mine >= _REPLACED_AFTER and self.replaced > _REPLACED_LIMIT * mine:
+        before = {file: at for file, at in self.unreadable.items() if at > self.position - images}
+        now = {f"{zlib.crc32(line.encode(errors='surrogateescape')):08x}": self.position for line in replaced}
+        self.unreadable = before | now
+        share = len(self.unreadable) * world_size / images
+        if len(self.unreadable) > 1 and share > _UNREADABLE:
             raise DataError(
-                f"{self.replaced} of {mine:.0f} samples could not be read, more than "
-                f"{_REPLACED_LIMIT:.0%}; the last: {replaced[-1]}"
+                f"{len(self.unreadable)} files could not be read in one pass over the {images:,} images, more "
+                f"than {_UNREADABLE:.0%}; the last: {replaced[-1]}"
             )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -59,25 +59,26 @@ class Trainer:
         self.last_validation: ValidationEvent | None = None
         self._batches: Iterator[Batch] = iter(())
         self._saved_at = (-1, -1)  # step, and the step of the last validation
-        self._interrupted: Callable[[], bool] = lambda: False
+        self._stop = StopSignal()
 
     # --- the loop ------------------------------------------------------------------------------------------
 
     def fit(self, stop: StopSignal) -> Outcome:
         """Train to the end, or to the step at which `stop` was received; then everything is saved."""
-        progress = self.progress
-        self._interrupted = lambda: stop.received is not None
+        progress, self._stop = self.progress, stop
         self.begin()
         while not self._ended():
             self.advance()
             self._validate_and_save_when_due()
-            if self.parts.processes.any(stop.received is not None):
+            if self.parts.processes.any(stop.came()):
                 self.save()
                 return Outcome("interrupted", f"{stop.received or 'a signal'} at step {progress.step}")
         self._end_window()
         self.save()
         if self.parts.validator and progress.validated != progress.step:
             self._validate()
+            if progress.validated != progress.step:
+                return Outcome("interrupted", f"{stop.received or 'a signal'} in the last validation")
         self.save()  # again if there was a validation, which belongs into the last state
         return outcome(progress)
 
@@ -158,7 +159,7 @@ class Trainer:
         if shape != (controls.batch, controls.lq_size):  # an automation that failed fell back during the step
             self._restart_batches()
         if batch.replaced:
-            progress.note_replaced(batch.replaced, self.parts.processes.world_size)
+            progress.note_replaced(batch.replaced, self.parts.facts.images, self.parts.processes.world_size)
         self._clock.stop()
 
     def _end_window(self) -> None:
@@ -183,8 +184,9 @@ class Trainer:
         if validator is None:
             return
         began = time.monotonic()
-        event = measured(parts, validator, self.outputs, progress)
-        progress.validated = progress.step
+        event = measured(parts, validator, self.outputs, progress, self._stop)
+        if not parts.processes.any(event is None and self._stop.came()):  # else it is given up
+            progress.validated = progress.step
         progress.seconds += time.monotonic() - began
         parts.memory.restart()  # whole images may take more than a step, which is what is watched
         if event is None:
@@ -240,7 +242,7 @@ class Trainer:
         return [change] if decision.changes else []
 
     def _run_trial(self, trial: RunTrial) -> list[Event]:
-        result = self._effects.run_trial(trial, self.controls, self.progress, self._interrupted)
+        result = self._effects.run_trial(trial, self.controls, self.progress, self._stop.came)
         self._restart_batches()
         self.parts.memory.restart()
         return [result] if result else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -91,6 +92,7 @@ class Validator:
         lr_exhausted: bool,
         show: Callable[[Shown], None] | None = None,
         progress: Callable[[int, int], None] | None = None,
+        interruptible: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> ValidationEvent:
         """Score every image of every set; every process returns the same event.
 
@@ -99,6 +101,7 @@ class Validator:
             step: For the event, as `position` and `lr_exhausted`.
             show: Called with each image this process scored.
             progress: Called with the images done and their number.
+            interruptible: Entered where no other process waits for this one.
         """
         total = sum(len(s.images) for s in self.sets)
         done = itertools.count(self._processes.world_size, self._processes.world_size)
@@ -107,7 +110,8 @@ class Validator:
             if progress:
                 progress(min(next(done), total), total)
 
-        sets = {s.name: self._score_set(model, s, show, tick) for s in self.sets}
+        course = _Course(show, tick, interruptible)
+        sets = {s.name: self._score_set(model, s, course) for s in self.sets}
         finite = torch.stack([torch.isfinite(p).all() for p in model.net.parameters()]).all()
         return ValidationEvent(step, position, sets, weights_finite=bool(finite), lr_exhausted=lr_exhausted)
 
@@ -150,8 +154,7 @@ class Validator:
         self,
         model: EvalNetwork,
         validation_set: ValidationSet,
-        show: Callable[[Shown], None] | None,
-        tick: Callable[[], None],
+        course: _Course,
     ) -> SetScores:
         """One record an image, shared out among the processes; the device is read once, at the end."""
         metrics, ratios = self._metrics_of(validation_set), RATIOS if validation_set.has_gt else ()
@@ -160,28 +163,28 @@ class Validator:
             own: list[tuple[int, tuple[int, int]]] = []
             scores: list[Tensor] = []
             for image in self._share(validation_set):
-                scores.append(self._measure(model, validation_set, image, show=show))
+                scores.append(self._measure(model, validation_set, image, show=course.show))
                 own.append((image.number, (image.lq.shape[1] * self._scale, image.lq.shape[2] * self._scale)))
-                tick()
+                course.tick()
             labels = [*metrics, *ratios, _FINITE]
             return {
                 number: _Record(size, dict(zip(labels, row, strict=True)))
                 for (number, size), row in zip(own, _on_host(scores), strict=True)
             }
 
-        records = self._gathered(measured)
+        records = self._gathered(measured, course)
         sizes = [record.size for record in records]
         return SetScores(
             images=list(validation_set.images.names),
             sizes=sizes,
             metrics={label: [record.scores[label] for record in records] for label in metrics},
-            baseline=self._baseline(validation_set, sizes),
+            baseline=self._baseline(validation_set, sizes, course),
             ratios={label: [record.scores[label] for record in records] for label in ratios},
             outputs_finite=all(record.scores[_FINITE] for record in records),
         )
 
     def _baseline(
-        self, validation_set: ValidationSet, sizes: list[tuple[int, int]]
+        self, validation_set: ValidationSet, sizes: list[tuple[int, int]], course: _Course
     ) -> dict[str, list[float]]:
         """The scores of bicubic upscaling; images are read for them once in a run."""
         metrics = self._metrics_of(validation_set)
@@ -199,7 +202,7 @@ class Validator:
                     scores.append(self._measure_bicubic(validation_set, image))
                 return dict(zip(numbers, _on_host(scores), strict=True))
 
-            rows = self._gathered(measured)
+            rows = self._gathered(measured, course)
             columns = [list(column) for column in zip(*rows, strict=True)]
             known = {"of": of, "sizes": plain_sizes, "scores": dict(zip(metrics, columns, strict=True))}
             self._baselines[validation_set.name] = known
@@ -210,10 +213,15 @@ class Validator:
         own = range(self._processes.rank, len(validation_set.images), self._processes.world_size)
         return read_ahead(validation_set.images, own, self._precision.device)
 
-    def _gathered(self, measured: Callable[[], dict[int, T]]) -> list[T]:
+    def _gathered(self, measured: Callable[[], dict[int, T]], course: _Course) -> list[T]:
         """What all processes measured, in the order of the images; the failure of one fails all."""
         found: dict[int, T] = {}
-        for share in all_or_none(self._processes, measured):
+
+        def work() -> dict[int, T]:
+            with course.interruptible():
+                return measured()
+
+        for share in all_or_none(self._processes, work):
             found |= share
         return [found[number] for number in sorted(found)]
 
@@ -259,6 +267,14 @@ class Validator:
     def _origin(self, validation_set: ValidationSet) -> list[str]:
         metrics = [f"{label}: {metric!r}" for label, metric in self.metrics.items()]
         return [str(self._scale), *metrics, *validation_set.images.names]
+
+
+class _Course(NamedTuple):
+    """What is done around the measuring of each image; see `Validator.run`."""
+
+    show: Callable[[Shown], None] | None
+    tick: Callable[[], None]
+    interruptible: Callable[[], AbstractContextManager[None]]
 
 
 class _Record(NamedTuple):
