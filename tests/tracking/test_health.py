@@ -10,26 +10,29 @@ import pytest
 import torch
 from automations.simulate import controls, facts, noisy, validation, window
 from rich.console import Console
-from tiny import TIMES, make_model, make_trainer
+from tiny import TIMES, make_model, make_trainer, run_folder
 from training.test_resume import kill_at, records, resumed
 
 from traiNNer.automations import Supervisor
+from traiNNer.automations.data_cost import DataCost
 from traiNNer.automations.stabilizer import GradientFlowStabilizer
 from traiNNer.control import Clip
 from traiNNer.events import ValidationEvent
 from traiNNer.models.sr_model import WeightedLoss
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.tracking.health import Health
+from traiNNer.tracking.recorder import Recorder
 from traiNNer.tracking.tables import diagnosis_table, first_step_table
 from traiNNer.training.structure import structure
 
 HARDWARE = ("memory_peak", "memory_free", "it_per_s", "samples_per_s", "data_wait_share")
 
 
-def health_of(print_freq=10, weights=None, automations=None, **changes):
+def health_of(print_freq=10, weights=None, automations=None, data_cost=None, **changes):
     weights = weights or {"l1": lambda step: 1.0}
     losses = {label: WeightedLoss(torch.nn.Identity(), weight) for label, weight in weights.items()}
-    return Health(facts(**changes), losses, Supervisor(automations or {}), print_freq=print_freq)
+    supervisor = Supervisor(automations or {})
+    return Health(facts(**changes), losses, supervisor, print_freq=print_freq, data_cost=data_cost)
 
 
 def feed(health, events, **in_force):
@@ -43,6 +46,23 @@ def feed(health, events, **in_force):
 
 
 # --- lines -------------------------------------------------------------------------------------------------
+
+
+def test_the_records_name_the_chain_where_it_keeps_the_training_waiting(tmp_path, caplog):
+    health = health_of(data_cost=DataCost(sample_ms=4.0, workers=1, processors=8))
+    recorder = Recorder(folder := run_folder(tmp_path), total_iter=100, health=health)
+    recorder.start_new()
+    waiting = [  # 40 samples in 0.2 s, of which one worker can make 50; then in 1 s
+        window(10, losses=[1.0] * 10, seconds=0.2, data_wait=0.5),
+        window(20, losses=[1.0] * 10, seconds=1.0, data_wait=0.5),
+    ]
+    with caplog.at_level("INFO"):
+        for event in waiting:
+            recorder.event(event, controls(), event.step)
+    first, second = [record.getMessage() for record in caplog.records if "data wait" in record.getMessage()]
+    assert "data wait 50% (degrading)  ETA" in first and "data wait 50%  ETA" in second
+    rows = [json.loads(line) for line in folder.file("metrics.jsonl").read_text().splitlines()]
+    assert [row["speed"]["degrading_share"] for row in rows] == pytest.approx([1.0, 0.32])
 
 
 def test_a_line_holds_the_steps_since_the_line_before():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from traiNNer.automations.data_cost import WAITING, DataCost
 from traiNNer.control import Plain
 
 Verdict = Literal["ok", "warning", "bad", "unknown"]
@@ -51,6 +52,10 @@ class RunNumbers(Plain):
     higher_is_better: bool = True
     data_wait_share: float | None = None
     """Share of the time spent waiting for data, 0 to 1."""
+    samples_per_s: float | None = None
+    """Samples of one process per second, over the run."""
+    data_cost: DataCost | None = None
+    """Of a chain of degradations; None where images are only read."""
     warm: bool = True
     """Whether warm-up is over, so that the metric has to be above bicubic upscaling."""
 
@@ -187,6 +192,9 @@ def _metric(n: RunNumbers) -> Finding:
 
 
 def _waiting(n: RunNumbers) -> Finding:
-    verdict: Verdict = "ok" if (n.data_wait_share or 0.0) < 0.1 else "warning"
+    wait, speed = n.data_wait_share or 0.0, n.samples_per_s or 0.0
+    verdict: Verdict = "ok" if wait < WAITING else "warning"
     advice = "loader bound: more num_worker_per_gpu, or a cache"
-    return _row("data_wait_share", n.data_wait_share, "below 0.1", verdict, advice)
+    if n.data_cost and n.data_cost.holds_up(speed, wait):
+        advice = n.data_cost.remedy(speed, wait)
+    return _row("data_wait_share", n.data_wait_share, f"below {WAITING:g}", verdict, advice)

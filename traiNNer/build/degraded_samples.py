@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import statistics
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from traiNNer.data.degradations.chain import Applied
 from traiNNer.data.degradations.resizing import resize
 from traiNNer.data.degraded_dataset import DegradedImageDataset
-from traiNNer.data.image_io import eight_bits
+from traiNNer.data.image_io import ImageError, eight_bits
 from traiNNer.data.sampler import Sampler
 
 
@@ -27,6 +30,7 @@ class Sample(NamedTuple):
     lq: NDArray[np.uint8]
     trace: list[Applied]
     ms: float
+    """CPU time that it took, in milliseconds; reading included, but not decoding where decoded images are kept."""
 
     @property
     def psnr(self) -> float:
@@ -41,21 +45,61 @@ class Sample(NamedTuple):
 
 
 def draw_samples(
-    images: DegradedImageDataset, seed: int, size: int, positions: Iterable[int]
+    images: DegradedImageDataset,
+    seed: int,
+    size: int,
+    positions: Iterable[int],
+    *,
+    clock: Callable[[], float] = time.thread_time,
 ) -> list[Sample]:
-    """The samples of a run at these positions; LQ patches have `size` pixels. Raises ImageError."""
-    sampler, names = Sampler(len(images), seed), images.names
-    samples = []
-    for position in positions:
-        spec, trace = sampler[position], list[Applied]()
-        began = time.thread_time()
-        lq, gt = (eight_bits(part) for part in images.traced(spec, size, trace))
-        ms = 1e3 * (time.thread_time() - began)
-        clean = np.rint(np.clip(resize(gt.astype(np.float32), size, size, "bicubic"), 0, 255)).astype(
-            np.uint8
-        )
-        samples.append(Sample(position, names[spec.index], gt, clean, lq, trace, ms))
+    """The samples of a run at these positions; LQ patches have `size` pixels. Raises ImageError.
+
+    Args:
+        images: The training set.
+        seed: Of the run.
+        size: Pixels.
+        positions: In the stream.
+        clock: Seconds of CPU time.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a worker
+    try:
+        return [_drawn(images, Sampler(len(images), seed), position, size, clock) for position in positions]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _drawn(
+    images: DegradedImageDataset, sampler: Sampler, position: int, size: int, clock: Callable[[], float]
+) -> Sample:
+    spec, trace = sampler[position], list[Applied]()
+    images.gt_image(spec.index)  # decodes it where it is kept: later epochs find it
+    began = clock()
+    lq, gt = (eight_bits(part) for part in images.traced(spec, size, trace))
+    ms = 1e3 * (clock() - began)
+    clean = np.rint(np.clip(resize(gt.astype(np.float32), size, size, "bicubic"), 0, 255)).astype(np.uint8)
+    return Sample(position, images.names[spec.index], gt, clean, lq, trace, ms)
+
+
+def readable_samples(
+    images: DegradedImageDataset,
+    seed: int,
+    size: int,
+    count: int,
+    *,
+    clock: Callable[[], float] = time.thread_time,
+) -> list[Sample]:
+    """`draw_samples` of the first positions without those whose image cannot be read, which a run replaces."""
+    samples: list[Sample] = []
+    for position in range(count):
+        with contextlib.suppress(ImageError):
+            samples += draw_samples(images, seed, size, [position], clock=clock)
     return samples
+
+
+def cost_ms(samples: Sequence[Sample]) -> float:
+    """CPU time of a sample, the median."""
+    return statistics.median(sample.ms for sample in samples)
 
 
 def summary(samples: Sequence[Sample]) -> Iterator[str]:
@@ -66,10 +110,7 @@ def summary(samples: Sequence[Sample]) -> Iterator[str]:
         np.mean((image == 0) | (image == 255)) for sample in samples for image in (sample.lq, sample.clean)
     ]
     clipped = float(np.mean(at_ends[::2]) - np.mean(at_ends[1::2]))
-    cost = float(np.median([sample.ms for sample in samples]))
-    yield (
-        f"{len(samples)} samples from position {samples[0].position}: {cost:.1f} ms of CPU time each (median, "
-        "reading included)"
-    )
+    which = f"{len(samples)} samples from position {samples[0].position}"
+    yield f"{which}: {cost_ms(samples):.1f} ms of CPU time each (median, reading included)"
     yield f"LQ against bicubic: {low:.1f} dB (a tenth is below), {middle:.1f} (median), {high:.1f}"
     yield f"values at black or white: {100 * clipped:+.1f} % of all against bicubic"

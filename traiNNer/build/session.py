@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from traiNNer.build.auto_batch import BATCH, choose_batch
 from traiNNer.build.check import check_parts, idle_parts
 from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
-from traiNNer.build.degraded_samples import draw_samples, summary
+from traiNNer.build.degrading import Degrading, look_at_degrading, with_workers
 from traiNNer.build.model import training
 from traiNNer.build.on_end import tell
 from traiNNer.build.origin import origin, refuse_other_networks, say_how_rates_change, say_what_changed
@@ -25,7 +26,7 @@ from traiNNer.build.recognised_network import with_recognised_network
 from traiNNer.build.run import build_parts
 from traiNNer.build.run_end import run_to_its_end, say_how_it_ended
 from traiNNer.data.audit import audit
-from traiNNer.data.degraded_dataset import DegradedImageDataset, ImageDataset
+from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.single_dataset import MeasuredDataset
 from traiNNer.options import Options, dump_resolved, load_options
 from traiNNer.runtime.console import end_logging, log_to_file, start_logging
@@ -42,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 _AUDITED_IN_CHECK = 64  # pairs
-_DEGRADED_IN_CHECK = 32  # samples
+_DEGRADED_IN_CHECK, _DEGRADED_AT_START = 32, 8  # samples
 _AUDITED_AT_START = 16  # enough to notice shifted, swapped or darkened sets without delaying the run
 
 
@@ -55,6 +56,7 @@ class Session:
         device: Of this process.
         sets: Training set and validation sets by name.
         console: The terminal, or None for a pipe.
+        degrading: Of the training set, where it makes its LQ images.
     """
 
     def __init__(
@@ -64,10 +66,11 @@ class Session:
         device: torch.device,
         sets: tuple[ImageDataset, dict[str, MeasuredDataset]],
         console: Console | None,
+        degrading: Degrading | None = None,
     ) -> None:
         self.options, self.processes, self.device = options, processes, device
         self.train_set, self.val_sets = sets
-        self.console = console
+        self.console, self._degrading = console, degrading
         self.folder = run_folder(options)
         self._lock: BaseFileLock | None = None
 
@@ -98,6 +101,7 @@ class Session:
                 options.num_gpu,
             )
         device = choose_device(options.num_gpu, processes.local_rank)
+        choose_workers = options.datasets["train"].num_worker_per_gpu == "auto"
         options = options.with_derived(derive(options, device, processes.world_size))
         configure_torch(
             device,
@@ -105,7 +109,16 @@ class Session:
             fast_matmul=options.fast_matmul,
             detect_anomaly=options.detect_anomaly,
         )
-        return cls(options, processes, device, open_sets(options, processes, may_write=not check), console)
+        sets = open_sets(options, processes, may_write=not check)
+        degrading = look_at_degrading(
+            options,
+            sets[0],
+            device,
+            processes,
+            count=_DEGRADED_IN_CHECK if check else _DEGRADED_AT_START,
+            choose_workers=choose_workers,
+        )
+        return cls(with_workers(options, degrading), processes, device, sets, console, degrading)
 
     def train(self, stop: StopSignal) -> int:
         """Run to the end, or until `stop` has received a signal; returns the exit status.
@@ -133,6 +146,7 @@ class Session:
             if how:
                 _log.info("batch_size_per_gpu: auto: %s", how)
             self._audit(_AUDITED_AT_START, every_line=False)
+            self._say_what_degrading_does()
         trainer = self._open_run(parts, state, made_of)
         if state and made_of:
             changed = say_what_changed(state.parts.get("origin"), made_of)
@@ -154,7 +168,7 @@ class Session:
         findings = self._audit(_AUDITED_IN_CHECK, every_line=True)
         if not findings:
             _log.info("The data: nothing suspicious in the pairs looked at")
-        self._look_at_degradations()
+        self._say_what_degrading_does()
         if how := self._settle_batch(None):
             _log.info("batch_size_per_gpu: auto: %s", how)
         parts = self._build()
@@ -167,11 +181,9 @@ class Session:
         )
         return 0
 
-    def _look_at_degradations(self) -> None:
-        if isinstance(self.train_set, DegradedImageDataset):
-            seed, size = int(self.options.manual_seed), int(self.options.datasets["train"].lq_size or 0)
-            for line in summary(draw_samples(self.train_set, seed, size, range(_DEGRADED_IN_CHECK))):
-                _log.info("datasets.train: %s", line)
+    def _say_what_degrading_does(self) -> None:
+        for line in self._degrading.lines() if self._degrading else ():
+            _log.info("datasets.train: %s", line)
 
     def _audit(self, count: int, *, every_line: bool) -> int:
         """Look at some training pairs and say what is suspicious; returns the number of findings."""
@@ -206,7 +218,8 @@ class Session:
         return how
 
     def _build(self) -> Parts:
-        return build_parts(self.options, self.processes, self.device, self.train_set, self.val_sets)
+        parts = build_parts(self.options, self.processes, self.device, self.train_set, self.val_sets)
+        return replace(parts, data_cost=self._degrading.cost if self._degrading else None)
 
     def _open_run(self, parts: Parts, state: Start | None, made_of: Mapping[str, Any] | None) -> Trainer:
         environment_rows = [f"| {key} | {value} |" for key, value in environment(self.device).items()]

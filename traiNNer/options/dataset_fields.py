@@ -47,7 +47,8 @@ class DatasetOptions(Section):
     accum_iter: Annotated[Count, at_most(65_536)] = 1
     """Forward passes whose gradients are added up before each update."""
     num_worker_per_gpu: Annotated[Size | Literal["auto"], or_word("auto", 0, 1024)] = "auto"
-    """Processes that read images; 0: none but this; auto: half of the cores, with a GPU all but one, up to 8."""
+    """Processes that read images; 0: none but this; auto: half of the cores, with a GPU all but one, up to 8; more
+    where a chain of degradations is dear, which the first samples tell."""
     use_hflip: bool = True
     """Mirror half of the patches."""
     use_rot: bool = True

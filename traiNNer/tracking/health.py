@@ -13,6 +13,7 @@ from statistics import fmean, median, pstdev
 from typing import Any, NamedTuple
 
 from traiNNer.automations import Supervisor
+from traiNNer.automations.data_cost import DataCost
 from traiNNer.automations.diagnosis import RunNumbers
 from traiNNer.automations.flow_report import FlowReport
 from traiNNer.automations.loss_course import LossCourse
@@ -63,6 +64,8 @@ class _State(Plain):
     update_ratios: list[float] = field(default_factory=list)
     """Ratios |dw| / |w| of the whole run so far; earlier ones are thinned where there are many."""
     seconds: float = 0.0
+    samples: int = 0
+    """Number of samples of one process in these seconds."""
     data_wait: float = 0.0
     best: dict[str, float] = field(default_factory=dict)
     """Per `set/metric`."""
@@ -81,12 +84,19 @@ class Health:
         losses: By label, for their weights.
         supervisor: The automations, for the report of the stabilizer.
         print_freq: Steps between lines.
+        data_cost: Of a chain of degradations, or None.
     """
 
     def __init__(
-        self, facts: RunFacts, losses: Mapping[str, WeightedLoss], supervisor: Supervisor, *, print_freq: int
+        self,
+        facts: RunFacts,
+        losses: Mapping[str, WeightedLoss],
+        supervisor: Supervisor,
+        *,
+        print_freq: int,
+        data_cost: DataCost | None = None,
     ) -> None:
-        self.facts, self._losses = facts, losses
+        self.facts, self.data_cost, self._losses = facts, data_cost, losses
         self._supervisor, self._print_freq = supervisor, print_freq
         self.state = _State()
 
@@ -112,6 +122,8 @@ class Health:
             bicubic=s.bicubic,
             higher_is_better=self.facts.higher_is_better.get(s.metric.rpartition("/")[2], True),
             data_wait_share=s.data_wait / s.seconds if s.seconds else None,
+            samples_per_s=s.samples / s.seconds if s.seconds else None,
+            data_cost=self.data_cost,
             adversarial=bool(self.facts.judged_losses),
             warm=s.step > max(_EARLY, self.facts.warmup_iter),
         )
@@ -138,6 +150,7 @@ class Health:
         s.steps += count
         s.skipped += count - sum(event.applied["g"])
         s.seconds += event.seconds
+        s.samples += event.batch * count
         s.data_wait += event.seconds * event.data_wait
         if event.update_ratio is not None:
             s.interval.update_ratio = event.update_ratio

@@ -49,7 +49,7 @@ class Recorder:
         console: Console | None = None,
         sensors: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
-        self._folder, self._line = folder, TrainingLine(total_iter)
+        self._folder, self._line = folder, TrainingLine(total_iter, health.data_cost)
         self._dashboard, self._health = dashboard, health
         self._journals = {
             name: JsonLines(folder.file(f"{name}.jsonl"))
@@ -169,6 +169,8 @@ class Recorder:
         norms = {net: fmean(values) for net, values in interval.norms.items()}
         self._line.end_interval(interval)
         speed = {**interval.speed._asdict(), "memory": event.memory_peak}
+        if cost := self._health.data_cost:
+            speed["degrading_share"] = cost.busy(interval.speed.samples_per_s)
         record = {"iter": step, "kind": "train", "loss": losses, "lr": event.lr, "grad_norm": norms}
         if critic:
             record["discriminator"] = critic

@@ -21,7 +21,7 @@ _RUN = {
     "Learning rate": r"control/lr_[a-z]$",
     "Gradient norm": r"train/grad_norm/",
     "Steps per second": r"system/it_per_s$",
-    "Waiting for data": r"system/data_wait_share$",
+    "Waiting for data, and workers degrading": r"system/(data_wait|degrading)_share$",
     "Structure (1: like the truth)": r"val/.*/(edge|residual)_ratio$",
 }
 """Charts of every run, and the curves of each by the beginning of the name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from traiNNer.automations.data_cost import DataCost
 from traiNNer.tracking.interval import Interval, Speed
 from traiNNer.tracking.live_line import hours_minutes
 
@@ -19,10 +20,11 @@ class TrainingLine:
 
     Args:
         total_iter: Planned steps, for the time that is left.
+        data_cost: Of a chain of degradations, which is named where the training waits for it.
     """
 
-    def __init__(self, total_iter: int) -> None:
-        self._total_iter = total_iter
+    def __init__(self, total_iter: int, data_cost: DataCost | None = None) -> None:
+        self._total_iter, self._data_cost = total_iter, data_cost
         self._speed = Speed(0.0, 0.0, 0.0)
         self._clipped = ""
         self.scores = ""
@@ -53,11 +55,12 @@ class TrainingLine:
                 `l_g_<label>`, as many of them as the line has room for.
             critic: Measurements of the discriminator by name; none where it does not train.
         """
-        rate = self._speed.it_per_s
+        rate, samples, wait = self._speed
+        why = " (degrading)" if self._data_cost and self._data_cost.holds_up(samples, wait) else ""
         left = hours_minutes((self._total_iter - step) / rate) if rate else "?"
         before = (
-            f"iter {step:,}/{self._total_iter:,}  {rate:.1f} it/s  {self._speed.samples_per_s:,.0f} samples/s  "
-            f"data wait {self._speed.data_wait_share:.0%}  ETA {left}  loss {losses['total']:.4e}"
+            f"iter {step:,}/{self._total_iter:,}  {rate:.1f} it/s  {samples:,.0f} samples/s  "
+            f"data wait {wait:.0%}{why}  ETA {left}  loss {losses['total']:.4e}"
         )
         after = [f"lr {lr['g']:.2e}", self._clipped, self.scores]
         after += [f"{name} {critic.get(name, math.nan):+.3f}" for name in _CRITIC] if critic else []

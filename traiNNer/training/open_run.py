@@ -139,7 +139,13 @@ def _recorder(
     return Recorder(
         folder,
         total_iter=parts.plan.total_iter,
-        health=Health(parts.facts, parts.model.losses, parts.supervisor, print_freq=settings.print_freq),
+        health=Health(
+            parts.facts,
+            parts.model.losses,
+            parts.supervisor,
+            print_freq=settings.print_freq,
+            data_cost=parts.data_cost,
+        ),
         dashboard=dashboard,
         console=console,
         sensors=card.read,

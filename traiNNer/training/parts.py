@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from traiNNer.automations import Supervisor
+from traiNNer.automations.data_cost import DataCost
 from traiNNer.control import Controls
 from traiNNer.data.loader import TrainLoader
 from traiNNer.events import RunFacts
@@ -40,6 +41,8 @@ class Parts:
     """Per network, what its files of weights say about themselves."""
     settled_from: int = 0
     """Step from which every loss is on, with the weight that it keeps."""
+    data_cost: DataCost | None = None
+    """Of making samples by a chain of degradations, for what is said of waiting."""
 
     @property
     def plateau(self) -> ReduceLROnPlateau | None:
