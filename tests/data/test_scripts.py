@@ -72,12 +72,16 @@ def test_make_lr_lists_failures_at_the_end_and_makes_the_rest(photos, tmp_path, 
     assert "2 LR images made" in said.out
 
 
-def test_make_lr_refuses_to_mix_results_with_sources(photos, tmp_path, capsys):
+def test_make_lr_refuses_to_mix_results_with_sources(photos, tmp_path, capsys, monkeypatch):
     assert _make_lr(photos, photos) == 2
     assert "should not be inside" in capsys.readouterr().err
     write_image(photos / "a.jpg", np.zeros((8, 8, 3), np.uint8))
     assert _make_lr(photos, tmp_path) == 2
-    assert "only by their suffix: a.png" in capsys.readouterr().err
+    assert "only by their suffix, or by case: a.png" in capsys.readouterr().err
+    (photos / "a.jpg").rename(photos / "A.JPG")
+    monkeypatch.setattr(sys, "platform", "darwin")  # where both would be a.png
+    assert _make_lr(photos, tmp_path) == 2
+    assert "or by case: a.png" in capsys.readouterr().err
     assert _make_lr(tmp_path / "nowhere", tmp_path) == 2
     assert not (tmp_path / "LRx2").exists()
 

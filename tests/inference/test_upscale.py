@@ -105,12 +105,13 @@ def test_what_is_there_is_left_alone_unless_it_is_to_be_overwritten(model, folde
     assert read_image(made).shape == (40, 62, 3)
 
 
-def test_files_that_differ_by_their_suffix_alone_do_not_replace_each_other(model, tmp_path):
+@pytest.mark.parametrize("other", ["a.webp", "A.webp"])  # the second where upper and lower case are one
+def test_files_that_differ_by_their_suffix_alone_do_not_replace_each_other(model, tmp_path, other):
     write_image(tmp_path / "in/a.png", waves(8, 8))
-    write_image(tmp_path / "in/a.webp", waves(9, 9))
+    write_image(tmp_path / "in" / other, waves(9, 9))
     assert run(model, tmp_path / "in", tmp_path / "out") == 0
     sizes = {path.name: read_image(path).shape[0] for path in (tmp_path / "out").iterdir()}
-    assert sizes == {"a.png.png": 16, "a.webp.png": 18}
+    assert sizes == {"a.png.png": 16, f"{other}.png": 18}
 
 
 def test_tiles_give_the_picture_of_the_whole_and_an_ensemble_too(model):

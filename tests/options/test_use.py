@@ -37,6 +37,9 @@ LEADING_ELSEWHERE = [
     "x" * 151,
     "NUL",
     "aux.b",
+    "com\u00b9.x",
+    "run.",
+    "run ",
     " ",
 ]
 PLACES = ["name", "datasets.val.name", "datasets.train.name", "val.suffix", "train.losses.0.name"]

@@ -16,6 +16,13 @@ from traiNNer.build.metrics import build_metrics
 from traiNNer.build.other_runs import refuse_other_runs
 from traiNNer.build.overlap import shared_images
 from traiNNer.build.usable import usable
+from traiNNer.build.written_names import (
+    by_name,
+    refuse_results_folder,
+    refuse_run_folder,
+    result_file,
+    validated_file,
+)
 from traiNNer.data.cache.memory import mib
 from traiNNer.data.cache.policy import NO_CACHE, CacheSettings
 from traiNNer.data.degraded_dataset import DegradedImageDataset, Downsampling, ImageDataset
@@ -60,7 +67,7 @@ def open_sets(
     Raises:
         ConfigError: Missing folders, files without partner, sizes that do not fit, unreadable headers.
     """
-    if demands := [*too_large(options), *refuse_other_runs(options)]:
+    if demands := [*too_large(options), *refuse_other_runs(options), *refuse_run_folder(options)]:
         raise ConfigError(demands)
     keys = [key for key in options.datasets if key == "train" or options.val.val_enabled]
     opened = _open_all(options, keys, processes, may_write=may_write)
@@ -77,7 +84,7 @@ def open_sets(
                 "datasets.%s: %d of %d images are in datasets.train too, first %s: their scores are too good"
             )
             _log.warning(text, key, len(shared), len(images), shared[0])
-    return train, _by_name(options, val_sets)
+    return train, by_name(options, val_sets, validated_file(options))
 
 
 def open_test_sets(options: Options, processes: DistributedContext) -> dict[str, MeasuredDataset]:
@@ -89,8 +96,11 @@ def open_test_sets(options: Options, processes: DistributedContext) -> dict[str,
     keys = [key for key in options.datasets if key != "train"]
     if not keys:
         raise ConfigError("datasets: needs a set to measure, under a key that begins with 'val' or 'test'")
+    if problems := refuse_results_folder(options):
+        raise ConfigError(problems)
     opened = _open_all(options, keys, processes, may_write=False)
-    return _by_name(options, _usable(options, opened, processes, read_all=False))
+    good = _usable(options, opened, processes, read_all=False)
+    return by_name(options, good, result_file(options))
 
 
 def _open_all(
@@ -158,16 +168,6 @@ def open_each(
         except ConfigError as error:
             problems += [f"datasets.{key}: {line}" for line in error.problems]
     return opened, problems
-
-
-def _by_name(options: Options, opened: Mapping[str, MeasuredDataset]) -> dict[str, MeasuredDataset]:
-    named: dict[str, MeasuredDataset] = {}
-    for key, images in opened.items():
-        name = options.datasets[key].name
-        if name in named:
-            raise ConfigError(f"datasets.{key}.name: another set is named {name!r} already")
-        named[name] = images
-    return named
 
 
 def _open(

@@ -20,12 +20,17 @@ def output_settings(options: Options) -> OutputSettings:
         print_freq=logger.print_freq,
         tensorboard=logger.use_tb_logger,
         save_images=val.save_img,
-        image_suffix=f"_{val.suffix}" if val.suffix else "",
+        image_suffix=image_suffix(options),
         keep_states=logger.keep_training_states,
         keep_models=logger.keep_models,
         weights_suffix=logger.save_checkpoint_format,
         hparams=_told(options),
     )
+
+
+def image_suffix(options: Options) -> str:
+    """What the names of written images end with."""
+    return f"_{options.val.suffix}" if options.val.suffix else ""
 
 
 def _told(options: Options) -> dict[str, float | str]:

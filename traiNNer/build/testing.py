@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from traiNNer.build.model import build_precision
 from traiNNer.build.networks import build_generator
 from traiNNer.build.recognised_network import with_recognised_network
 from traiNNer.build.run import build_validator
+from traiNNer.build.written_names import ImageFile, result_file
 from traiNNer.data.image_io import write_image
 from traiNNer.events import ValidationEvent
 from traiNNer.inference.images import Shown
@@ -77,7 +78,7 @@ def run_test(options: Options) -> ValidationEvent:
     validator = build_validator(options, open_test_sets(options, processes), precision, processes)
     if validator is None:
         raise ConfigError("nothing to do: there is no metric to measure, and val.save_img is false")
-    folder = Path(options.path.results_root) / options.name
+    folder, file = Path(options.path.results_root) / options.name, result_file(options)
     _make_room(folder, options.path.pretrain_network_g)
     console = Console()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -87,7 +88,7 @@ def run_test(options: Options) -> ValidationEvent:
             step=0,
             position=0,
             lr_exhausted=False,
-            show=_writer(options, folder / "visualization") if options.val.save_img else None,
+            show=(lambda shown: _write(shown, file)) if options.val.save_img else None,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     with atomic_write(folder / "metrics.json") as partial:
@@ -167,12 +168,7 @@ def _wants_images(options: Options) -> bool:
     return options.val.save_img or options.origin(("val", "save_img")) == "default"
 
 
-def _writer(options: Options, folder: Path) -> Callable[[Shown], None]:
-    suffix = f"_{options.val.suffix}" if options.val.suffix else ""
-
-    def write(shown: Shown) -> None:
-        path = folder / shown.set_name / f"{shown.name}{suffix}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_image(path, shown.output)
-
-    return write
+def _write(shown: Shown, file: ImageFile) -> None:
+    path = file(shown.set_name, shown.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, shown.output)

@@ -28,6 +28,7 @@ from traiNNer.data.resize import shrink
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import start_logging
 from traiNNer.runtime.cpus import usable_cpus
+from traiNNer.runtime.paths import folds_case
 
 
 class _Result(NamedTuple):
@@ -70,10 +71,14 @@ def _names(hr: Path, out: Path) -> list[str]:
     if hr.resolve() in (out.resolve(), *out.resolve().parents):
         raise ConfigError(f"{out}: should not be inside {hr}, or the LR images would count as ground truth")
     names = find_images(hr)
-    first: dict[Path, str] = {}
-    doubled = [name for name in names if first.setdefault(Path(name).with_suffix(""), name) != name]
+    first: dict[str, str] = {}
+    stems = [str(Path(name).with_suffix("")) for name in names]
+    if folds_case():
+        stems = list(map(str.casefold, stems))
+    doubled = [name for name, stem in zip(names, stems, strict=True) if first.setdefault(stem, name) != name]
     if doubled:
-        raise ConfigError(f"{hr}: differ from another image only by their suffix: {', '.join(doubled[:20])}")
+        listed = ", ".join(doubled[:20])
+        raise ConfigError(f"{hr}: differ from another image only by their suffix, or by case: {listed}")
     return names
 
 

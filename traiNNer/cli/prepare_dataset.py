@@ -135,8 +135,8 @@ def _written(
 
 
 def _place(name: str, verdicts: dict[str, Verdict]) -> str:
-    """The name of the target; with the suffix in it where another file differs by that alone."""
+    """The name of the target; with the suffix in it where another file differs by that alone, or by case."""
     path = Path(name)
-    stem = path.with_suffix("")
-    alone = sum(Path(other).with_suffix("") == stem for other in verdicts) == 1
+    stem = str(path.with_suffix("")).casefold()
+    alone = sum(str(Path(other).with_suffix("")).casefold() == stem for other in verdicts) == 1
     return name if alone else str(path.with_name(f"{path.stem}_{path.suffix[1:]}{path.suffix}"))

@@ -11,7 +11,8 @@ from traiNNer.options.yaml_source import Path
 _FORBIDDEN = '/\\:*?"<>|'
 _LONGEST = 150  # bytes; file systems take 255, and a name gets prefixes, steps and suffixes
 _LONGEST_PART, _LONGEST_PATH = 255, 4000
-_OF_WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+_DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$"}
+_OF_WINDOWS = _DEVICES | {port + n for port in ("com", "lpt") for n in "123456789\u00b9\u00b2\u00b3"}
 _OF_THE_PROGRAM = {"tb_logger"}
 _PATHS_OF_SETS = ("dataroot_gt", "dataroot_lq", "filename_tmpl", "cache_dir")
 _RUN_FOLDERS = ("models", "training_states", "log", "visualization")
@@ -46,11 +47,16 @@ def _check_name(draft: Draft, path: Path, kind: str) -> None:
 
 def _fault(name: str) -> str:
     """Why a text cannot be part of a file's name, or nothing."""
+    return f"of at most {_LONGEST} bytes" if len(name.encode()) > _LONGEST else name_fault(name)
+
+
+def name_fault(name: str) -> str:
+    """Why no file or folder can have this name on Windows, where most names are refused, or nothing."""
     if not name.strip(". ") or any(c in _FORBIDDEN or not c.isprintable() for c in name):
         return f"without {' '.join(_FORBIDDEN)}"
-    if len(name.encode()) > _LONGEST:
-        return f"of at most {_LONGEST} bytes"
-    return "which Windows keeps for devices" if name.split(".")[0].strip().lower() in _OF_WINDOWS else ""
+    if name.split(".")[0].strip().lower() in _OF_WINDOWS:
+        return "which Windows keeps for devices"
+    return "without a dot or space at its end, which Windows cuts off" if name[-1] in ". " else ""
 
 
 def _check_paths(draft: Draft, section: Path) -> None:

@@ -54,8 +54,7 @@ class ValidationImages:
             if self._wants_strips and shown.number < _STRIPS:
                 self._strips.append(_strip(shown))
             if self._folder is not None:
-                folder = self._folder / shown.set_name / shown.name
-                path = folder / f"{Path(shown.name).name}_{step}{self._suffix}.png"
+                path = image_file(self._folder, shown.set_name, shown.name, step, self._suffix)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_image(path, shown.output)
 
@@ -72,6 +71,11 @@ class ValidationImages:
             return []
         shares = self._processes.gather(mine)
         return sorted((strip for share in shares for strip in share), key=lambda strip: strip.number)
+
+
+def image_file(folder: Path, set_name: str, image: str, step: int, suffix: str) -> Path:
+    """`<folder>/<set>/<image>/<image>_<step><suffix>.png`."""
+    return folder / set_name / image / f"{Path(image).name}_{step}{suffix}.png"
 
 
 def _strip(shown: Shown) -> Strip:
