@@ -1,5 +1,6 @@
 """Remarks on what is allowed and unwise: each rule speaks where it should, and is silent on a good file."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -148,3 +149,28 @@ def test_images_in_both_sets_small_images_and_unseen_ones_are_named(tmp_path):
     )
     paths = [remark.path for remark in unwise_data(tight, {"train": train})]
     assert paths == [("datasets", "train", "lq_size"), ("train", "total_iter")]
+
+
+def test_what_becomes_of_a_validation_without_ground_truth_is_said(tmp_path):
+    data = {**GOOD["datasets"], "val": {"name": "photos", "dataroot_lq": "d"}}
+
+    def said(*overrides, **more):
+        file = tmp_path / "bare.yml"
+        file.write_text(json.dumps({**GOOD, "datasets": {**data, **more}}))
+        return [r.text for r in unwise(load_options(file, overrides)) if r.path == ("datasets", "val")]
+
+    (text,) = said()
+    for words in (
+        "photos: images",
+        "left out: psnr, ssim",
+        "Nothing is measured",
+        "val.save_img: true keeps",
+    ):
+        assert words in text
+    (text,) = said("val.save_img=true")
+    assert "Nothing is measured" in text
+    assert "save_img" not in text
+    (text,) = said(val_2=GOOD["datasets"]["val"])
+    assert text.endswith("left out: psnr, ssim")
+    assert "Nothing" not in said("val.metrics.niqe.type=niqe")[0]
+    assert said("val.val_enabled=false") == []

@@ -1,5 +1,6 @@
 """Validation and test of LQ images alone: enlarged, saved, and measured by what needs no ground truth."""
 
+import collections
 import json
 import re
 
@@ -60,6 +61,45 @@ def test_a_set_without_ground_truth_follows_one_with_it(folder):
     summary = json.loads((folder / "experiments/small/summary.json").read_text())
     assert summary["best"]["metric"] == "val_2/psnr"
     assert "Validation val_2, iter 2: psnr" in ended.stdout + ended.stderr
+
+
+def test_going_on_enlarges_the_images_again(folder):
+    options = configuration(folder, save_img=True) | {"name": "again"}
+    assert train(folder, options).returncode == 0
+    options["train"]["total_iter"] = 4
+    ended = train(folder, options, "--auto_resume")
+    assert ended.returncode == 0, ended.stderr
+    assert "Going on from" in ended.stdout
+    assert enlarged(folder / "experiments/again") == {2: 2, 4: 2}
+
+
+def enlarged(run):
+    """How many images there are of each validation."""
+    return collections.Counter(
+        int(path.stem.split("_")[-1]) for path in run.rglob("visualization/val/*/*.png")
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixed", [False, True])
+def test_two_processes_enlarge_and_go_on(folder, mixed):
+    name = f"two{mixed}"
+    options = configuration(folder, save_img=True) | {"name": name}
+    if mixed:
+        whole = {
+            key: str(folder / "demo/val" / part)
+            for key, part in (("dataroot_gt", "HR"), ("dataroot_lq", "LRx2"))
+        }
+        options["datasets"]["val_2"] = whole
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    for total in (4, 8):
+        options["train"]["total_iter"] = total
+        file = small_run.write_options(folder, options)
+        ended = small_run.train_by(torchrun, file, "--launcher", "pytorch", "--auto_resume")
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    run = folder / "experiments" / name
+    assert json.loads((run / "summary.json").read_text())["status"] == "completed"
+    assert enlarged(run) == dict.fromkeys((2, 4, 6, 8), 2)
 
 
 def test_training_needs_ground_truth(folder):

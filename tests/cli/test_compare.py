@@ -34,6 +34,33 @@ def test_two_runs_lie_beside_each_other_on_one_page(tmp_path, capsys):
     assert "holds no run" in capsys.readouterr().err
 
 
+def test_runs_whose_validation_images_have_no_ground_truth_are_compared_by_what_there_is(tmp_path):
+    small_run.write_data(tmp_path)
+    runs = {}
+    for name in ("bare", "bare_2", "mixed", "mixed_2"):
+        options = {**small_run.options(tmp_path, total_iter=2, losses=[{"type": "L1Loss"}]), "name": name}
+        whole = options["datasets"]["val"]
+        options["datasets"]["val"] = {"name": "photos", "dataroot_lq": whole["dataroot_lq"]}
+        if "mixed" in name:
+            options["datasets"]["val_2"] = {"name": "pairs", **whole}
+        options["val"] = {"val_freq": 2, "save_img": True}
+        assert small_run.train(small_run.write_options(tmp_path, options)).returncode == 0
+        runs[name] = str(tmp_path / "experiments" / name)
+
+    def page(*names):
+        out = tmp_path / "page.html"
+        assert compare.main([*(runs[name] for name in names), "--out", str(out)]) == 0
+        return out.read_text()
+
+    assert "No run has been validated" in page("bare", "bare_2")
+    scored = page("mixed", "mixed_2")
+    assert re.search("<td>pairs<td>psnr", scored)
+    assert "photos/" not in scored
+    assert scored.count('class="slider"') == 2
+    for one in (page("bare", "mixed"), page("mixed", "bare")):
+        assert "pairs" in one
+
+
 def test_the_interval_is_that_of_a_paired_t_test():
     first = {"a": 30.0, "b": 28.0, "c": 35.5, "d": 20.0, "e": math.nan, "f": 1.0}
     second = {"a": 30.5, "b": 28.1, "c": 35.9, "d": 20.9, "e": 5.0}

@@ -27,9 +27,7 @@ def compared_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Pair]]:
     Raises:
         ConfigError: For a folder that holds no run, or one that is named twice.
     """
-    missing = [
-        f"{f}: holds no run (no metrics.jsonl)" for f in folders if not (f / "metrics.jsonl").is_file()
-    ]
+    missing = [f"{f}: holds no run (no resolved.yml)" for f in folders if not (f / "resolved.yml").is_file()]
     if missing:
         raise ConfigError(missing)
     if len({folder.resolve() for folder in folders}) < len(folders):

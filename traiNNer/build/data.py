@@ -202,6 +202,14 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_LISTED]) + more
 
 
+def is_bare(data: DatasetOptions) -> bool:
+    """Whether its images have no ground truth, if it is no set to train on."""
+    kind = normalise(data.type)
+    return kind == "singleimagedataset" or bool(
+        kind in PAIRED[:2] and data.dataroot_lq and not data.dataroot_gt
+    )
+
+
 def assemble_measured(
     options: Options,
     data: DatasetOptions,
@@ -212,9 +220,7 @@ def assemble_measured(
     lq_alone: bool = True,
 ) -> MeasuredDataset:
     """As `assemble`; where `lq_alone` allows it, LQ images without ground truth are a set too."""
-    kind = normalise(data.type)
-    bare = kind in PAIRED[:2] and data.dataroot_lq and not data.dataroot_gt
-    if not lq_alone or not (bare or kind == "singleimagedataset"):
+    if not lq_alone or not is_bare(data):
         return assemble(options, data, cache, progress, left_out)
     if data.dataroot_gt:
         raise ConfigError("dataroot_gt: a SingleImageDataset has none; PairedImageDataset reads both")

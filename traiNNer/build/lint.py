@@ -14,8 +14,11 @@ from torch import nn
 from traiNNer.archs import NETWORKS
 from traiNNer.archs.outline import outline
 from traiNNer.build.automations import LEARNING_RATE, STOPPING
+from traiNNer.build.data import is_bare
+from traiNNer.build.metrics import KEEP_IMAGES, metric_specs, without_gt
 from traiNNer.build.overlap import shared_images
 from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
+from traiNNer.metrics import METRICS
 from traiNNer.options import Options
 from traiNNer.options.aliases import ALL_AUTOMATIONS
 from traiNNer.registry import ConfigError
@@ -75,6 +78,7 @@ def unwise(options: Options) -> Iterator[Advice]:
     yield from _unwise_lengths(options)
     yield from _unwise_rates(options)
     yield from _unwise_automations(options)
+    yield from _unmeasured(options)
     batch = options.datasets["train"].batch_size_per_gpu if "train" in options.datasets else None
     if (
         batch == 1
@@ -150,6 +154,18 @@ def _unwise_automations(options: Options) -> Iterator[Advice]:
     if largest is not None and isinstance(batch, int) and largest < batch:
         text = f"{largest:g} is below batch_size_per_gpu, which is {batch}"
         yield Advice((*place, "DynamicBatchSizeOptimizer", "max_batch_size"), text)
+
+
+def _unmeasured(options: Options) -> Iterator[Advice]:
+    """Validation sets without ground truth: what becomes of them."""
+    keys = [key for key in options.datasets if key != "train"] if options.val.val_enabled else []
+    bare = [key for key in keys if is_bare(options.datasets[key])]
+    metrics = {label: METRICS.find(spec["type"]) for label, spec in metric_specs(options).items()}
+    names = [options.datasets[key].name for key in bare]
+    used, said = without_gt(metrics, names, all_bare=len(bare) == len(keys))
+    if said:
+        keep = f". {KEEP_IMAGES}" if not used and not options.val.save_img else ""
+        yield Advice(("datasets", bare[0]), said + keep)
 
 
 def _enabled(options: Options, automation: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from traiNNer.training.validation import Metric, needs_gt
 
 _log = logging.getLogger(__name__)
 
+KEEP_IMAGES = "val.save_img: true keeps the enlarged images"
 _SMALL = 512
 """GT pixels: every metric takes images that are larger each way."""
 _SIZES_TRIED = 64
@@ -29,33 +30,53 @@ def metric_spec(label: str, spec: Any) -> dict[str, Any]:
 
 def build_metrics(options: Options) -> dict[str, Metric]:
     """By label, as the options describe them; PSNR and SSIM where they name none; none where they are off."""
+    return {
+        label: METRICS.build({"crop_border": options.scale, **spec})
+        for label, spec in metric_specs(options).items()
+    }
+
+
+def metric_specs(options: Options) -> dict[str, dict[str, Any]]:
+    """By label, as a registry reads them."""
     val = options.val
     specs = (val.metrics or {"psnr": {}, "ssim": {}}) if val.metrics_enabled else {}
-    metrics: dict[str, Any] = {}
-    for label, spec in specs.items():
-        metrics[label] = METRICS.build({"crop_border": options.scale, **metric_spec(label, spec)})
-    return metrics
+    return {label: metric_spec(label, spec) for label, spec in specs.items()}
 
 
 def measurable(options: Options, sets: Mapping[str, MeasuredDataset]) -> dict[str, Metric]:
     """The metrics that at least one of the sets (by name) can be measured by; says what is left out, and why."""
     metrics = build_metrics(options)
     bare = [name for name, images in sets.items() if isinstance(images, SingleImageDataset)]
+    used, said = without_gt(metrics, bare, all_bare=len(bare) == len(sets))
+    if said:
+        _log.warning("%s", said)
+    return {label: metrics[label] for label in used}
+
+
+def without_gt(metrics: Mapping[str, Any], bare: Sequence[str], *, all_bare: bool) -> tuple[list[str], str]:
+    """What is measured where some sets have no ground truth.
+
+    Args:
+        metrics: By label, themselves or their classes.
+        bare: Names of the sets without ground truth.
+        all_bare: There are no others.
+
+    Returns:
+        The labels of the metrics that measure a set, and what is to be said of the others, or nothing.
+    """
     if not bare or not metrics:
-        return metrics
+        return list(metrics), ""
     left_out = [label for label, metric in metrics.items() if needs_gt(metric)]
     said = f"{', '.join(bare)}: images without ground truth are enlarged"
     if left_out:
         said += f"; val.metrics that compare with it are left out: {', '.join(left_out)}"
-    if len(bare) == len(sets):
-        metrics = {label: metric for label, metric in metrics.items() if label not in left_out}
-    if not metrics:
+    used = [label for label in metrics if not (all_bare and label in left_out)]
+    if not used:
         said += (
             ". Nothing is measured: no weights are the best ones, and no automation can judge by a validation "
             "(val.metrics: {niqe: {type: niqe}} needs no ground truth)"
         )
-    _log.warning("%s", said)
-    return metrics
+    return used, said
 
 
 def unmeasurable(images: MeasuredDataset, metrics: Callable[[], Mapping[str, Metric]]) -> dict[int, str]:

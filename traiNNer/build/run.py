@@ -12,7 +12,7 @@ import torch
 
 from traiNNer.build.automations import build_supervisor, configured_controls, set_starting_controls
 from traiNNer.build.facts import run_facts
-from traiNNer.build.metrics import measurable
+from traiNNer.build.metrics import KEEP_IMAGES, measurable
 from traiNNer.build.model import (
     WINDOW,
     build_model,
@@ -49,7 +49,7 @@ def build_validator(
         return None
     metrics = measurable(options, sets)
     if not metrics and not val.save_img:
-        _log.warning("There is no validation: val.save_img: true keeps the enlarged images")
+        _log.warning("There is no validation: %s", KEEP_IMAGES)
         return None
     measured = [ValidationSet(k, s, has_gt=not isinstance(s, SingleImageDataset)) for k, s in sets.items()]
     return Validator(

@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write report.html into the folder of a run.")
     parser.add_argument("run", type=Path, metavar="RUN")
     args = parser.parse_args(arguments)
-    if not (args.run / "metrics.jsonl").is_file():
-        print(f"{args.run}: holds no run (no metrics.jsonl)", file=sys.stderr)
+    if not (args.run / "resolved.yml").is_file():
+        print(f"{args.run}: holds no run (no resolved.yml)", file=sys.stderr)
         return 2
     try:
         pictures = run_pictures(args.run)
