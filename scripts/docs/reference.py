@@ -37,6 +37,7 @@ _SECTIONS = {
 _PLACES = {key: key for key in _SECTIONS} | {
     "network_g": "networks",
     "optim_g": "optimizers",
+    "network_g_teacher": "networks",
     "network_d": "networks",
     "optim_d": "optimizers",
     "scheduler": "schedules",

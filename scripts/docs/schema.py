@@ -39,6 +39,7 @@ def schema() -> dict[str, Any]:
     definitions = tree["$defs"]
     train, val = definitions["TrainOptions"]["properties"], definitions["ValOptions"]["properties"]
     _replace(tree["properties"], "network_g", _choice(NETWORKS, hidden=("scale",)))
+    _replace(tree["properties"], "network_g_teacher", {"$ref": "#/properties/network_g"})
     _replace(tree["properties"], "network_d", _choice(NETWORKS))
     _replace(train, "losses", {"type": "array", "items": _choice(LOSSES, more=_loss_options())})
     _replace(train, "optim_g", _optimizer())
@@ -144,6 +145,11 @@ def _loss_options() -> dict[str, Any]:
     return {
         "loss_weight": _NUMBER | {"default": 1.0, "description": "Factor on the loss."},
         "name": {"type": "string", "description": "Label in logs; the type without `Loss` by default."},
+        "target": {
+            "enum": ["gt", "teacher"],
+            "default": "gt",
+            "description": "What it compares the output with: the ground truth, or what the teacher makes.",
+        },
         **{key: node | {"description": words[key]} for key, node in planned.items()},
     }
 

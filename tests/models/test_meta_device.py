@@ -21,10 +21,12 @@ from traiNNer.control import Clip, Controls
 from traiNNer.data.loader import Batch
 from traiNNer.data.mixing import BatchAugmentation, Mixture
 from traiNNer.losses import LOSSES
+from traiNNer.losses.targets import TeacherTarget
 from traiNNer.models.adversary import Adversary
 from traiNNer.models.networks import Networks
 from traiNNer.models.precision import Precision
 from traiNNer.models.sr_model import SRModel, StepSettings, WeightedLoss
+from traiNNer.models.teacher import Teacher
 from traiNNer.optim import optimizers
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
@@ -171,6 +173,13 @@ def test_a_step_of_a_loss_on_the_meta_device_mixes_no_devices(spec):
             learner_of(discriminator), game, trains_at=lambda step: True, precision=OnMeta(META)
         )
     train(model_of(net, losses, adversary=adversary), reads=2, steps=1)
+
+
+def test_a_step_with_a_teacher_on_the_meta_device_mixes_no_devices():
+    taught = WeightedLoss(TeacherTarget(LOSSES.build({"type": "L1Loss"})), lambda step: 1.0, taught=True)
+    model = model_of(on_meta(spec_of("compact")), {"l1_teacher": taught})
+    model.teacher = Teacher(on_meta(spec_of("span")), OnMeta(META))
+    train(model, steps=1)
 
 
 @pytest.mark.parametrize("name", OPTIMIZER_NAMES)

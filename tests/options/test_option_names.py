@@ -64,7 +64,6 @@ def test_an_option_of_a_missing_feature_is_silent_at_its_harmless_value(load, pa
 
 
 REQUESTS = {
-    "network_g_teacher={type: x}": "network_g_teacher",
     "network_ae={type: x}": "network_ae",
     "onnx={opset: 20}": "onnx",
     "input_pixel_format=y": "input_pixel_format",

@@ -10,22 +10,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
-from traiNNer.archs import NETWORKS
 from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.build.automations import LOSS_SCHEDULING, check_automation
+from traiNNer.build.check_networks import check_generator, check_network, check_teacher
 from traiNNer.build.data import DATASET_TYPES
 from traiNNer.build.metrics import metric_spec
-from traiNNer.build.recognised_network import is_auto, recognised
 from traiNNer.losses import LOSSES, uses_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.metrics import METRICS
 from traiNNer.optim.optimizers import check_optimizer
 from traiNNer.optim.schedules import SCHEDULES
-from traiNNer.registry import ConfigError, Problem, did_you_mean, normalise
+from traiNNer.registry import Problem, did_you_mean, normalise
 
 SCHEDULE_KEYS = tuple(field.name for field in fields(LossSchedule))
 """Options of a loss that say when it is on."""
-_ENGINE_LOSS_KEYS = ("loss_weight", "name", *SCHEDULE_KEYS)
+_ENGINE_LOSS_KEYS = ("loss_weight", "name", "target", *SCHEDULE_KEYS)
 LOSSES_NOT_YET = ("topiq", "dinov2", "hrinversion", "average", "bicubic")
 """Losses that users know and that are still to come."""
 _LOSSES_ELSEWHERE = {
@@ -33,19 +32,12 @@ _LOSSES_ELSEWHERE = {
     "compares the reduced output with the LQ",
 }
 """Losses of other trainers whose name would be taken for one of ours that computes something else."""
-_NETWORKS_ELSEWHERE = (
-    "artcnn", "autoencoder", "basicvsr", "camixersr", "cascadedgaze", "cfsr", "dis_", "docres", "duf", "dwt",
-    "ecbsr", "edsr", "edvr", "eimn", "elan", "emt", "esc", "flexnet", "gater", "hit_", "hma", "ipt", "lkfmixer",
-    "lmlt", "man", "metaflexnet", "metagan", "msrresnet", "ridnet", "scunet_aaf6aa", "sebica", "spanf", "srformer",
-    "stylegan2", "swin2mose", "temporalspan", "tfdat", "tscunet",
-)  # fmt: skip
-"""How names of networks begin that other trainers have and this one has not."""
 
 
 def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
     """Everything wrong with the parts that a canonical tree of options names; paths are from its top."""
     train, val = _mapping(raw.get("train")), _mapping(raw.get("val"))
-    problems = [p.below("network_g") for p in _check_generator(raw)]
+    problems = [p.below("network_g") for p in check_generator(raw)]
     problems += _check_sets(_mapping(raw.get("datasets")))
     problems += [p.below("train", "optim_g") for p in check_optimizer(_mapping(train.get("optim_g")))]
     for key in ("scheduler", "scheduler_d"):
@@ -56,7 +48,7 @@ def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
         problems.append(Problem(("train",), "needs at least one entry in losses, such as {type: L1Loss}"))
     for index, spec in enumerate(losses if isinstance(losses, list) else []):
         problems += [p.below("train", "losses", index) for p in _check_loss(_mapping(spec), train)]
-    problems += _check_adversary(raw, train)
+    problems += [*_check_adversary(raw, train), *check_teacher(raw)]
     for label, spec in _mapping(val.get("metrics")).items():
         own = metric_spec(label, spec)
         if _measures(val) or METRICS.find(str(own["type"])) is not None:
@@ -171,7 +163,7 @@ def _check_adversary(raw: Mapping[str, Any], train: Mapping[str, Any]) -> Iterat
             ("train", "losses", index), "is a second adversarial loss; a discriminator plays for one"
         )
     if spec := _mapping(raw.get("network_d")):
-        yield from (problem.below("network_d") for problem in _check_network(spec, enlarges=False))
+        yield from (problem.below("network_d") for problem in check_network(spec, enlarges=False))
         if not playing:
             yield Problem(
                 ("network_d",), "no loss trains it; add {type: GANLoss, loss_weight: 0.1} to train.losses"
@@ -183,63 +175,6 @@ def _check_adversary(raw: Mapping[str, Any], train: Mapping[str, Any]) -> Iterat
         yield Problem(
             ("train", "losses", index), "needs a discriminator; add network_d, such as {type: munet}"
         )
-
-
-def _check_generator(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    spec = _mapping(raw.get("network_g"))
-    if not spec:
-        yield Problem(
-            (), f"is required, such as {{type: paragonsr2_nano}}; known: {', '.join(NETWORKS.names())}"
-        )
-        return
-    if is_auto(spec):
-        yield from _check_recognised(raw, spec)
-        return
-    yield from _check_network({"scale": raw.get("scale", 4), **spec}, enlarges=True)
-
-
-def _check_recognised(raw: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterator[Problem]:
-    """`type: auto`: the file says which network it is."""
-    path = _mapping(raw.get("path"))
-    file = path.get("pretrain_network_g")
-    if not file:
-        yield Problem((), "type auto takes the network from a file: name it in path.pretrain_network_g")
-        return
-    try:
-        found = recognised(str(file), path.get("param_key_g"), spec, raw.get("scale", 4))
-    except ConfigError as error:
-        yield from (Problem((), text) for text in error.problems)
-        return
-    yield from _check_network(found.spec, enlarges=True)
-
-
-def _check_network(spec: Mapping[str, Any], *, enlarges: bool) -> list[Problem]:
-    """Generators have a scale and discriminators have none."""
-    name = str(spec.get("type", ""))
-    if NETWORKS.find(name) is None and normalise(name).startswith(tuple(map(normalise, _NETWORKS_ELSEWHERE))):
-        text = f"the network {name!r} of other trainers does not exist here; docs/networks.md lists those that do"
-        return [Problem(("type",), text)]
-    if NETWORKS.find(name) and ("scale" in NETWORKS.parameters(name)) != enlarges:
-        kinds = ("discriminator", "generator") if enlarges else ("generator", "discriminator")
-        return [Problem(("type",), f"{name} is a {kinds[0]}, not a {kinds[1]}")]
-    return [*NETWORKS.check(spec), *_check_numbers(spec)]
-
-
-_MOST = 100_000
-"""Most channels, layers or heads: beyond it even the description of a network takes minutes to make."""
-
-
-def _check_numbers(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Problem]:
-    """Numbers, at any depth, that no network of this world has."""
-    if isinstance(value, int | float) and abs(value) > _MOST:
-        yield Problem(
-            path, f"should be at most {_MOST:,} (got {value:.4g})" if abs(value) < 1e300 else "is too large"
-        )
-    items = (
-        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    )
-    for key, item in items:
-        yield from _check_numbers(item, (*path, key))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from traiNNer.archs import NETWORKS
 from traiNNer.archs.outline import outline
 from traiNNer.options import Options
@@ -20,7 +23,7 @@ def too_large(options: Options) -> list[str]:
 def _networks(options: Options) -> list[str]:
     memory, lines = host_memory_limit(), []
     scale = {"scale": options.scale}
-    for key, spec in (("network_g", options.network_g), ("network_d", options.network_d)):
+    for key, spec in _described(options):
         if spec is None or NETWORKS.find(spec["type"]) is None:
             continue
         given = scale if "scale" in NETWORKS.parameters(spec["type"]) else {}
@@ -36,6 +39,12 @@ def _networks(options: Options) -> list[str]:
                 "take fewer channels or layers"
             )
     return lines
+
+
+def _described(options: Options) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+    yield "network_g", options.network_g
+    yield "network_d", options.network_d
+    yield "network_g_teacher", options.network_g_teacher
 
 
 def _batch(options: Options) -> list[str]:

@@ -32,6 +32,7 @@ def run_facts(
     """What automations may know about the run."""
     train = training(options)
     pixel = [label for label, loss in losses.items() if getattr(loss.module, "pixel", False)]
+    pixel.sort(key=lambda label: losses[label].taught)  # what compares with the ground truth comes first
     weights = {label: loss.weight for label, loss in losses.items()}
     network = dict(options.network_g or {})
     return RunFacts(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -20,10 +21,11 @@ from traiNNer.automations.lr_decisions import ScheduleFallback
 from traiNNer.build.automations import LEARNING_RATE, LOSS_SCHEDULING, chosen
 from traiNNer.build.check import is_idle, loss_schedule, loss_spec
 from traiNNer.build.networks import build_discriminator, build_generator
+from traiNNer.build.teacher import TARGET, build_teacher
 from traiNNer.data.mixing import BatchAugmentation
 from traiNNer.losses import LOSSES, LossInputs, uses_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
-from traiNNer.losses.sharp_target import SharpTarget
+from traiNNer.losses.targets import SharpTarget, TeacherTarget
 from traiNNer.models.adversary import Adversary
 from traiNNer.models.networks import Networks
 from traiNNer.models.precision import Precision
@@ -51,11 +53,14 @@ class BuiltLoss(NamedTuple):
     schedule: LossSchedule
     sharp_target: bool = False
     """Whether it compares with sharpened ground truth."""
+    taught: bool = False
+    """Whether it compares with the output of the teacher."""
 
     def weighted(self) -> WeightedLoss:
         """As the model wants it."""
         module = SharpTarget(self.module) if self.sharp_target else self.module
-        return WeightedLoss(module, lambda step: self.schedule.weight(step, self.weight))
+        module = TeacherTarget(self.module) if self.taught else module
+        return WeightedLoss(module, lambda step: self.schedule.weight(step, self.weight), self.taught)
 
 
 class Model(NamedTuple):
@@ -195,6 +200,7 @@ def build_model(
         precision=precision,
         collectives=processes,
         augment=build_augmentation(train, seed, processes.rank),
+        teacher=build_teacher(options, precision),
     )
     return Model(model, losses)
 
@@ -224,13 +230,18 @@ def build_learner(
 
 
 def build_losses(options: Options, device: torch.device) -> dict[str, BuiltLoss]:
-    """The losses by label: the `name` given, else the type without "Loss", numbered where it comes twice."""
+    """The losses by label: the `name` given, else the type without "Loss", numbered where it comes twice.
+
+    One that compares with the teacher says so in its label: `l1_teacher`.
+    """
     losses: dict[str, BuiltLoss] = {}
     for index, spec in enumerate(training(options).losses):
         if is_idle(spec):  # said at the start of the run
             continue
-        base = spec.get("name") or normalise(LOSSES.own_name(spec["type"])).removesuffix("loss")
-        taken = sum(label == base or label.startswith(f"{base}_") for label in losses)
+        taught = spec.get("target") == TARGET
+        kind = normalise(LOSSES.own_name(spec["type"])).removesuffix("loss")
+        base = spec.get("name") or (f"{kind}_{TARGET}" if taught else kind)
+        taken = sum(re.fullmatch(rf"{re.escape(base)}(_\d+)?", label) is not None for label in losses)
         label = f"{base}_{taken + 1}" if taken else base
         try:
             schedule = loss_schedule(spec, training(options).net_d_start_iter)
@@ -238,7 +249,8 @@ def build_losses(options: Options, device: torch.device) -> dict[str, BuiltLoss]
             raise ConfigError(f"train.losses.{index}: {error}") from error
         module = LOSSES.build(loss_spec(spec)).to(device)
         weight = float(spec.get("loss_weight", 1.0))
-        losses[label] = BuiltLoss(module, weight, schedule, _has_sharp_target(module, options.degradation))
+        sharp = not taught and _has_sharp_target(module, options.degradation)
+        losses[label] = BuiltLoss(module, weight, schedule, sharp, taught)
     if not any(loss.schedule.weight(0, loss.weight) for loss in losses.values()):
         raise ConfigError("train.losses: no loss is on at the first step")
     return losses

@@ -23,14 +23,14 @@ def build_generator(options: Options, precision: Precision) -> nn.Module:
     """The network to train, with pretrained weights where the options name a file."""
     path = options.path
     weights = path.pretrain_network_g, path.param_key_g, path.strict_load_g
-    return _build_network({"scale": options.scale, **(options.network_g or {})}, weights, precision)
+    return network_with_weights({"scale": options.scale, **(options.network_g or {})}, weights, precision)
 
 
 def build_discriminator(options: Options, patch: int, precision: Precision) -> nn.Module:
     """The discriminator, likewise, for patches of `patch` pixels each way."""
     path = options.path
     weights = path.pretrain_network_d, path.param_key_d, path.strict_load_d
-    net = _build_network(options.network_d or {}, weights, precision)
+    net = network_with_weights(options.network_d or {}, weights, precision)
     facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
     if 0 < patch < facts.min_size:
         raise ConfigError(
@@ -40,9 +40,16 @@ def build_discriminator(options: Options, patch: int, precision: Precision) -> n
     return net
 
 
-def _build_network(
+def network_with_weights(
     spec: Mapping[str, Any], weights: tuple[str | None, str | None, bool], precision: Precision
 ) -> nn.Module:
+    """The network of a description on the device of the run.
+
+    Args:
+        spec: `type` and parameters.
+        weights: The file to begin from or None, the key of the weights in it, and whether all have to fit.
+        precision: Device and memory order.
+    """
     net = build_network(spec)
     path, key, strict = weights
     if path:

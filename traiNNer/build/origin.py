@@ -53,6 +53,7 @@ def origin(options: Options, device: torch.device) -> dict[str, Any]:
             for kind in ("dataroot_gt", "dataroot_lq")
             for index, root in enumerate(getattr(data, kind))
         },
+        "teacher": _checksum(options.path.pretrain_network_g_teacher),
         "machine": _machine(device),
     }
 
@@ -66,6 +67,8 @@ def changes(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Changes:
         for name in then["data"].keys() | now["data"].keys()
         if then["data"].get(name) != now["data"].get(name)
     ]
+    if then.get("teacher") != now["teacher"]:
+        ground.append("path.pretrain_network_g_teacher: another file")
     machine = _differences(then["machine"], now["machine"], "")
     run = "" if then["name"] == now["name"] else str(then["name"])
     return Changes(run, _differences(then["settings"], now["settings"], ""), sorted(ground) + machine)
@@ -114,6 +117,10 @@ def _fingerprint(root: Path) -> dict[str, Any]:
         count, total = count + 1, total + size
         checksum = zlib.crc32(os.fsencode(f"{name}\0{size}\n"), checksum)
     return {"files": count, "bytes": total, "checksum": f"{checksum:08x}"}
+
+
+def _checksum(file: str | None) -> str | None:
+    return f"{zlib.crc32(Path(file).read_bytes()):08x}" if file else None
 
 
 def _images(root: Path) -> Iterator[tuple[str, int]]:

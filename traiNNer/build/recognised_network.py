@@ -38,7 +38,7 @@ def with_recognised_network(options: Options) -> Options:
         return options
     assert options.network_g is not None
     found = recognised(file, options.path.param_key_g, options.network_g, options.scale)
-    _log.info("network_g: auto: %s is %s", file, _in_words(found))
+    _log.info("network_g: auto: %s is %s", file, in_words(found))
     changes: dict[str, Any] = {"network_g": found.spec}
     if found.scale not in (None, options.scale):
         _log.info("It upscales by %d, this run by %d: what fits is taken over", found.scale, options.scale)
@@ -46,9 +46,10 @@ def with_recognised_network(options: Options) -> Options:
     return options.with_derived(changes)
 
 
-def _in_words(found: Described) -> str:
+def in_words(found: Described) -> str:
+    """Which network it is, and what was assumed of it."""
     kind = found.spec["type"]
     if not found.assumed:
         return kind
     told = ", ".join(f"{name}: {value}" for name, value in found.assumed.items())
-    return f"{kind}; assumed, because a file does not tell it: {told} (network_g can say otherwise)"
+    return f"{kind}; assumed, because a file does not tell it: {told} (options of the network say otherwise)"

@@ -23,8 +23,10 @@ class _Weighed(Protocol):
 
 
 @torch.no_grad()
-def rehearse_network(net: nn.Module, lq_size: int, scale: int, precision: Precision) -> None:
-    """Send a training patch through the generator.
+def rehearse_network(
+    net: nn.Module, lq_size: int, scale: int, precision: Precision, *, key: str = "network_g"
+) -> None:
+    """Send a training patch through a generator, whose option is `key`.
 
     Raises:
         ConfigError: If it takes other channels or sizes, or gives other ones than the ground truth has.
@@ -38,7 +40,7 @@ def rehearse_network(net: nn.Module, lq_size: int, scale: int, precision: Precis
         return  # smaller parts of the batch are tried later
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
         raise ConfigError(
-            f"network_g: does not take patches of 3 channels (images are RGB here) and {lq_size}x{lq_size} "
+            f"{key}: does not take patches of 3 channels (images are RGB here) and {lq_size}x{lq_size} "
             f"pixels (datasets.train.lq_size): {_first_line(error)}"
         ) from error
     finally:
@@ -46,7 +48,7 @@ def rehearse_network(net: nn.Module, lq_size: int, scale: int, precision: Precis
     wanted = (1, 3, lq_size * scale, lq_size * scale)
     if tuple(output.shape) != wanted:
         raise ConfigError(
-            f"network_g: makes {_described(tuple(output.shape))} of an LQ patch where the ground truth has "
+            f"{key}: makes {_described(tuple(output.shape))} of an LQ patch where the ground truth has "
             f"{_described(wanted)}"
         )
 

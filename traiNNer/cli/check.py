@@ -27,6 +27,8 @@ from traiNNer.options.rewrite import rewritten, written_part
 from traiNNer.registry import ConfigError, Problem
 from traiNNer.runtime.run_dir import atomic_write
 
+_FILES_OF_WEIGHTS = ("pretrain_network_g", "pretrain_network_d", "pretrain_network_g_teacher")
+
 
 @ends_in_words
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,8 +125,10 @@ def _look_at_data(options: Options) -> tuple[list[Advice], list[str]]:
 
 
 def _missing_weights(options: Options) -> list[str]:
-    path = options.path.pretrain_network_g
-    return [f"path.pretrain_network_g: {path}: no such file"] if path and not Path(path).is_file() else []
+    files = {key: getattr(options.path, key) for key in _FILES_OF_WEIGHTS}
+    return [
+        f"path.{k}: {path}: no such file" for k, path in files.items() if path and not Path(path).is_file()
+    ]
 
 
 def _propose(file: Path, new: Path | None, found: Examined) -> None:

@@ -69,6 +69,8 @@ class LossInputs:
     """The discriminator, whose parameters get no gradient through it; None where the run has none."""
     ema: Callable[[], Tensor] | None = None
     """Computes the EMA network's output for `lq`, without gradient; None where the run has no EMA."""
+    teacher_output: Tensor | None = None
+    """(n, 3, h * scale, w * scale), what the teacher made of `lq`, without gradient; None where none was asked."""
     _activations: dict[FeatureNetwork, tuple[Activations, Activations]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -97,6 +99,13 @@ class LossInputs:
     def with_sharp_gt(self) -> LossInputs:
         """The same with sharpened ground truth; made once for all losses that ask."""
         return replace(self, gt=sharpen(self.gt))
+
+    @cached_property
+    def with_teacher_as_gt(self) -> LossInputs:
+        """The same with the teacher's output for the ground truth; made once for all losses that ask."""
+        if self.teacher_output is None:
+            raise ConfigError("this loss compares with a teacher: set path.pretrain_network_g_teacher")
+        return replace(self, gt=self.teacher_output)
 
     @property
     def _discriminator(self) -> DiscriminatorCall:

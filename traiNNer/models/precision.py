@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -50,3 +50,10 @@ class Precision:
             pixels = pixels.to(torch.int32)  # Apple's devices have no unsigned words
         planes = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         return planes.to(self.dtype, memory_format=order).div_(white)
+
+    @torch.no_grad()
+    def infer(self, net: nn.Module, lq: Tensor) -> Tensor:
+        """What a network that is not trained makes of an image, without gradient, in `dtype`."""
+        with self.autocast():
+            output: Tensor = net(lq)
+        return output.to(self.dtype)

@@ -22,6 +22,7 @@ from traiNNer.models.networks import Networks
 from traiNNer.models.out_of_memory import unless_out_of_memory
 from traiNNer.models.precision import Precision
 from traiNNer.models.step_metrics import StepMetrics, StepMetricsBuffer, at_output_key, loss_key
+from traiNNer.models.teacher import Teacher
 from traiNNer.optim.learner import NO_LIMIT, Learner, all_ok
 
 UPDATE_RATIO_EVERY = 500  # steps between measurements of |dw| / |w|, which take a copy of the weights
@@ -37,6 +38,8 @@ class WeightedLoss(NamedTuple):
     module: nn.Module
     weight_at: Callable[[int], float]
     """The configured weight at a step; 0 where the loss is off, which is then not computed."""
+    taught: bool = False
+    """Whether it compares with the output of the teacher."""
 
 
 class Collectives(Protocol):
@@ -78,6 +81,7 @@ class SRModel:
         precision: Device and precision.
         collectives: This process among those of the run.
         augment: Given the batch (LQ, GT) and the step, what to train on instead; None: as it is.
+        teacher: What losses that are taught compare with.
     """
 
     def __init__(
@@ -89,8 +93,9 @@ class SRModel:
         precision: Precision,
         collectives: Collectives,
         augment: BatchAugmentation | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
-        self.networks = networks
+        self.networks, self.teacher = networks, teacher
         self.generator, self.ema, self.adversary = networks.generator, networks.ema, networks.adversary
         self.losses = dict(losses)
         self.settings, self.precision = settings, precision
@@ -179,10 +184,12 @@ class SRModel:
         weights = self.loss_weights(step, controls)
         every = self.settings.measure_losses_every
         at_output_due = step % every == 0 if every else step == 0
+        taught = any(self.losses[label].taught for label in weights)
         metrics, means, sums = dict[str, Tensor](), dict[str, Tensor](), None
         for lq, gt in self._micro_batches(batch, step, controls.micro_batch):
             share = len(lq) / len(batch.lq)
-            inputs = self._forward(lq, gt)
+            lesson = self.teacher(lq) if self.teacher and taught else None  # first: activations fill memory
+            inputs = self._forward(lq, gt, lesson)
             losses = {label: self.losses[label].module(inputs) for label in weights}
             if at_output_due and sums is None:
                 metrics = self._gradients_at_output(losses, inputs.output)
@@ -211,7 +218,7 @@ class SRModel:
             for lq, gt in zip(batch.lq.split(size), batch.gt.split(size), strict=True):
                 yield images(lq), images(gt)
 
-    def _forward(self, lq: Tensor, gt: Tensor) -> LossInputs:
+    def _forward(self, lq: Tensor, gt: Tensor, lesson: Tensor | None) -> LossInputs:
         if self.settings.compile_mode and len(lq) > 1:  # one sample is always compiled for itself
             torch._dynamo.maybe_mark_dynamic(lq, 0)
         with self.precision.autocast():
@@ -221,14 +228,9 @@ class SRModel:
             gt,
             lq,
             discriminator=self.adversary.discriminate if self.adversary else None,
-            ema=(lambda: self._ema_output(lq)) if self.ema else None,
+            ema=(lambda: self.precision.infer(ema.net, lq)) if (ema := self.ema) else None,
+            teacher_output=lesson,
         )
-
-    @torch.no_grad()
-    def _ema_output(self, lq: Tensor) -> Tensor:
-        assert self.ema
-        with self.precision.autocast():
-            return self.ema.net(lq).to(self.precision.dtype)
 
     def _gradients_at_output(self, losses: Mapping[str, Tensor], output: Tensor) -> dict[str, Tensor]:
         """L2 norms of each unweighted loss's gradient with respect to the output.

@@ -63,7 +63,7 @@ class Feature(NamedTuple):
 
 FEATURES = (
     Feature((), {
-        "input_pixel_format": "rgb", "output_pixel_format": "rgb", "network_g_teacher": None,
+        "input_pixel_format": "rgb", "output_pixel_format": "rgb",
         "network_ae": None, "watch": False, "switch_iter_per_epoch": 1, "onnx": None,
     }),
     Feature(("datasets", "*"), {
@@ -71,7 +71,7 @@ FEATURES = (
         "clip_size": None, "meta_info": None,
     }),
     Feature(("path",), {
-        "pretrain_network_g_teacher": None, "pretrain_network_ae_path": None, "pretrain_network_g_ema": None,
+        "pretrain_network_ae_path": None, "pretrain_network_g_ema": None,
         "pretrain_network_ae": None, "pretrain_network_ae_ema": None, "pretrain_network_ae_decoder": None,
         "pretrain_network_ae_decoder_ema": None, "ignore_resume_networks": [],
     }),

@@ -62,6 +62,10 @@ class PathOptions(Section):
     """As `param_key_g`."""
     strict_load_d: bool = True
     """As `strict_load_g`."""
+    pretrain_network_g_teacher: FilePath | None = None
+    """Weights of a teacher, with whose output losses of `target: teacher` compare; any file that is recognised."""
+    param_key_g_teacher: str | None = None
+    """As `param_key_g`."""
     resume_state: FilePath | None = None
     """Training state to go on from."""
 
@@ -212,6 +216,8 @@ class Options(Section):
     """The generator: `type` and the parameters of that type."""
     network_d: Spec | None = None
     """The discriminator: `type` and the parameters of that type. An adversarial loss has to ask it."""
+    network_g_teacher: Spec | None = None
+    """The teacher: `type` and parameters, or `auto`, as by default, where its file tells them."""
     path: PathOptions = PathOptions()
     """Folders and files."""
     train: TrainOptions | None = None

@@ -85,6 +85,7 @@ class LossSpec(Spec, total=False):
     """A loss: its type, its weight and its parameters."""
 
     loss_weight: Weight
+    target: Literal["gt", "teacher"]
 
 
 class OptimizerSpec(Spec, total=False):

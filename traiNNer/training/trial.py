@@ -160,7 +160,9 @@ class TrialRunner:
             images, target = precision.images(lq), precision.images(gt)
             with precision.autocast():
                 output = model.generator.net(images)
-            total += loss(LossInputs(output.to(precision.dtype), target, images)) * (len(lq) / len(batch.lq))
+            lesson = model.teacher(images) if model.teacher else None
+            inputs = LossInputs(output.to(precision.dtype), target, images, teacher_output=lesson)
+            total += loss(inputs) * (len(lq) / len(batch.lq))
         return total
 
 
