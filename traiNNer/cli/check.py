@@ -30,16 +30,21 @@ from traiNNer.runtime.run_dir import atomic_write
 _FILES_OF_WEIGHTS = ("pretrain_network_g", "pretrain_network_d", "pretrain_network_g_teacher")
 
 
-@ends_in_words
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the explanation; returns the exit status."""
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(description="Explain a configuration.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--write", type=Path, metavar="NEW", help="where the corrected file goes")
     parser.add_argument("--strict", action="store_true", help="exit status 1 for what is unwise")
     parser.add_argument("--no-data", action="store_true", help="do not look at the images")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value")
-    args = parser.parse_intermixed_args(arguments)
+    return parser
+
+
+@ends_in_words
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the explanation; returns the exit status."""
+    args = command_line().parse_intermixed_args(arguments)
     try:
         return _explain(args)
     except ConfigError as error:

@@ -21,8 +21,8 @@ from traiNNer.tracking.jsonl import strict_json
 _LIMIT = 295.0  # seconds
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, write and print; returns the exit status: 1 where a part failed or was not measured to its end."""
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -36,7 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--tiny", action="store_true", help="a trial of this program: the figures mean nothing"
     )
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, write and print; returns the exit status: 1 where a part failed or was not measured to its end."""
+    args = command_line().parse_args(arguments)
     settings = Settings(device="cpu" if args.cpu else "cuda", tiny=args.tiny)
     args.out.mkdir(parents=True, exist_ok=True)
 

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: a file is not as the network is, and was left out, or nothing could be written. 2: a mistake on the
     command line, in words.
     """
-    args = _parser().parse_intermixed_args(arguments)
+    args = command_line().parse_intermixed_args(arguments)
     try:
         args.network_options = network_overrides(args.overrides)
         bundle = make_bundle(args)
@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if bundle.problems else 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(description="Make a trained network ready to be published.")
     parser.add_argument("model", type=Path, help=".safetensors or .pth; which network it is, is found out")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="options of the network")

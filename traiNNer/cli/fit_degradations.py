@@ -20,9 +20,8 @@ from traiNNer.data.pairing import find_images
 from traiNNer.registry import ConfigError
 
 
-@ends_in_words
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, fit, print. Returns the exit status."""
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
     parser.add_argument("lq", type=Path, help="folder of low-quality images")
@@ -34,6 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--simulations", type=int, default=800, help="samples to learn from, 800 by default, at least 200"
     )
     parser.add_argument("--images", type=int, default=200, help="images of either folder at most")
+    return parser
+
+
+@ends_in_words
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, fit, print. Returns the exit status."""
+    parser = command_line()
     args = parser.parse_args(arguments)
     if args.scale < 1 or args.simulations < 200 or args.images < 1:
         parser.error("--scale and --images should be at least 1, --simulations at least 200")

@@ -96,16 +96,21 @@ def _report(results: Sequence[_Result], out: Path) -> int:
     return 1 if problems else 0
 
 
-@ends_in_words
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line and make the images. Returns the exit status: 1 if any failed, 2 for a mistake."""
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(description="make LR images by MATLAB's bicubic")
     parser.add_argument("hr", type=Path, help="folder of ground truth, nested or not")
     parser.add_argument("out", type=Path, help="gets the folders LRx2, LRx3, ...")
     parser.add_argument("--scale", nargs="+", type=int, default=[2], choices=range(2, 17), metavar="N")
     parser.add_argument("--overwrite", action="store_true", help="make images anew that exist")
     parser.add_argument("--processes", type=int, default=usable_cpus())
-    options = parser.parse_args(arguments)
+    return parser
+
+
+@ends_in_words
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and make the images. Returns the exit status: 1 if any failed, 2 for a mistake."""
+    options = command_line().parse_args(arguments)
     start_logging(None, quiet=False)
     names = _names(options.hr, options.out)
     scales = sorted(set(options.scale))

@@ -22,9 +22,8 @@ from traiNNer.registry import ConfigError
 from traiNNer.runtime.run_dir import atomic_write
 
 
-@ends_in_words
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line and write the file. Returns the exit status, 2 where it cannot be written so."""
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     found = recipes()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -41,7 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="other photographs, to validate on; by default some of those of --gt are set aside",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
-    args = parser.parse_args(arguments)
+    return parser
+
+
+@ends_in_words
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and write the file. Returns the exit status, 2 where it cannot be written so."""
+    found = recipes()
+    args = command_line().parse_args(arguments)
     recipe = found.get(args.recipe.lower())
     if recipe is None:
         raise ConfigError(f"--recipe {args.recipe}: there is none of that name; there are {', '.join(found)}")

@@ -39,9 +39,8 @@ from traiNNer.data.preparing.writing import (
 from traiNNer.registry import ConfigError
 
 
-@ends_in_words
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line and make the data set. Returns the exit status."""
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
     parser.add_argument(
@@ -57,7 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(
             f"--{field.name}", type=kind, default=field.default, help=f"{field.default} by default"
         )
-    args = parser.parse_args(arguments)
+    return parser
+
+
+@ends_in_words
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and make the data set. Returns the exit status."""
+    args = command_line().parse_args(arguments)
     limits = Limits(**{field.name: getattr(args, field.name) for field in fields(Limits)})
     _check(args)
     try:

@@ -25,9 +25,8 @@ from traiNNer.options import Options, load_options
 from traiNNer.registry import ConfigError
 
 
-@ends_in_words
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, draw the samples, write. Returns the exit status."""
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -37,6 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--position", type=int, default=0, help="place in the training stream of the first")
     parser.add_argument("--stages", action="store_true", help="the first sample after every stage")
     parser.add_argument("--out", type=Path, help="folder; results/<name>/degradations by default")
+    return parser
+
+
+@ends_in_words
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, draw the samples, write. Returns the exit status."""
+    parser = command_line()
     args = parser.parse_intermixed_args(arguments)
     if args.count < 1 or args.position < 0:
         parser.error("--count should be at least 1, and --position at least 0")

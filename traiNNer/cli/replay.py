@@ -29,16 +29,21 @@ from traiNNer.registry import ConfigError
 from traiNNer.tracking.jsonl import read_records
 
 
-@ends_in_words
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, replay, compare. Returns the exit status."""
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, help="folder of a run, such as experiments/NAME")
     parser.add_argument("-opt", type=Path, help="configuration whose automations are asked; that of the run")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="options to change")
-    args = parser.parse_intermixed_args(arguments)
+    return parser
+
+
+@ends_in_words
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, replay, compare. Returns the exit status."""
+    args = command_line().parse_intermixed_args(arguments)
     logging.disable()  # the automations would say again what they said in the run
     try:
         return _compare(args.folder, args.opt, args.overrides)

@@ -17,12 +17,17 @@ from traiNNer.registry import ConfigError
 from traiNNer.tracking.report.html import write_report
 
 
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
+    parser = argparse.ArgumentParser(description="Write report.html into the folder of a run.")
+    parser.add_argument("run", type=Path, metavar="RUN")
+    return parser
+
+
 @ends_in_words
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page; returns the exit status: 0, or 2 where the folder holds no run."""
-    parser = argparse.ArgumentParser(description="Write report.html into the folder of a run.")
-    parser.add_argument("run", type=Path, metavar="RUN")
-    args = parser.parse_args(arguments)
+    args = command_line().parse_args(arguments)
     if not (args.run / "resolved.yml").is_file():
         print(f"{args.run}: holds no run (no resolved.yml)", file=sys.stderr)
         return 2

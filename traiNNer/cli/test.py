@@ -11,6 +11,16 @@ from traiNNer.cli.ending import FAILED, ends_in_words
 from traiNNer.runtime.console import end_logging
 
 
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
+    parser = argparse.ArgumentParser(description="Measure a super-resolution network.")
+    parser.add_argument("-opt", required=True, metavar="FILE", help="the YAML file that describes the test")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key.sub=value", help="options that win over the file"
+    )
+    return parser
+
+
 @ends_in_words
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure a network from command-line arguments; returns the exit status.
@@ -18,12 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: an image has a score that is not a number, or results could not be written. 2: a mistake in the
     configuration or the data, said in words.
     """
-    parser = argparse.ArgumentParser(description="Measure a super-resolution network.")
-    parser.add_argument("-opt", required=True, metavar="FILE", help="the YAML file that describes the test")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key.sub=value", help="options that win over the file"
-    )
-    args = parser.parse_intermixed_args(arguments)
+    args = command_line().parse_intermixed_args(arguments)
     try:
         event = read_and_run_test(args.opt, args.overrides)
     finally:

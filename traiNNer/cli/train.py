@@ -23,13 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def train(arguments: Sequence[str] | None = None) -> int:
-    """Run a training from command-line arguments; returns the exit status.
-
-    0: done, stopped early, interrupted and saved, or interrupted before the first step. 1: the run failed. 2: a
-    mistake in the configuration or the data, said in words. 130: a second signal ended it at once.
-    """
-    accept_any_output()
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(description="Train a super-resolution network.")
     parser.add_argument("-opt", required=True, metavar="FILE", help="the YAML file that describes the run")
     parser.add_argument(
@@ -40,7 +35,17 @@ def train(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "overrides", nargs="*", metavar="key.sub=value", help="options that win over the file"
     )
-    args = parser.parse_intermixed_args(arguments)
+    return parser
+
+
+def train(arguments: Sequence[str] | None = None) -> int:
+    """Run a training from command-line arguments; returns the exit status.
+
+    0: done, stopped early, interrupted and saved, or interrupted before the first step. 1: the run failed. 2: a
+    mistake in the configuration or the data, said in words. 130: a second signal ended it at once.
+    """
+    accept_any_output()
+    args = command_line().parse_intermixed_args(arguments)
     overrides = list(args.overrides)
     if args.auto_resume:
         overrides.append("auto_resume=true")

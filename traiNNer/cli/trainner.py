@@ -22,6 +22,8 @@ class Verb(NamedTuple):
     summary: str
 
 
+SUMMARY = "Train networks for image super-resolution, and use them."
+
 VERBS = {
     "new": Verb("new", "write a configuration from a recipe, for your photographs"),
     "check": Verb("check", "explain a configuration: what is good, unwise and wrong in it"),
@@ -38,6 +40,7 @@ VERBS = {
     "blend": Verb("blend", "mix the weights of two networks"),
     "upscale": Verb("upscale", "upscale images, folders or a video"),
     "export": Verb("export", "make a network ready to be published"),
+    "completion": Verb("completion", "print what makes a shell complete verbs, options and files"),
 }
 
 
@@ -53,8 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="trainner",
         usage="trainner VERB ...",
-        description="Train networks for image super-resolution, and use them.",
-        epilog="\n".join([*(f"  {name:9}{verb.summary}" for name, verb in VERBS.items()), "", _AFTER]),
+        description=SUMMARY,
+        epilog="\n".join([*(f"  {name:11}{verb.summary}" for name, verb in VERBS.items()), "", _AFTER]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help="one of those below")

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: some files could not be upscaled; they are listed. 2: a mistake on the command line, in words.
     130: stopped by Ctrl-C.
     """
-    args = _parser().parse_intermixed_args(arguments)
+    args = command_line().parse_intermixed_args(arguments)
     console = Console()
     start_logging(console if console.is_terminal else None, quiet=False)
     try:
@@ -77,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         end_logging()
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(
         description="Upscale images, folders of images or a video with a trained network."
     )

@@ -1,0 +1,66 @@
+"""Shell completion, asked as a shell asks: what a real bash offers for the words so far."""
+
+import shlex
+import shutil
+import subprocess
+
+import pytest
+
+from traiNNer.cli import completion, trainner
+
+BASH = shutil.which("bash")
+_ASK = """
+source {script}
+function=$(complete -p trainner | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+COMP_WORDS=({words}) COMP_CWORD={last} COMP_LINE={line} COMP_POINT=${{#COMP_LINE}}
+"$function" trainner {word} {before}
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory):
+    """By shell; all come of one command line, which is built once."""
+    command_line, folder = completion.whole(), tmp_path_factory.mktemp("scripts")
+    for shell in ("bash", "zsh", "fish", "powershell"):
+        (folder / shell).write_text(completion.shtab.complete(command_line, shell))
+    return folder
+
+
+@pytest.fixture
+def offered(scripts, tmp_path):
+    (tmp_path / "my.yml").touch()
+    (tmp_path / "photos").mkdir()
+
+    def ask(*words):
+        text = _ASK.format(
+            script=shlex.quote(str(scripts / "bash")),
+            words=shlex.join(words),
+            last=len(words) - 1,
+            line=shlex.quote(shlex.join(words)),
+            word=shlex.quote(words[-1]),
+            before=shlex.quote(words[-2]),
+        )
+        ran = subprocess.run([BASH, "--norc", "-c", text], capture_output=True, text=True, cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout.split()
+
+    return ask
+
+
+@pytest.mark.skipif(BASH is None, reason="there is no bash")
+def test_bash_offers_verbs_options_values_and_files(offered):
+    assert offered("trainner", "") == list(trainner.VERBS)
+    assert offered("trainner", "tr") == ["train"]
+    assert offered("trainner", "train", "--au") == ["--auto_resume"]
+    assert offered("trainner", "train", "-opt", "m") == ["my.yml"]
+    assert "train.total_iter=" in offered("trainner", "train", "-opt", "my.yml", "train.to")
+    assert offered("trainner", "new", "my.yml", "--recipe", "real") == ["realtime", "realtime_real"]
+    assert offered("trainner", "new", "my.yml", "--gt", "") == ["photos"]
+
+
+def test_other_shells_get_every_verb_and_its_options(scripts):
+    for shell in ("zsh", "fish", "powershell"):
+        text = (scripts / shell).read_text()
+        assert all(verb in text for verb in trainner.VERBS), shell
+        assert "auto_resume" in text, shell
