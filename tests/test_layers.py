@@ -30,7 +30,10 @@ MAY_IMPORT["tracking"] = {*MAY_IMPORT["inference"], "inference", "automations"}
 MAY_IMPORT["training"] = {*MAY_IMPORT["tracking"], "tracking", "release"}
 MAY_IMPORT["build"] = {*MAY_IMPORT["training"], "training", "options"}
 MAY_IMPORT["cli"] = {*MAY_IMPORT["build"], "build"}
-WITHOUT_TORCH = {"control", "events", "problems", "registry", "options", "automations"}
+for of in MAY_IMPORT.values():
+    of.add("wording")
+MAY_IMPORT["wording"] = set()
+WITHOUT_TORCH = {"wording", "control", "events", "problems", "registry", "options", "automations"}
 
 
 def modules():

@@ -176,7 +176,7 @@ def test_weights_of_another_network_are_called_by_its_name():
 
 
 def test_loose_loading_that_finds_nothing_is_an_error():
-    with pytest.raises(ConfigError, match="none of its 1 tensors fits"):
+    with pytest.raises(ConfigError, match="none of the 1 tensors fits"):
         load_weights(compact(), OTHER, strict=False)
 
 

@@ -236,5 +236,5 @@ def test_an_output_that_is_no_number_fails_a_test_by_name(folder, capsys):
 def test_make_lr_names_what_it_passes_over(folder, capsys):
     (folder / "hr/notes.txt").write_text("x")
     assert make_lr.main(["hr", "made/lr", "--processes", "1"]) == 0
-    assert "1 other files passed over: .txt" in capsys.readouterr().out
+    assert "1 other file passed over: .txt" in capsys.readouterr().out
     assert read_image("made/lr/LRx2/a.png").shape == (40, 40, 3)

@@ -100,7 +100,7 @@ def test_a_single_shifted_pair_is_named():
         np.roll(shrink(PHOTOS[index], 2), 3 if index == 4 else 0, 1), PHOTOS[index], f"p{index}"
     )
     result = audit(pairs)
-    _only(result, "1 pairs are shifted")
+    _only(result, "1 pair is shifted")
     assert re.search(r"p4 by \+(5\.9|6\.\d) right", result.findings[0])
 
 
@@ -134,9 +134,9 @@ def test_other_pictures_plain_ones_and_unreadable_files_are_named():
         straight(index)._replace(lq=shrink(PHOTOS[3], 2)) if index == 1 else straight(index)
     )
     findings = "\n".join(audit(pairs).findings)
-    assert "1 pairs do not show the same picture; check their names:\n  p1\n" in findings
-    assert "1 GT images are of one colour and teach nothing; remove them:\n  p6" in findings
-    assert "1 pairs cannot be read; mend or remove them:\n  7.png: is cut short" in findings
+    assert "1 pair does not show the same picture; check its names:\n  p1\n" in findings
+    assert "1 GT image is of one colour and teaches nothing; remove it:\n  p6" in findings
+    assert "1 pair cannot be read; mend or remove them:\n  7.png: is cut short" in findings
     with pytest.raises(ImageError, match="none of 1 pairs"):
         audit(Made(photos=[None]))
 

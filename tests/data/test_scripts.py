@@ -44,7 +44,7 @@ def test_make_lr_makes_what_a_data_set_reads_and_leaves_what_is_there(photos, tm
     first = _run("make_lr.py", photos, tmp_path, "--scale", 2, 3, "--processes", 2)
     assert (first.returncode, first.stderr.count("failed")) == (0, 0), first.stderr
     assert "4 LR images made, 0 were there already" in first.stdout
-    assert "1 images are no multiple" in first.stdout
+    assert "1 image is no multiple" in first.stdout
     for scale in (2, 3):
         data = PairedImageDataset([photos], [tmp_path / f"LRx{scale}"], scale)
         assert data.names == ["a", "sub/b.c"]

@@ -186,7 +186,7 @@ def test_a_network_that_overflows_in_half_precision_is_published_in_full_alone(t
 def test_weights_beyond_half_precision_are_named_and_left_out(tmp_path, capsys):
     path = saved(compact(bias=1e5), tmp_path / "Large.safetensors")
     assert run(path, "--fp16", "--output", tmp_path / "out") == 1
-    assert "1 tensors are not finite, the first: body." in capsys.readouterr().err
+    assert "1 tensor is not finite, the first: body." in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").glob("*.safetensors")] == ["2x-Large.safetensors"]
 
 

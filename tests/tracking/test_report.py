@@ -8,8 +8,9 @@ from xml.etree import ElementTree
 
 import small_run
 
-from traiNNer.tracking.report.charts import HEIGHT, WIDTH, Mark, line_chart
+from traiNNer.tracking.report.charts import HEIGHT, WIDTH, line_chart
 from traiNNer.tracking.report.html import page, read_records
+from traiNNer.tracking.report.marks import Mark, legend, marks_of
 
 
 class Page(HTMLParser):
@@ -90,15 +91,81 @@ def test_text_from_a_run_cannot_become_markup(tmp_path):
     assert not any(tag in text for tag in ("<b>", "<i>", "<u>", "a<script>"))
 
 
+def decided(
+    at, automation="AdaptiveGradientClipping", parameter="grad_clip_threshold", old=1.0, new=1.1, why="why"
+):
+    """A line of decisions.jsonl."""
+    of = {"iter": at, "automation": automation, "parameter": parameter}
+    return {**of, "old": old, "new": new, "reason": why, "applied": True}
+
+
+def with_marks(*decisions):
+    return svg(line_chart("a", {"s": [(0, 1.0), (1000, 3.0)]}, marks=marks_of(decisions)))
+
+
+def lines_and_ticks(drawing):
+    lines = [line for line in drawing.iter("line") if (line.get("class") or "").startswith("mark")]
+    return lines, [tick for tick in drawing.iter("rect") if tick.get("class") == "tick"]
+
+
 def test_points_are_drawn_where_they_belong():
-    figure = line_chart("a", {"s": [(0, 1.0), (50, float("nan")), (100, 3.0)]}, marks=[Mark(50, "half way")])
+    figure = line_chart(
+        "a", {"s": [(0, 1.0), (50, float("nan")), (100, 3.0)]}, marks=[Mark(50, "half way", "x", True)]
+    )
     drawing = svg(figure)
     (x0, y0), (x1, y1) = (map(float, p.split(",")) for p in drawing.find(".//polyline").get("points").split())
     assert 0 <= x0 < x1 <= WIDTH
     assert HEIGHT >= y0 > y1 >= 0
-    (mark,) = (line for line in drawing.iter("line") if line.get("class") == "mark")
+    ((mark,), ticks) = lines_and_ticks(drawing)
     assert float(mark.get("x1")) == (x0 + x1) / 2
-    assert mark.find("title").text == "half way"
+    assert mark.find("title").text == "half way" and not ticks
+
+
+INTERVENTIONS = [
+    decided(500, "IntelligentLearningRateScheduler", "lr_factor", 1.0, 0.8),
+    decided(500, "IntelligentEarlyStopping", "stop", "running", "patience"),
+    decided(500, "GradientFlowStabilizer", "grad_clip_threshold", "", "x0.5"),
+    decided(500, old=1.0, new=0.5, why="a request (factor 0.5); target 1"),
+    decided(
+        500, "DynamicBatchSizeOptimizer", "micro_batch", 8, 4, "out of memory (micro-batch 8 did not fit)"
+    ),
+]
+ADJUSTMENTS = [
+    decided(500),
+    decided(500, "IntelligentLearningRateScheduler", "lr_factor", 1.0, 1.1),
+    decided(500, "IntelligentLearningRateScheduler", "trial", "go on", "return"),
+    decided(500, "DynamicLossScheduling", "loss_factor", 1.0, 0.5),
+    decided(500, "DynamicBatchSizeOptimizer", "batch", 8, 12, "low VRAM usage"),
+]
+
+
+def test_interventions_are_lines_and_adjustments_ticks_below_the_curves():
+    for decision in INTERVENTIONS:
+        lines, ticks = lines_and_ticks(with_marks(decision))
+        assert (len(lines), len(ticks)) == (1, 0), decision
+    for decision in ADJUSTMENTS:
+        lines, (tick,) = lines_and_ticks(with_marks(decision))
+        assert not lines and float(tick.get("y")) >= HEIGHT, decision
+
+
+def test_marks_near_each_other_are_one_and_every_decision_counts():
+    many = [decided(1 + k, why=f"why {k}") for k in range(999)]
+    _, (tick,) = lines_and_ticks(with_marks(*many))
+    assert float(tick.get("width")) > 0.8 * WIDTH
+    assert "why 0" in tick.find("title").text and tick.find("title").text.endswith("and 994 more")
+    _, ticks = lines_and_ticks(with_marks(*(decided(at) for at in range(100, 1000, 100))))
+    assert len(ticks) == 9
+
+
+def test_every_automation_has_one_colour_and_a_key_that_counts():
+    marks = marks_of([*INTERVENTIONS, *ADJUSTMENTS, *ADJUSTMENTS])
+    text, drawing = legend(marks), with_marks(*INTERVENTIONS, *ADJUSTMENTS)
+    keys = dict(re.findall(r'background:(#\w+)"></i>(\w+)', text))
+    assert len(keys) == 6  # none twice
+    used = {m.get("stroke") or m.get("fill") for kind in lines_and_ticks(drawing) for m in kind}
+    assert used == keys.keys()
+    assert "IntelligentLearningRateScheduler: 1 intervention, 4 adjustments<" in text
+    assert legend([]) == ""
 
 
 def test_a_logarithmic_axis_spaces_decades_equally_and_skips_what_it_cannot_show():

@@ -20,6 +20,7 @@ from traiNNer.archs.detectors import DETECTORS, Guess
 from traiNNer.archs.published.recognition import recognise
 from traiNNer.archs.weights_file import Weights, one_line, read_weights, without_prefixes
 from traiNNer.registry import ConfigError
+from traiNNer.wording import counted
 
 SHOWN = 20
 """Differences that an error lists before it only counts them."""
@@ -119,7 +120,7 @@ def load_weights(net: nn.Module, weights: Weights, *, strict: bool) -> Copied:
     fitting = {name: t for name, t in weights.items() if name in own and own[name].shape == t.shape}
     lines = _differences(own, weights)
     if lines and (strict or not fitting):
-        counted = [] if strict else [f"none of its {len(weights)} tensors fits the network; the first:"]
+        counted = [] if strict else [f"none of the {len(weights)} tensors fits the network; the first:"]
         raise ConfigError([*counted, *lines[: None if strict else 3]])
     net.load_state_dict(fitting, strict=False)
     fresh = [name for name in own if name not in fitting]
@@ -281,7 +282,7 @@ def _differences(own: Weights, given: Weights) -> list[str]:
         for name in surplus[:SHOWN]
     ]
     rest = sum(max(0, len(names) - SHOWN) for names in (other, absent, surplus))
-    return [*lines, f"and {rest} more names"] if rest else lines
+    return [*lines, f"and {counted(rest, 'more name')}"] if rest else lines
 
 
 def _shape(tensor: Tensor) -> str:

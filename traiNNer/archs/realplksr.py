@@ -186,7 +186,7 @@ def _check(dim: int, split_ratio: float, kernel_size: int, in_ch: int, out_ch: i
     if kernel_size % 2 == 0:
         raise ConfigError(f"kernel_size must be odd to keep the size, got {kernel_size}")
     if not 1 <= int(dim * split_ratio) <= dim:
-        raise ConfigError(f"split_ratio {split_ratio} of dim {dim} must leave 1 to {dim} channels")
+        raise ConfigError(f"split_ratio {split_ratio} of dim {dim} must leave 1 to {dim} of them")
 
 
 @recognises(lambda weights: {"feats.0.weight", "feats.1.refine.weight", _MIXER} <= weights.keys())

@@ -21,6 +21,7 @@ from traiNNer.archs.fuse import Foldable
 from traiNNer.archs.variants import variant
 from traiNNer.archs.weights_file import Weights
 from traiNNer.registry import ConfigError
+from traiNNer.wording import counted
 
 # N: batch, C: channels, H, W: low-resolution height and width, O, I: output and input channels of a
 # convolution, M: channels within the wide chain
@@ -137,7 +138,9 @@ class SPAN(nn.Module):
         super().__init__()
         self.options = recorded(locals())
         if norm and len(rgb_mean) != num_in_ch:
-            raise ConfigError(f"rgb_mean needs {num_in_ch} values, one a channel, got {len(rgb_mean)}")
+            raise ConfigError(
+                f"rgb_mean needs {counted(num_in_ch, 'value')}, one a channel, got {len(rgb_mean)}"
+            )
         # one pixel for each of 18 + 2 + 1 convolutions in a row
         self.facts = NetworkFacts(kind="generator", scale=scale, tile_margin=21)
         self.norm = norm

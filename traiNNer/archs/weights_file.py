@@ -22,6 +22,7 @@ from torch import Tensor
 
 from traiNNer.archs import NETWORKS
 from traiNNer.registry import ConfigError
+from traiNNer.wording import counted
 
 Weights: TypeAlias = Mapping[str, Tensor]
 
@@ -294,7 +295,7 @@ def _sound(weights: dict[str, Tensor]) -> dict[str, Tensor]:
             raise ConfigError(f"{one_line(name)} {wrong}")
     if wrong := {name: count for name, t in weights.items() if (count := _not_finite(name, t))}:
         name, count = next(iter(wrong.items()))
-        more = f", and so do {len(wrong) - 1} more tensors" if len(wrong) > 1 else ""
+        more = f", and so do {counted(len(wrong) - 1, 'more tensor')}" if len(wrong) > 1 else ""
         size = weights[name].numel()
         raise ConfigError(f"{one_line(name)} holds values that are not finite ({count} of {size}){more}")
     return weights

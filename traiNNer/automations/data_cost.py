@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from traiNNer.control import Plain
+from traiNNer.wording import counted
 
 WAITING = 0.1
 """Share of the time that may go by waiting for data."""
@@ -58,7 +59,7 @@ class DataCost(Plain):
             what = f"num_worker_per_gpu: {needed}"
         else:
             more = f"num_worker_per_gpu: {most}, and " if most > self.workers else ""
-            what = f"{more}a smaller patch or a cheaper chain ({needed} workers would keep up)"
+            what = f"{more}a smaller patch or a cheaper chain ({counted(needed, 'worker')} would keep up)"
         return (
             f"degrading keeps it waiting, {self.sample_ms:.1f} ms of CPU time a sample of which it would take "
             f"{wanted:,.0f} a second: {what}"

@@ -20,6 +20,7 @@ from traiNNer.automations.validation_record import ValidationRecord, read_scores
 from traiNNer.control import Controls, Decision, Ramp, Stop
 from traiNNer.events import ChangeEvent, Event, RunFacts, ValidationEvent, WindowEvent
 from traiNNer.registry import ConfigError, did_you_mean
+from traiNNer.wording import counted
 
 _log = logging.getLogger(__name__)
 
@@ -227,12 +228,12 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         s = self.state
         grace = RESCUE if self._rescue else 0
         if s.dead >= DEAD_STEPS * (1 + 2 * grace):
-            return f"the loss was not finite in {s.dead} steps in a row"
+            return f"the loss was not finite in {counted(s.dead, 'step')} in a row"
         if not fresh or not s.trouble:
             return ""
         needed = grace + (1 if "not finite" in s.trouble else IN_A_ROW)
         return (
-            f"{self._label} of {s.record.troubles} validations: {s.trouble}"
+            f"{self._label} of {counted(s.record.troubles, 'validation')}: {s.trouble}"
             if s.record.troubles >= needed
             else ""
         )
@@ -243,7 +244,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         lowest = self._min_lr_factor is not None and controls.lr_factor <= self._min_lr_factor * (1 + 1e-9)
         if waited < self._patience or s.record.since < FEWEST_VALIDATIONS or not (s.exhausted or lowest):
             return ""
-        return f"no improvement in {self._label} for {waited} iterations"
+        return f"no improvement in {self._label} for {counted(waited, 'iteration')}"
 
     def _diminished(self) -> str:
         if self.state.flat < IN_A_ROW or self.state.record.below_since is not None:  # that is no convergence
@@ -258,9 +259,8 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
             return ""
         if not s.losses.falls(3.0):
             return ""
-        return (
-            f"overfitting: {self._label} below its best for {s.step - since} iterations, the loss still falls"
-        )
+        waited = counted(s.step - since, "iteration")
+        return f"overfitting: {self._label} below its best for {waited}, the loss still falls"
 
     def _best(self) -> str:
         record = self.state.record
@@ -275,7 +275,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
             ramp = Ramp(s.position, max(1, min(round(COOLDOWN * s.position), self._samples - s.position)))
         left = max(0, self._samples - s.position - (ramp.length if ramp else 0))
         saved = left // (self._facts.batch * self._facts.world_size)
-        details = f"{text} (rule {rule}; {saved} iterations saved; {self._best()})"
+        details = f"{text} (rule {rule}; {counted(saved, 'iteration')} saved; {self._best()})"
         return Stop(
             rule=rule,
             cooldown=ramp,

@@ -27,6 +27,7 @@ from traiNNer.events import (
     ValidationEvent,
     WindowEvent,
 )
+from traiNNer.wording import counted
 
 _log = logging.getLogger(__name__)
 
@@ -234,9 +235,9 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
         s.rising = s.rising + 1 if found else 0
         if found is None or s.rising < 2:
             return ()
-        text = f"divergence (loss rose by {found[0]:.1%} in {self._patience} steps, limit {found[1]:.1%})"
+        why = f"loss rose by {found[0]:.1%} in {counted(self._patience, 'step')}, limit {found[1]:.1%}"
         target, s.before_growth = s.before_growth or controls.lr_factor * DIVERGENCE_CUT, None
-        return self._set(controls, target, text, *found)
+        return self._set(controls, target, f"divergence ({why})", *found)
 
     def _loss_plateau(self, controls: Controls) -> Sequence[Decision]:
         s = self.state
@@ -256,7 +257,7 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
         expected = not self._monitor_validation or s.early or s.annealing or s.trouble
         if expected or s.record.since < 2 or waited < self._patience:
             return ()
-        text = f"validation plateau (no gain above {self._improvement:g} in {waited} steps)"
+        text = f"validation plateau (no gain above {self._improvement:g} in {counted(waited, 'step')})"
         factor = controls.lr_factor * PLATEAU_CUT
         return self._set(controls, factor, text, float(waited), float(self._patience))
 
@@ -269,7 +270,7 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
         old = controls.lr_factor
         if s.good < GOOD_SPANS or s.annealing or old >= limit:
             return ()
-        s.before_growth, text = old, f"sustained improvement ({s.good} spans in a row)"
+        s.before_growth, text = old, f"sustained improvement ({counted(s.good, 'span')} in a row)"
         return self._set(controls, min(limit, old * GROWTH), text)
 
     # --- parts ---------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from traiNNer.control import Plain, Ramp, RollBack, SetLearningRateFactor, Stop
+from traiNNer.wording import counted
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def in_words(gain: float, bound: float, steps: int) -> str:
         bound: Upper confidence bound of `gain`.
         steps: In which it did.
     """
+    span = counted(steps, "step")
     if gain >= 0:
-        return f"loss improved by {gain:.2%} in {steps} steps, at most {bound:.2%}"
+        return f"loss improved by {gain:.2%} in {span}, at most {bound:.2%}"
     at_best = f"improved by {bound:.2%}" if bound >= 0 else f"rose by {-bound:.2%}"
-    return f"loss rose by {-gain:.2%} in {steps} steps, at best {at_best}"
+    return f"loss rose by {-gain:.2%} in {span}, at best {at_best}"

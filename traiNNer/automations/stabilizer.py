@@ -275,7 +275,7 @@ class GradientFlowStabilizer(Automation[_State]):
             if line.slope * TREND_EVERY > math.log(2) and line.slope > 3 * line.se:
                 times = math.exp(line.slope * TREND_EVERY)
                 _log.warning(
-                    "%s: gradient norm of %s grew %.1fx in %d steps", self.name, net, times, TREND_EVERY
+                    f"%s: gradient norm of %s grew %.1fx in {TREND_EVERY} steps", self.name, net, times
                 )
 
     def _prior(self, net: str) -> float:

@@ -35,6 +35,7 @@ from traiNNer.registry import ConfigError, normalise
 from traiNNer.runtime.cpus import usable_cpus
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.memory import host_memory_limit
+from traiNNer.wording import counted
 
 _log = logging.getLogger(__name__)
 
@@ -187,10 +188,10 @@ def _open(
         )
     images = assemble_measured(options, data, cache, progress, left_out, lq_alone=key != "train")
     if isinstance(images, SingleImageDataset):
-        _log.info("datasets.%s: %s images without ground truth", key, f"{len(images):,}")
+        _log.info("datasets.%s: %s without ground truth", key, counted(len(images), "image", form=","))
         return images
-    size, pairs = mib(images.decoded_bytes), f"{len(images):,}"
-    _log.info("datasets.%s: %s pairs, %s decoded, %s", key, pairs, size, images.kept)
+    size, pairs = mib(images.decoded_bytes), counted(len(images), "pair", form=",")
+    _log.info("datasets.%s: %s, %s decoded, %s", key, pairs, size, images.kept)
     if data.part == "held_out":
         _log.info("datasets.%s: set aside, not trained on: %s", key, listed(images.names))
     return images

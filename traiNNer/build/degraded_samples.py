@@ -17,6 +17,7 @@ from traiNNer.data.degradations.resizing import resize
 from traiNNer.data.degraded_dataset import DegradedImageDataset
 from traiNNer.data.image_io import ImageError, eight_bits
 from traiNNer.data.sampler import Sampler
+from traiNNer.wording import counted
 
 
 class Sample(NamedTuple):
@@ -110,7 +111,7 @@ def summary(samples: Sequence[Sample]) -> Iterator[str]:
         np.mean((image == 0) | (image == 255)) for sample in samples for image in (sample.lq, sample.clean)
     ]
     clipped = float(np.mean(at_ends[::2]) - np.mean(at_ends[1::2]))
-    which = f"{len(samples)} samples from position {samples[0].position}"
+    which = f"{counted(len(samples), 'sample')} from position {samples[0].position}"
     yield f"{which}: {cost_ms(samples):.1f} ms of CPU time each (median, reading included)"
     yield f"LQ against bicubic: {low:.1f} dB (a tenth is below), {middle:.1f} (median), {high:.1f}"
     yield f"values at black or white: {100 * clipped:+.1f} % of all against bicubic"

@@ -22,6 +22,7 @@ from traiNNer.metrics import METRICS
 from traiNNer.options import Options
 from traiNNer.options.aliases import ALL_AUTOMATIONS
 from traiNNer.registry import ConfigError
+from traiNNer.wording import counted
 
 _USUAL_RATES = (1e-6, 1e-2)
 """Peak rates of the Adam family between which published recipes lie with room to spare."""
@@ -206,7 +207,8 @@ def unwise_data(options: Options, sets: Mapping[str, MeasuredDataset]) -> Iterat
         yield Advice(("datasets", "train", "lq_size"), text)
     batch = data.batch_size_per_gpu
     if isinstance(batch, int) and (seen := options.train.total_iter * batch * data.accum_iter) < len(train):
-        text = f"{seen:,} samples in all: {len(train) - seen:,} of {len(train):,} images are never seen"
+        samples = counted(seen, "sample", form=",")
+        text = f"{samples} in all: {len(train) - seen:,} of {len(train):,} images are never seen"
         yield Advice(("train", "total_iter"), text)
     for key, images in sets.items():
         if key == "train" or isinstance(images, SingleImageDataset):

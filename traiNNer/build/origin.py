@@ -22,6 +22,7 @@ from traiNNer.data.image_io import IMAGE_SUFFIXES
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError
 from traiNNer.training.checkpoint import Start
+from traiNNer.wording import counted
 
 _ELSEWHERE = ("name", "path", "auto_resume", "launcher", "logger")
 """Sections and keys that change nothing that is computed."""
@@ -133,8 +134,12 @@ def _images(root: Path) -> Iterator[tuple[str, int]]:
                 yield path.relative_to(root).as_posix(), path.stat().st_size
 
 
+def _files(of: Mapping[str, Any] | None) -> str:
+    return f"{counted(of['files'], 'file', form=',')} of {of['bytes']:,} bytes" if of else "none"
+
+
 def _ground_change(name: str, then: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> str:
-    old, new = (f"{of['files']:,} files of {of['bytes']:,} bytes" if of else "none" for of in (then, now))
+    old, new = map(_files, (then, now))
     return f"{name}: {old} -> {new}" if old != new else f"{name}: other names or sizes of {old}"
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from traiNNer.losses import LossInputs, uses_discriminator
 from traiNNer.models.precision import Precision
 from traiNNer.registry import ConfigError
+from traiNNer.wording import counted
 
 _LARGEST = 1024
 """GT pixels: the search for a patch that suffices ends there."""
@@ -55,7 +56,9 @@ def rehearse_network(
 
 def _described(shape: tuple[int, ...]) -> str:
     return (
-        f"{shape[1]} channels of {shape[-1]}x{shape[-2]}" if len(shape) == 4 else f"a tensor of shape {shape}"
+        f"{counted(shape[1], 'channel')} of {shape[-1]}x{shape[-2]}"
+        if len(shape) == 4
+        else f"a tensor of shape {shape}"
     )
 
 

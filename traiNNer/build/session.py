@@ -38,6 +38,7 @@ from traiNNer.training.checkpoint import Checkpointer, Start, starting_state
 from traiNNer.training.open_run import open_run
 from traiNNer.training.parts import Parts
 from traiNNer.training.trainer import Trainer
+from traiNNer.wording import counted
 
 _log = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ class Session:
             if changed.settings and trainer.progress.time < trainer.parts.plan.total_iter:
                 train = training(self.options)
                 kind = (train.scheduler or {}).get("type", "its schedule")
-                schedule = f"{kind} over {train.total_iter:,} iterations"
+                schedule = f"{kind} over {counted(train.total_iter, 'iteration', form=',')}"
                 say_how_rates_change(state.parts.get("learning_rates"), trainer.next_rates(), schedule)
         stop.defer()
         end = run_to_its_end(trainer, stop)

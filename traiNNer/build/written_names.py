@@ -21,6 +21,7 @@ from traiNNer.options.file_names import name_fault
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.paths import folds_case, path_limit
 from traiNNer.tracking.validation_images import image_file
+from traiNNer.wording import counted
 
 _log = logging.getLogger(__name__)
 
@@ -153,6 +154,6 @@ def _lines(name: str, faults: Mapping[str, str]) -> list[str]:
 def _said(name: str, faults: Mapping[str, str]) -> list[str]:
     """Nothing is refused, but told once."""
     for image, why in list(faults.items())[:1]:
-        text = "val.save_img: %d images of %s get names that other systems do not take, first %s, %s"
-        _log.info(text, len(faults), name, image, why)
+        images = counted(len(faults), f"image of {name} gets a name", f"images of {name} get names")
+        _log.info("val.save_img: %s that other systems do not take, first %s, %s", images, image, why)
     return []

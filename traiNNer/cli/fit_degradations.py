@@ -18,6 +18,7 @@ from traiNNer.cli.ending import ends_in_words
 from traiNNer.data.degradations.statistics import POSSIBLE, STATISTICS
 from traiNNer.data.pairing import find_images
 from traiNNer.registry import ConfigError
+from traiNNer.wording import counted
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -59,7 +60,7 @@ def _spread(folder: Path, most: int) -> list[Path]:
 
 
 def _report(found: Fit, images: int) -> Iterator[str]:
-    yield f"# fitted to {images} images, {found.from_tables} with JPEG tables"
+    yield f"# fitted to {counted(images, 'image')}, {found.from_tables} with JPEG tables"
     yield "degradation:"
     yield from (f"  {option}: {_yaml(value)}" for option, value in found.options.items())
     yield ""

@@ -29,6 +29,7 @@ from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import start_logging
 from traiNNer.runtime.cpus import usable_cpus
 from traiNNer.runtime.paths import folds_case
+from traiNNer.wording import counted
 
 
 class _Result(NamedTuple):
@@ -88,7 +89,8 @@ def _report(results: Sequence[_Result], out: Path) -> int:
     problems = [result.problem for result in results if result.problem]
     print(f"{out}: {made} LR images made, {kept} were there already (--overwrite makes them anew)")
     if cut:
-        print(f"{cut} images are no multiple of every scale: their LR is of the top-left part that is")
+        images = counted(cut, "image is", "images are")
+        print(f"{images} no multiple of every scale: the LR is of the top-left part that is")
     for problem in problems:
         sys.stderr.write(f"failed: {problem}\n")
     if problems:

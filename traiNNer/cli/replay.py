@@ -27,6 +27,7 @@ from traiNNer.events import RunFacts
 from traiNNer.options import load_options
 from traiNNer.registry import ConfigError
 from traiNNer.tracking.jsonl import read_records
+from traiNNer.wording import counted
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -85,4 +86,4 @@ def _words(decision: dict[str, Any] | None) -> str:
 
 def _count(decisions: list[dict[str, Any]]) -> str:
     each = ", ".join(f"{name} {n}" for name, n in Counter(d["automation"] for d in decisions).items())
-    return f"{len(decisions)} decisions{f' ({each})' if each else ''}"
+    return f"{counted(len(decisions), 'decision')}{f' ({each})' if each else ''}"

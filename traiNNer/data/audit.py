@@ -19,6 +19,7 @@ from traiNNer.data.image_io import ImageError
 from traiNNer.data.paired_dataset import Pair
 from traiNNer.data.registration import NO_DIFFERENCE, compare
 from traiNNer.data.resize import shrink
+from traiNNer.wording import counted
 
 _PART = 256
 """Side of the central part that is compared, in LQ pixels."""
@@ -138,7 +139,7 @@ def audit(dataset: Pairs, count: int = 64, seed: int = 0) -> Audit:
     ]
     if unreadable:
         findings.append(
-            f"{len(unreadable)} pairs cannot be read; mend or remove them:\n{_listing(unreadable)}"
+            f"{counted(len(unreadable), 'pair')} cannot be read; mend or remove them:\n{_listing(unreadable)}"
         )
     return Audit(len(looks), len(dataset), dataset.scale, *sides, shift, offset, gain, tuple(findings))
 
@@ -209,31 +210,41 @@ def _about_places(looks: Sequence[_Look], shift: tuple[float, float]) -> Iterato
     moved = [look for look in looks if max(map(abs, look.shift)) > _MOVED]
     if moved:
         items = [f"{look.name} by {look.shift[0]:+.1f} right, {look.shift[1]:+.1f} down" for look in moved]
-        yield f"{len(moved)} pairs are shifted (GT pixels); align or remove them:\n{_listing(items)}"
+        pairs = counted(len(moved), "pair is", "pairs are")
+        yield f"{pairs} shifted (GT pixels); align or remove them:\n{_listing(items)}"
 
 
 def _about_single(looks: Sequence[_Look]) -> Iterator[str]:
     by_digest: dict[bytes, list[str]] = {}
     for look in looks:
         by_digest.setdefault(look.digest, []).append(look.name)
-    found = {
-        f"of {len(looks)} pairs have red and blue swapped in LQ or GT (BGR for RGB); save one side with its "
-        "channels reversed": [look.name for look in looks if look.swapped],
-        "pairs do not show the same picture; check their names": [
-            look.name for look in looks if look.correlation < _SAME
-        ],
-        f"of {len(looks)} pairs have the same pixels in LQ and GT, from which a network learns to change nothing; "
-        "is dataroot_lq right?": [look.name for look in looks if look.equal],
-        "GT images are of one colour and teach nothing; remove them": [
-            look.name for look in looks if look.flat
-        ],
-        "GT images occur more than once; keep one of each": [
-            " = ".join(names) for names in by_digest.values() if len(names) > 1
-        ],
-    }
-    for what, names in found.items():
+    total = f"of {len(looks)} pairs have"
+    swapped = (
+        f"{total} red and blue swapped in LQ or GT (BGR for RGB); save one side with its channels reversed"
+    )
+    equal = f"{total} the same pixels in LQ and GT, from which a network learns to change nothing; "
+    found = (
+        ([look.name for look in looks if look.swapped], swapped, swapped),
+        (
+            [look.name for look in looks if look.correlation < _SAME],
+            "pair does not show the same picture; check its names",
+            "pairs do not show the same picture; check their names",
+        ),
+        ([look.name for look in looks if look.equal], *[f"{equal}is dataroot_lq right?"] * 2),
+        (
+            [look.name for look in looks if look.flat],
+            "GT image is of one colour and teaches nothing; remove it",
+            "GT images are of one colour and teach nothing; remove them",
+        ),
+        (
+            [" = ".join(names) for names in by_digest.values() if len(names) > 1],
+            "GT image occurs more than once; keep one of each",
+            "GT images occur more than once; keep one of each",
+        ),
+    )
+    for names, one, many in found:
         if names:
-            yield f"{len(names)} {what}:\n{_listing(names)}"
+            yield f"{counted(len(names), one, many)}:\n{_listing(names)}"
 
 
 def _row(name: str, side: Statistics) -> str:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from traiNNer.data.decoder_remarks import damage, overheard
 from traiNNer.data.image_header import JPEG, REMEDY, TIFF, Header, problem, read_header, without_remarks
+from traiNNer.wording import counted
 
 cv2.setNumThreads(0)  # workers are the parallelism; threads of each would fight for the same cores
 # what a decoder complains of is raised here, with the name of the file
@@ -187,7 +188,7 @@ def checked(image: Any, data: bytes, path: str | Path) -> Pixels:
     """A decoded image, unless it is of a kind that comes out wrong."""
     channels = 1 if image.ndim == 2 else image.shape[2]
     if image.dtype not in (np.uint8, np.uint16) or channels not in _TO_RGB:
-        raise ImageError(f"{path}: has {channels} channels of {image.dtype}{REMEDY}")
+        raise ImageError(f"{path}: has {counted(channels, 'channel')} of {image.dtype}{REMEDY}")
     if channels == 4 and data[:4] in TIFF and image[..., 3].min() < np.iinfo(image.dtype).max:
         raise ImageError(f"{path}: is a TIFF with transparency, which darkens its colours{REMEDY}")
     return cast("Pixels", image)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from traiNNer.data.file_index import Files, Names, stem, suffix
 from traiNNer.data.image_io import IMAGE_SUFFIXES
 from traiNNer.registry import ConfigError
+from traiNNer.wording import counted
 
 LOG = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def find_images(root: Path) -> list[str]:
         raise ConfigError(f"{error.filename}: cannot be listed ({error.strerror})") from error
     if others:
         kinds = " ".join(sorted(others)[:_LISTED])
-        LOG.info("%s: %d other files passed over: %s", root, others.total(), kinds)
+        LOG.info("%s: %s passed over: %s", root, counted(others.total(), "other file"), kinds)
     if not found:
         raise ConfigError(f"{root}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return found
@@ -190,7 +191,8 @@ def check_folders(gt_roots: Sequence[Path], lq_roots: Sequence[Path], scale: int
         raise ConfigError(f"dataroot_lq is missing; make {made} from the ground truth: {command}")
     if len(gt_roots) != len(lq_roots):
         raise ConfigError(
-            f"dataroot_gt lists {len(gt_roots)} folders and dataroot_lq {len(lq_roots)}: they go in pairs"
+            f"dataroot_gt lists {counted(len(gt_roots), 'folder')} and dataroot_lq {len(lq_roots)}: "
+            "they go in pairs"
         )
     if missing := [f"{root}: is not a folder" for root in (*gt_roots, *lq_roots) if not root.is_dir()]:
         raise ConfigError(missing)

@@ -62,7 +62,7 @@ def ensure_demo_data(folder: str | Path, scale: int) -> bool:
             _add_lr(hr, scale)
         return bool(wanting)
     total = sum(count for count, _ in _SETS.values())
-    LOG.info("%s is missing: drawing %d synthetic photographs, so that this run has data", folder, total)
+    LOG.info("%s is missing: drawing synthetic photographs (%d), so that this run has data", folder, total)
     start = time.monotonic()
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 
 from traiNNer.control import Plain
 from traiNNer.registry import ConfigError, Registry
+from traiNNer.wording import counted
 
 
 class Schedule(Protocol):
@@ -118,9 +119,10 @@ def cosine_restart(
         raise ConfigError(f"schedule: periods must be at least 1 step each (got {list(periods)})")
     weights = [1.0] * len(periods) if restart_weights is None else restart_weights
     lows = [eta_min] * len(periods) if eta_mins is None else eta_mins
+    needed = counted(len(periods), "period needs", "periods need")
     for name, values in (("restart_weights", weights), ("eta_mins", lows)):
         if len(values) != len(periods):
-            raise ConfigError(f"schedule: {len(periods)} periods need as many {name} (got {len(values)})")
+            raise ConfigError(f"schedule: {needed} as many {name} (got {len(values)})")
     if not all(0 <= weight <= 1 for weight in weights):
         raise ConfigError(f"schedule: restart_weights must lie between 0 and 1 (got {list(weights)})")
     floors = [_floor("eta_min", low, base_lr) for low in lows]

@@ -38,6 +38,7 @@ from traiNNer.release.model_card import (
 from traiNNer.release.onnx import compare_onnx, export_onnx, require_onnx
 from traiNNer.release.weights import write_weights
 from traiNNer.runtime.run_dir import atomic_write
+from traiNNer.wording import counted
 
 _COMPARISON = "comparison.png"
 _SHOWN = 192  # LQ pixels of a comparison, from the middle of each image
@@ -146,7 +147,8 @@ class _Files:
         }
         wrong = [key for key, value in tensors.items() if not bool(torch.isfinite(value).all())]
         if wrong:
-            self._leave_out(path, [f"{len(wrong)} tensors are not finite, the first: {wrong[0]}"])
+            tensors_are = counted(len(wrong), "tensor is", "tensors are")
+            self._leave_out(path, [f"{tensors_are} not finite, the first: {wrong[0]}"])
             return
         write_weights(path, tensors, self._metadata)
         self.files.append(_described(path, dtype))

@@ -14,6 +14,7 @@ from traiNNer.archs import NetworkFacts
 from traiNNer.archs.fuse import fuse
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.run_dir import atomic_write
+from traiNNer.wording import counted
 
 OPSET = 20
 _SIZES = ((1, 24, 20), (2, 33, 17), (1, 71, 45))
@@ -94,7 +95,8 @@ def compare_onnx(
 
 def _problem(comparison: Comparison, dtype: torch.dtype) -> str | None:
     if comparison.not_finite:
-        return f"{comparison.not_finite} values are not finite for an input of {comparison.shape}"
+        values = counted(comparison.not_finite, "value is", "values are")
+        return f"{values} not finite for an input of {comparison.shape}"
     if comparison.difference > _TOLERANCE[dtype]:
         return f"differs from the network by {comparison.difference:.2g} for an input of {comparison.shape}"
     return None

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from rich.table import Table
 
 from traiNNer.automations import Supervisor
+from traiNNer.wording import counted
 
 NOTHING = "nothing to do"
 TITLES = ("automation", "watched", "did", "would have done")
@@ -63,7 +64,7 @@ def _changes(lines: Sequence[Mapping[str, Any]]) -> str:
 
 def _clause(parameter: str, lines: Sequence[Mapping[str, Any]]) -> str:
     first, last = lines[0], lines[-1]
-    often = f"{len(lines):,} changes, last " if len(lines) > 1 else ""
+    often = f"{counted(len(lines), 'change', form=',')}, last " if len(lines) > 1 else ""
     return f"{parameter} {_shown(first['old'])} -> {_shown(last['new'])} ({often}at {last['iter']:,})"
 
 

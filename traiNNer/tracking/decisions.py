@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from traiNNer.automations import Proposal
@@ -17,6 +18,9 @@ from traiNNer.control import (
     SetLossFactors,
     Stop,
 )
+from traiNNer.wording import counted
+
+_ANSWERS = ("a request", "request of", "out of memory")  # beginnings of reasons
 
 
 def decision_record(step: int, proposal: Proposal, controls: Controls) -> dict[str, Any]:
@@ -35,6 +39,20 @@ def decision_record(step: int, proposal: Proposal, controls: Controls) -> dict[s
     }
 
 
+def intervenes(record: Mapping[str, Any]) -> bool:
+    """Whether a line of decisions.jsonl tells of trouble or an end, and not of an ordinary adjustment.
+
+    A cut of the learning rate, a return to earlier weights, a request in an emergency and what answers it, memory
+    that ran out, a stop.
+    """
+    old, new, why = record["old"], record["new"], record["reason"]
+    if record["parameter"] == "stop" or old == "":  # nothing but a request has no old value
+        return True
+    if record["parameter"] == "lr_factor":
+        return new < old
+    return why.startswith(_ANSWERS)
+
+
 def sentence(decision: Decision, controls: Controls) -> str:
     """A decision in the words of the log; a kind that is not named here is said by what it changes."""
     change = decision.change(controls)
@@ -48,9 +66,8 @@ def sentence(decision: Decision, controls: Controls) -> str:
         case SetLossFactors():
             return f"Loss factors adjusted due to {decision.reason}"
         case RunTrial():
-            return (
-                f"Trial of {decision.steps} steps: {change.old} against {change.new}, since {decision.reason}"
-            )
+            steps = counted(decision.steps, "step")
+            return f"Trial of {steps}: {change.old} against {change.new}, since {decision.reason}"
         case Request():
             return f"Requested {change.parameter} {change.new} - {decision.reason}"
         case Stop():

@@ -151,7 +151,9 @@ class Checkpointer:
             (path.parent / stamp).mkdir(exist_ok=True)
             path.rename(path.parent / stamp / path.name)
         if later:
-            _log.warning("%d files of steps after %d were moved to folders named %s", len(later), step, stamp)
+            _log.warning(
+                "files of steps after %d were moved to folders named %s: %d", step, stamp, len(later)
+            )
 
     def states(self) -> list[Path]:
         """The training states of the run, newest first."""

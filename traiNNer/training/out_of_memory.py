@@ -7,6 +7,7 @@ import logging
 from traiNNer.control import Controls
 from traiNNer.events import OutOfMemoryEvent
 from traiNNer.runtime.memory import OutOfMemoryError
+from traiNNer.wording import counted
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +31,8 @@ def repeat_smaller(controls: Controls, event: OutOfMemoryEvent) -> None:
     """Halve the micro-batch, which no automation has lowered."""
     controls.micro_batch = event.retry
     _log.warning(
-        "out of memory at step %d with %d samples at a time: repeating the step with %d (the result is the same)",
+        "out of memory at step %d with %s at a time: repeating the step with %d (the result is the same)",
         event.step,
-        event.micro_batch,
+        counted(event.micro_batch, "sample"),
         event.retry,
     )

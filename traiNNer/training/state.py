@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from traiNNer.control import Plain
 from traiNNer.registry import ConfigError
 from traiNNer.training.skipped import Skipped
+from traiNNer.wording import counted
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def outcome(progress: Progress) -> Outcome:
         return Outcome("failed", fault)
     if progress.stop_rule:
         return Outcome("stopped_early", progress.stop_reason)
-    return Outcome("completed", f"{progress.step} iterations")
+    return Outcome("completed", counted(progress.step, "iteration"))
 
 
 class StepClock:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from traiNNer.archs.paragonsr2.resampler import Padding
 from traiNNer.registry import ConfigError
+from traiNNer.wording import counted
 
 NEGATIVE_SLOPE = 0.1
 """Negative slope of every leaky ReLU of the generators."""
@@ -79,7 +80,7 @@ class InceptionContext(nn.Module):
         width = max(1, int(channels * branch_ratio))
         if 3 * width > channels:
             raise ConfigError(
-                f"branch_ratio {branch_ratio}: three branches do not fit into {channels} channels"
+                f"branch_ratio {branch_ratio}: three branches do not fit into {counted(channels, 'channel')}"
             )
         self.widths = [channels - 3 * width, width, width, width]
         self.dwconv_hw = depthwise(width, (square, square), padding)

@@ -27,6 +27,7 @@ from traiNNer.data.cache.pixel_file import Contents, PixelFile, planned_bytes, w
 from traiNNer.data.file_index import Files, Names
 from traiNNer.data.image_io import Pixels
 from traiNNer.data.pair_sizes import Sizes, read_missing
+from traiNNer.wording import counted
 
 LOG = logging.getLogger(__name__)
 
@@ -223,7 +224,13 @@ def _check_space(parts: Sequence[_Part], share: float) -> None:
 def _write(part: _Part, draft: Path, threads: int) -> None:
     total, began = len(part.sizes), time.monotonic()
     size = mib(planned_bytes(part.sizes))
-    LOG.info("decoding %s images of %s into %s (%s)", f"{total:,}", part.contents.root, part.path, size)
+    LOG.info(
+        "decoding %s of %s into %s (%s)",
+        counted(total, "image", form=","),
+        part.contents.root,
+        part.path,
+        size,
+    )
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task, said = bar.add_task(f"decoding {part.contents.root.name}", total=total), began

@@ -7,19 +7,14 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import NamedTuple, TypeAlias
 
+from traiNNer.tracking.report.marks import LANE, Mark, drawn_marks, lanes_of
+
 Points: TypeAlias = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 640, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 26, 12, 34
 _COLOURS = ("#3b7dd8", "#d9822b", "#3a9d5d", "#b0479e", "#8a6d3b", "#5e5ce6", "#c23b3b", "#2a9d9d")
 _MOST_POINTS = 600
-
-
-class Mark(NamedTuple):
-    """Something that happened at one place of the horizontal axis."""
-
-    x: float
-    text: str
 
 
 class _Axis(NamedTuple):
@@ -54,7 +49,7 @@ def line_chart(
     Args:
         title: What the vertical axis shows, with its unit.
         series: Points (x, y) by name; values that are not finite, and with `log` not positive, are left out.
-        marks: Drawn as vertical lines; their text shows under the pointer.
+        marks: Drawn as lines through the chart and ticks below it; their texts show under the pointer.
         log: A logarithmic vertical axis.
 
     Returns:
@@ -67,7 +62,8 @@ def line_chart(
     xs = [x for points in drawn.values() for x, _ in points]
     ys = [y for points in drawn.values() for _, y in points]
     across, up = _axis(xs, log=False), _axis(ys, log=log, air=0.04)
-    body = [*_grid(across, up), *_mark_lines(marks, across)]
+    inside = [mark for mark in marks if across.low <= mark.x <= across.high]
+    body = [*_grid(across, up), *_mark_pieces(inside, across)]
     for colour, (name, points) in zip(_cycle(len(drawn)), drawn.items(), strict=True):
         path = " ".join(f"{_x(across, x):.1f},{_y(up, y):.1f}" for x, y in points)
         x, y = _x(across, points[0][0]), _y(up, points[0][1])
@@ -78,7 +74,8 @@ def line_chart(
         f'<span class="key"><i style="background:{colour}"></i>{escape(name)}</span>'
         for colour, name in zip(_cycle(len(drawn)), drawn, strict=True)
     )
-    svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(body)}</svg>'
+    height = HEIGHT + LANE * len(lanes_of(inside))
+    svg = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">{"".join(body)}</svg>'
     return f"<figure><figcaption>{escape(title)} {legend}</figcaption>{svg}</figure>"
 
 
@@ -114,13 +111,8 @@ def _grid(across: _Axis, up: _Axis) -> list[str]:
     return lines
 
 
-def _mark_lines(marks: Sequence[Mark], across: _Axis) -> list[str]:
-    inside = [mark for mark in marks if across.low <= mark.x <= across.high]
-    return [
-        f'<line x1="{_x(across, m.x):.1f}" x2="{_x(across, m.x):.1f}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}" '
-        f'class="mark"><title>{escape(m.text)}</title></line>'
-        for m in inside
-    ]
+def _mark_pieces(marks: Sequence[Mark], across: _Axis) -> list[str]:
+    return drawn_marks(marks, lambda at: _x(across, at), top=_TOP, bottom=HEIGHT - _BOTTOM, lanes_at=HEIGHT)
 
 
 def _x(axis: _Axis, value: float) -> float:

@@ -24,6 +24,7 @@ from traiNNer.tracking.report.html import (
 )
 from traiNNer.tracking.report.markup import document, figure, shown, table
 from traiNNer.tracking.report.pictures import Picture
+from traiNNer.wording import counted
 
 _AXES = ("steps", "samples", "seconds of training")
 
@@ -190,7 +191,7 @@ def _mean(values: Mapping[str, float]) -> float:
 def _in_words(found: Difference) -> str:
     if not found.pairs:
         return "no image in common"
-    text = f"{found.mean:+.4f} &plusmn; {found.half:.4f} ({found.pairs} images)"
+    text = f"{found.mean:+.4f} &plusmn; {found.half:.4f} ({counted(found.pairs, 'image')})"
     return f"<b>{text}</b>" if abs(found.mean) > found.half else text
 
 

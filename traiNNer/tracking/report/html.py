@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 from traiNNer.events import SetScores
 from traiNNer.runtime.run_dir import atomic_write
 from traiNNer.tracking.automation_table import TITLES, Row
-from traiNNer.tracking.report.charts import Mark, Points, line_chart
+from traiNNer.tracking.report.charts import Points, line_chart
+from traiNNer.tracking.report.marks import Mark, legend, marks_of
 from traiNNer.tracking.report.markup import document, figure, shown, table
 from traiNNer.tracking.report.pictures import Picture, last_scores
+from traiNNer.wording import counted
 
 _log = logging.getLogger(__name__)
 _SHOWN_DECISIONS = 200
@@ -65,13 +67,14 @@ def write_report(folder: Path, pictures: Sequence[Picture]) -> Path:
 
 def page(records: Records, pictures: Sequence[Picture]) -> str:
     """The page as HTML."""
+    marks = marks_of(records.decisions)
     parts = [
         f"<h1>{escape(records.name)}</h1>",
         _headline(records),
         _made(records.summary),
         "<h2>Curves</h2>",
-        "<p>Vertical lines are decisions of the automations; the pointer shows which.</p>",
-        f'<div class="charts">{"".join(_charts(records))}</div>',
+        legend(marks),
+        f'<div class="charts">{"".join(_charts(records, marks))}</div>',
         _pictures(pictures),
         _diagnosis(records.summary.get("diagnosis", [])),
         _automations(records.summary.get("automation_table", [])),
@@ -113,9 +116,11 @@ def _headline(records: Records) -> str:
         else ""
     )
     hours = summary["seconds"] / 3600
+    iterations = counted(summary["iterations"], "iteration", form=",")
+    samples = counted(summary["samples"], "sample", form=",")
     facts = (
         f"{summary['status']}: {escape(str(summary['reason']))}",
-        f"{summary['iterations']:,} iterations, {summary['samples']:,} samples, {hours:.2f} hours",
+        f"{iterations}, {samples}, {hours:.2f} hours",
         score,
     )
     return "<p>" + "<br>".join(fact for fact in facts if fact) + "</p>"
@@ -132,15 +137,8 @@ def _made(summary: Record) -> str:
     return "<p>" + "<br>".join(escape(line) for line in lines) + "</p>"
 
 
-def _charts(records: Records) -> Iterable[str]:
+def _charts(records: Records, marks: Sequence[Mark]) -> Iterable[str]:
     train = [record for record in records.metrics if record.get("kind") == "train"]
-    marks = [
-        Mark(
-            d["iter"],
-            f"{d['iter']:,} {d['automation']}: {d['parameter']} {d['old']} -> {d['new']}, {d['reason']}",
-        )
-        for d in records.decisions
-    ]
     yield line_chart("loss", _by_key(train, "loss"), marks=marks, log=True)
     yield from _metric_charts(records.metrics, marks)
     yield line_chart("learning rate", _by_key(train, "lr"), marks=marks)
@@ -203,7 +201,11 @@ def _decisions(decisions: Sequence[Record]) -> str:
         return ""
     rows = [f"<tr>{decision_cells(d)}" for d in decisions[-_SHOWN_DECISIONS:]]
     more = len(decisions) - len(rows)
-    left = f"<p>{more:,} earlier ones are in decisions.jsonl.</p>" if more else ""
+    left = (
+        f"<p>{counted(more, 'earlier one is', 'earlier ones are', form=',')} in decisions.jsonl.</p>"
+        if more
+        else ""
+    )
     return f"<h2>Decisions</h2>{left}" + table(DECISION_TITLES, rows)
 
 

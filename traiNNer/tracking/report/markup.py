@@ -48,7 +48,8 @@ figcaption { font-weight: 600; } .key { font-weight: 400; font-size: 13px; margi
 .key i { display: inline-block; width: 12px; height: 3px; margin-right: 5px; vertical-align: middle; }
 svg { width: 100%; } svg text { font-size: 12px; fill: currentColor; }
 .grid { stroke: var(--line); stroke-width: .5; }
-.mark { stroke: #c23b3b; stroke-width: 1.5; stroke-dasharray: 4 3; }
+.key i.block { height: 10px; }
+.mark { opacity: .7; } .only { stroke-dasharray: 4 3; } .tick { opacity: .85; }
 table { border-collapse: collapse; }
 td, th { text-align: left; padding: .25em .7em; border-bottom: 1px solid var(--line); }
 tr.warning, tr.bad { background: #d9822b33; } pre { background: var(--soft); padding: 1em; overflow: auto; }
