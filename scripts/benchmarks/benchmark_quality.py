@@ -1,0 +1,223 @@
+"""Measure the quality for a time: one network and data set under several recipes, each for the same CPU minutes.
+
+    python scripts/benchmarks/benchmark_quality.py --template Compact_fidelity.yml --gt HR --lq LRx2 \\
+        --bench BENCH --out docs/data/quality_for_time.jsonl --work FOLDER --minutes 10
+
+The first recipe is traiNNer-redux's training template for Compact as it stands, read by this program as by that
+one; its milestones are scaled to the length of the run, and what names data, network, scale and mixed precision is
+set. Each of the others adds one thing to the one before. Every run is a `train.py` of its own with one thread and
+no worker; before the first, the CPU time of a step is measured for all recipes in turn, and each gets as many
+steps as its minutes hold. Scores are those of the last step (EMA), PSNR and SSIM of luma; they choose nothing.
+
+Runs that are finished are JSON lines and are skipped; one that was interrupted is resumed. The table comes last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmark_network_options import finished
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[2]
+SETS = ("Set5", "Set14")
+NETWORKS: dict[str, dict[str, Any]] = {
+    "compact": {"type": "compact", "num_feat": 32, "num_conv": 8},
+    "span": {"type": "span", "feature_channels": 16},
+}
+ARMS = (
+    "template",
+    "patches of 32, batch 8",
+    "rate 2e-3, cosine",
+    "linear_start",
+    "half of the loss on luma",
+    "PSNRLoss for the last fifth",
+)
+_SHORT, _LONG = 4, 16  # steps of the two runs whose difference is the time of a step
+
+
+def recipe(template: dict[str, Any], arm: str, network: dict[str, Any], steps: int) -> dict[str, Any]:
+    """The configuration of an arm: the template, and what all arms up to this one change."""
+    tree = copy.deepcopy(template)
+    reached = ARMS.index(arm)
+    tree["network_g"] = dict(network)
+    tree.update(scale=2, use_amp=False, use_channels_last=False, num_gpu=0)
+    train, data = tree["train"], tree["datasets"]["train"]
+    data["num_worker_per_gpu"] = 0
+    whole = train["total_iter"]
+    train["scheduler"]["milestones"] = [round(m * steps / whole) for m in train["scheduler"]["milestones"]]
+    train["total_iter"] = steps
+    if reached >= 1:
+        data.update(lq_size=32, batch_size_per_gpu=8)
+    if reached >= 2:
+        train["optim_g"]["lr"] = 2e-3
+        train["scheduler"] = {"type": "CosineAnnealingLR", "eta_min": 1e-6}
+        train.update(warmup_iter=min(100, steps // 10), grad_clip=True, grad_clip_max_norm=1.0)
+    if reached >= 3:
+        tree["network_g"]["linear_start"] = True
+    if reached >= 4:
+        train["losses"] = [{"type": "L1Loss", "loss_weight": 0.5}, {"type": "LumaLoss", "loss_weight": 0.5}]
+    if reached >= 5:
+        turn = round(0.8 * steps)
+        for loss in train["losses"]:
+            loss["disable_after"] = turn - 1
+        train["losses"].append(
+            {"type": "PSNRLoss", "toY": True, "eps": 1e-6, "loss_weight": 0.01, "start_iter": turn}
+        )
+    return tree
+
+
+def run(
+    args: argparse.Namespace, tree: dict[str, Any], seed: int, folder: Path
+) -> tuple[dict[str, Any], float]:
+    """Scores of a training after its last step, and the CPU seconds of its process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = tree["train"]["total_iter"]
+    tree = {
+        **tree,
+        "name": "run",
+        "manual_seed": seed,
+        "path": {"experiments_root": str(folder)},
+        "logger": {"print_freq": 500, "save_checkpoint_freq": 2000, "use_tb_logger": False},
+    }
+    tree["datasets"] = {
+        "train": {**tree["datasets"]["train"], "dataroot_gt": str(args.gt), "dataroot_lq": str(args.lq)},
+        **{
+            f"val_{name}": {
+                "name": name,
+                "type": "PairedImageDataset",
+                "dataroot_gt": str(args.bench / name / "HR"),
+                "dataroot_lq": str(args.bench / name / "LRx2"),
+            }
+            for name in SETS
+        },
+    }
+    luma = {"crop_border": 2, "test_y_channel": True}
+    tree["val"] = {
+        "val_enabled": True,
+        "val_freq": steps,
+        "metrics": {"psnr": {"type": "psnr", **luma}, "ssim": {"type": "ssim", **luma}},
+    }
+    file = folder / "run.yml"
+    file.write_text(json.dumps(tree), encoding="utf-8")  # JSON is YAML
+    began = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), "-opt", str(file), "--auto_resume"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
+    scores = {
+        record["set"]: {name: round(value, 4) for name, value in record["metrics"].items()}
+        for record in finished(folder / "run" / "metrics.jsonl")
+        if record["kind"] == "val" and record["iter"] == steps
+    }
+    return scores, seconds
+
+
+def step_seconds(args: argparse.Namespace, template: dict[str, Any], network: str) -> dict[str, float]:
+    """CPU seconds of a step of each arm, measured in turns and kept beside the runs."""
+    kept = args.work / f"seconds_{network}.json"
+    if kept.exists():
+        return json.loads(kept.read_text(encoding="utf-8"))
+    found: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    for turn in range(args.turns):
+        for place, arm in enumerate(ARMS):
+            times = []
+            for steps in (_SHORT, _LONG):
+                tree = recipe(template, arm, NETWORKS[network], steps)
+                folder = args.work / f"time_{network}_{place}_{turn}_{steps}"
+                times.append(run(args, tree, 0, folder)[1])
+            found[arm].append((times[1] - times[0]) / (_LONG - _SHORT))
+    seconds = {arm: statistics.median(values) for arm, values in found.items()}
+    kept.write_text(json.dumps(seconds, indent=1), encoding="utf-8")
+    return seconds
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """Markdown: steps, scores by seed, gain over the template on each set."""
+    lines = [
+        "| network | minutes | recipe | steps | CPU minutes | Set5 | Set14 | gain on Set5 | gain on Set14 |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for network, minutes in sorted({(r["network"], r["minutes"]) for r in runs}):
+        by_arm = {
+            arm: {
+                r["seed"]: r
+                for r in runs
+                if (r["network"], r["minutes"], r["recipe"]) == (network, minutes, arm)
+            }
+            for arm in ARMS
+        }
+        base = by_arm[ARMS[0]]
+        for arm, found in by_arm.items():
+            if not found:
+                continue
+            scores = [", ".join(f"{found[k]['scores'][s]['psnr']:.2f}" for k in sorted(found)) for s in SETS]
+            gains = [
+                ", ".join(
+                    f"{found[k]['scores'][s]['psnr'] - base[k]['scores'][s]['psnr']:+.2f}"
+                    for k in sorted(found.keys() & base.keys())
+                )
+                for s in SETS
+            ]
+            first = found[min(found)]
+            spent = statistics.mean(r["seconds"] for r in found.values()) / 60
+            cells = [network, f"{minutes:g}", arm, str(first["steps"]), f"{spent:.1f}", *scores, *gains]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Runs what is missing, then prints the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--template", type=Path, required=True, help="traiNNer-redux's Compact_fidelity.yml")
+    parser.add_argument("--gt", type=Path, required=True, help="folder of training photographs")
+    parser.add_argument("--lq", type=Path, required=True, help="the same at half the size")
+    parser.add_argument(
+        "--bench", type=Path, required=True, help="folder with Set5 and Set14, each HR and LRx2"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="file of JSON lines, one a finished run")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for the runs, which are resumed there"
+    )
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--recipes", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--turns", type=int, default=3, help="measurements of the time of a step")
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    template = YAML(typ="safe").load(args.template)
+    for network in args.networks:
+        seconds = step_seconds(args, template, network)
+        for seed in args.seeds:
+            for arm in args.recipes:
+                key = {"network": network, "recipe": arm, "seed": seed, "minutes": args.minutes}
+                if any(key.items() <= line.items() for line in finished(args.out)):
+                    continue
+                steps = round(60 * args.minutes / seconds[arm])
+                tree = recipe(template, arm, NETWORKS[network], steps)
+                folder = args.work / f"{network}_{ARMS.index(arm)}_{seed}_{args.minutes:g}"
+                scores, spent = run(args, tree, seed, folder)
+                result = {**key, "steps": steps, "scores": scores, "seconds": round(spent)}
+                with args.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(result) + "\n")
+    print(table(finished(args.out)))
+
+
+if __name__ == "__main__":
+    main()
