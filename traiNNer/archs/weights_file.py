@@ -21,6 +21,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from traiNNer.archs import NETWORKS
+from traiNNer.archs.download import local_file
 from traiNNer.registry import ConfigError
 from traiNNer.wording import counted
 
@@ -81,14 +82,14 @@ def read_weights(path: str | Path, key: str | None = None) -> tuple[dict[str, Te
     passed over.
 
     Args:
-        path: `.safetensors` or `.pth`.
+        path: `.safetensors` or `.pth`, or the address of such a file (`download.local_file`).
         key: Where the weights are in a file that holds several: the key, or the first part of their names.
 
     Raises:
         ConfigError: For a missing or broken file, one that holds more than tensors and plain values (such a file
             could run code, and is refused), one without weights, and weights that are not finite.
     """
-    path = Path(path)
+    path = local_file(path)
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
     try:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from traiNNer.archs.download import local_file
 from traiNNer.data.image_io import IMAGE_SUFFIXES
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError
@@ -121,7 +122,7 @@ def _fingerprint(root: Path) -> dict[str, Any]:
 
 
 def _checksum(file: str | None) -> str | None:
-    return f"{zlib.crc32(Path(file).read_bytes()):08x}" if file else None
+    return f"{zlib.crc32(local_file(file).read_bytes()):08x}" if file else None
 
 
 def _images(root: Path) -> Iterator[tuple[str, int]]:

@@ -126,7 +126,10 @@ def build_eval_network(options: Options, precision: Precision) -> EvalNetwork:
 
 def _make_room(folder: Path, weights: str | None) -> None:
     """Rename the results of another model out of the way, as BasicSR does; the same model's are written anew."""
-    about = {"file": str(weights), "sha256": hashlib.sha256(Path(weights or "").read_bytes()).hexdigest()}
+    about = {
+        "file": str(weights),
+        "sha256": hashlib.sha256(local_file(weights or "").read_bytes()).hexdigest(),
+    }
     note = folder / "model.json"
     if (folder / "metrics.json").is_file():
         before = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}

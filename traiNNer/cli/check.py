@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from traiNNer.archs.download import is_address
 from traiNNer.build.check import check_parts, check_test_parts, idle_parts
 from traiNNer.build.data import listed, open_each
 from traiNNer.build.data_folders import is_demo
@@ -132,7 +133,9 @@ def _look_at_data(options: Options) -> tuple[list[Advice], list[str]]:
 def _missing_weights(options: Options) -> list[str]:
     files = {key: getattr(options.path, key) for key in _FILES_OF_WEIGHTS}
     return [
-        f"path.{k}: {path}: no such file" for k, path in files.items() if path and not Path(path).is_file()
+        f"path.{key}: {file}: no such file"
+        for key, file in files.items()
+        if file and not is_address(file) and not Path(file).is_file()
     ]
 
 

@@ -51,13 +51,14 @@ class PathOptions(Section):
     results_root: FilePath = "results"
     """Folder that holds the results of `test.py`."""
     pretrain_network_g: FilePath | None = None
-    """Weights to start the generator from (.safetensors or .pth)."""
+    """Weights to start the generator from (.safetensors or .pth): a file, or its address (`https://...`, with
+    `#sha256=...` after it to be checked), which is downloaded once."""
     param_key_g: str | None = None
     """Key that holds the weights inside a .pth file; found by itself by default."""
     strict_load_g: bool = True
     """Refuse weights whose names or shapes differ; false: load what fits and list the rest."""
     pretrain_network_d: FilePath | None = None
-    """Weights to start the discriminator from."""
+    """Weights to start the discriminator from, likewise."""
     param_key_d: str | None = None
     """As `param_key_g`."""
     strict_load_d: bool = True

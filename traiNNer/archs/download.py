@@ -1,0 +1,62 @@
+"""Files of weights that are named by their address: downloaded once, into the cache of torch.hub."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import torch
+from filelock import FileLock
+
+from traiNNer.registry import ConfigError
+
+_log = logging.getLogger(__name__)
+
+
+def is_address(file: str | Path) -> bool:
+    """Whether a file is named by an address of the web."""
+    return re.match(r"https?://", str(file), re.IGNORECASE) is not None
+
+
+def local_file(file: str | Path) -> Path:
+    """The file itself, or the local copy of an address, which is downloaded where there is none.
+
+    `#sha256=...` at the end of an address is the checksum that the file must have, new or kept. Copies lie in
+    `checkpoints` of `torch.hub.get_dir()` (`TORCH_HOME` moves it), each under a name of its own address.
+
+    Raises:
+        ConfigError: If it cannot be downloaded, or has another checksum.
+    """
+    if not is_address(file):
+        return Path(file)
+    address, fragment = urldefrag(str(file))
+    wanted = _checksum(address, fragment)
+    name = Path(unquote(urlsplit(address).path)).name or "weights.pth"
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    kept = folder / f"{hashlib.sha256(address.encode()).hexdigest()[:8]}-{name}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{kept}.lock"):  # the processes of a run share one download
+            if not kept.is_file():
+                _log.info("Downloading %s to %s", address, kept)
+                torch.hub.download_url_to_file(address, str(kept), progress=False)
+    except (URLError, OSError, ValueError) as error:
+        raise ConfigError(
+            f"{address}: cannot be downloaded ({getattr(error, 'reason', error)}); without a connection put the "
+            f"file at {kept}, or name a file of this machine"
+        ) from None
+    if wanted and (found := hashlib.sha256(kept.read_bytes()).hexdigest()) != wanted:
+        kept.unlink()
+        raise ConfigError(f"{address}: its SHA-256 is {found}, and {wanted} was asked for; it is not used")
+    return kept
+
+
+def _checksum(address: str, fragment: str) -> str:
+    wanted = fragment.removeprefix("sha256=").lower()
+    if fragment and not (fragment.startswith("sha256=") and re.fullmatch(r"[0-9a-f]{64}", wanted)):
+        raise ConfigError(f"{address}: what follows # should be sha256= and 64 hexadecimal digits")
+    return wanted
