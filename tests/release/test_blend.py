@@ -9,7 +9,6 @@ from safetensors.torch import save_file
 
 from traiNNer.archs import build_network, load_network
 from traiNNer.cli.blend import main
-from traiNNer.release.chainner import LOADS, chainner_verdict
 
 
 def saved(path, seed, **spec):
@@ -49,18 +48,3 @@ def test_what_cannot_be_blended_is_refused(second, alpha, said, tmp_path, capsys
     saved(tmp_path / "b.safetensors", 1, **second)
     assert main([str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"), "--alpha", alpha]) == 2
     assert said in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        ({"type": "compact", "num_feat": 4}, LOADS),
-        ({"type": "span", "feature_channels": 48}, LOADS),
-        ({"type": "span", "feature_channels": 48, "img_range": 1.0}, "computes something else"),
-        ({"type": "compact", "num_feat": 4, "act_type": "relu"}, "give it the .onnx"),
-        ({"type": "paragonsr2_nano"}, "does not know this network"),
-    ],
-)
-def test_chainner_loads_what_computes_the_same_there(spec, said, tmp_path):
-    net = saved(tmp_path / "net.safetensors", 0, **spec)
-    assert said in chainner_verdict(tmp_path / "net.safetensors", net, net.facts)

@@ -10,7 +10,7 @@ from spandrel import MAIN_REGISTRY, ModelLoader, UnsupportedModelError
 from torch import nn
 
 from traiNNer.archs import build_network
-from traiNNer.release.chainner import LOADS, chainner_verdict
+from traiNNer.release.chainner import asked_of_spandrel
 from traiNNer.release.spandrel import install, load_from_file
 from traiNNer.release.weights import write_weights
 
@@ -88,4 +88,5 @@ def test_chainner_does_not_load_a_file_because_this_process_would(
         monkeypatch.setattr(MAIN_REGISTRY, name, getattr(MAIN_REGISTRY, name))
     install()
     assert ModelLoader("cpu").load_from_file(tmp_path / "net.safetensors").architecture.id == "traiNNer"
-    assert chainner_verdict(tmp_path / "net.safetensors", net, net.facts) != LOADS  # type: ignore[arg-type]
+    verdict = asked_of_spandrel(tmp_path / "net.safetensors", net, net.facts)  # type: ignore[arg-type]
+    assert verdict == "does not know this network; give it the .onnx"

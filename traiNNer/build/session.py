@@ -29,6 +29,7 @@ from traiNNer.data.audit import audit
 from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.single_dataset import MeasuredDataset
 from traiNNer.options import Options, dump_resolved, load_options
+from traiNNer.release.chainner import outlook
 from traiNNer.runtime.console import end_logging, log_to_file, start_logging
 from traiNNer.runtime.device import choose_device, configure_torch, environment
 from traiNNer.runtime.distributed import DistributedContext
@@ -173,6 +174,7 @@ class Session:
         if how := self._settle_batch(None):
             _log.info("batch_size_per_gpu: auto: %s", how)
         parts = self._build()
+        _say_where_weights_load(parts)
         if wrong := Trainer(parts).rehearse():
             _log.error("Not finite after one step: %s", "; ".join(wrong))
             return 1
@@ -223,6 +225,7 @@ class Session:
         return replace(parts, data_cost=self._degrading.cost if self._degrading else None)
 
     def _open_run(self, parts: Parts, state: Start | None, made_of: Mapping[str, Any] | None) -> Trainer:
+        _say_where_weights_load(parts)
         environment_rows = [f"| {key} | {value} |" for key, value in environment(self.device).items()]
         trainer = open_run(
             parts,
@@ -252,3 +255,10 @@ class Session:
         with atomic_write(self.folder.file("resolved.yml")) as partial:
             partial.write_text(dump_resolved(self.options), encoding="utf-8")
         _log.info("traiNNer %s: %s on %s", __version__, self.options.name, self.device)
+
+
+def _say_where_weights_load(parts: Parts) -> None:
+    """A line where the weights of a run will be of use in this program and as ONNX alone."""
+    options: Mapping[str, Any] = parts.model.generator.net.options  # type: ignore[assignment]  # every network has it
+    if reason := outlook(parts.metadata["g"]["architecture"], options):
+        _log.info("chaiNNer %s: use the .onnx that scripts/export.py --onnx writes", reason)

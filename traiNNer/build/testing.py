@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from traiNNer.archs import NetworkFacts, load_network
+from traiNNer.archs.download import local_file
 from traiNNer.build.check import check_test_parts
 from traiNNer.build.data import open_test_sets
 from traiNNer.build.model import build_precision

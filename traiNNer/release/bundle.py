@@ -153,7 +153,7 @@ class _Files:
         write_weights(path, tensors, self._metadata)
         self.files.append(_described(path, dtype))
         if dtype == torch.float32:
-            self.chainner = chainner_verdict(path, self._trained.net, self._trained.facts)
+            self.chainner = chainner_verdict(path, self._trained.type, self._trained.net, self._trained.facts)
 
     def onnx(self, name: str, dtype: torch.dtype) -> None:
         """An ONNX file, which is compared with the network."""
