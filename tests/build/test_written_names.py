@@ -125,7 +125,7 @@ def test_images_that_differ_in_case_alone_are_one_file_on_windows_and_macos(
         windows()
     monkeypatch.setattr(sys, "platform", platform)
     said = [line for line in opened(*overrides) if "differs from Baby by upper and lower case alone" in line]
-    assert [line.startswith("val.save_img: 1 images of val") for line in said] == [platform == "linux"]
+    assert [line.startswith("val.save_img: 1 image of val") for line in said] == [platform == "linux"]
 
 
 def test_sets_whose_names_differ_in_case_alone_are_refused(opened, data):
