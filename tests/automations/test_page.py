@@ -10,9 +10,11 @@ from automations.simulate import ALL
 from automations.test_every_automation import GIVEN
 
 from traiNNer.automations import AUTOMATIONS, Limits
-from traiNNer.options.aliases import COMMON_OPTIONS
+from traiNNer.options.aliases import AUTOMATION_OPTIONS, COMMON_OPTIONS
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/automations.md").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/automations.md").read_text()
+GUIDE = PAGE.partition("\n## The guide, statement by statement\n")[2]
 
 
 def table(text):
@@ -54,3 +56,28 @@ def test_the_page_has_every_option_with_its_default(name):
 def test_the_options_of_every_automation_come_first():
     assert set(table(PAGE.partition("\n## ")[0])) == set(COMMON_OPTIONS)
     assert Limits() == Limits(max_adjustments=None, monitor_only=False)
+
+
+def rows_of_the_guide():
+    lines = [line for line in GUIDE.splitlines() if line.startswith("| ") and "`" in line]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def test_every_statement_of_the_guide_names_a_file_and_a_test_that_exist():
+    files = {path.name: path for path in (ROOT / "tests").rglob("test_*.py")}
+    for row in rows_of_the_guide():
+        file, _, name = row[-1].strip("` ").partition("::")
+        assert file in files and f"def {name}(" in files[file].read_text(), row
+        places = re.findall("`(traiNNer/[^`]+)`", row[1]) if len(row) == 3 else []
+        assert all((ROOT / place).exists() for place in places), row
+        assert len(row) == 2 or places or "iffers" in row[1], row
+
+
+def test_every_option_of_an_automation_is_in_the_guide_and_no_other():
+    named = {name: set[str]() for name in ALL}
+    for row in rows_of_the_guide():
+        cell = row[0]
+        for name, options in re.findall(r"`(\w+)\.(\w+`(?:, `\.\w+`)*)", cell):
+            if name in named:
+                named[name] |= set(re.findall(r"\w+", options))
+    assert named == {name: set(options) for name, options in AUTOMATION_OPTIONS.items()}
