@@ -108,7 +108,7 @@ def model_of(
     )
 
 
-def train(model, *, reads=1, steps=3, lq_size=32, dtype=torch.uint8):
+def train(model, *, reads=1, steps=2, lq_size=32, dtype=torch.uint8):
     """Steps with clipping and two micro-batches; the first update asks once whether there is one."""
     gt_size = lq_size * model.networks.facts.scale
     batch = Batch(*(torch.zeros(4, side, side, 3, dtype=dtype) for side in (lq_size, gt_size)))

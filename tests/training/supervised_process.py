@@ -1,12 +1,8 @@
-"""One of several processes of a training, which keeps what it decided and may run out of memory.
-
-Arguments: folder of the records, `fail` or `spare`, then those of train.py.
-"""
+"""One of several processes of a training, which keeps what it decided and may run out of memory."""
 
 import hashlib
 import json
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -17,8 +13,6 @@ from traiNNer.control import to_plain
 from traiNNer.models.sr_model import SRModel
 from traiNNer.optim.learner import Learner
 from traiNNer.training.trainer import Trainer
-
-RANK = int(os.environ["RANK"])
 
 
 def record_decisions(file):
@@ -43,11 +37,11 @@ def fail_on_the_second_process():
     """Four samples do not fit in the forward pass, and two do not leave room for the optimizer's state."""
     forward, step = SRModel._forward, Learner.step
 
-    def failing_forward(self, lq, gt):
+    def failing_forward(self, lq, *rest):
         if len(lq) > 2:
             raise torch.OutOfMemoryError("pretend")
         failing_forward.largest = len(lq)
-        return forward(self, lq, gt)
+        return forward(self, lq, *rest)
 
     def failing_step(self, *args, **kwargs):
         update = step(self, *args, **kwargs)
@@ -59,12 +53,10 @@ def fail_on_the_second_process():
 
 
 def main(folder, failing, arguments):
-    if failing == "fail" and RANK == 1:
+    """Train with records in `folder`; memory runs out where `failing` is `fail`. Returns the exit status."""
+    rank = os.environ["RANK"]
+    if failing == "fail" and rank == "1":
         fail_on_the_second_process()
-    with Path(folder, f"{RANK}.jsonl").open("w") as file:
+    with Path(folder, f"{rank}.jsonl").open("w") as file:
         record_decisions(file)
         return launch.train(arguments)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))

@@ -1,16 +1,17 @@
 """Two processes are one run with twice the batch."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
+import forked
 import pytest
 import small_run
 import torch
 from safetensors.torch import load_file
+from training import supervised_process
 
+from traiNNer.cli import train as launch
+from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.training.checkpoint import read_state
 
 
@@ -26,6 +27,12 @@ def torchrun(processes: int) -> tuple[str, ...]:
     return ("-m", "torch.distributed.run", f"--nproc_per_node={processes}", *rendezvous)
 
 
+def together(folder, target, *arguments):
+    """Two processes of one run, spared the seconds of torchrun and of their own start."""
+    codes = forked.wait(forked.start_together(2, target, *arguments, folder=folder))
+    assert codes == [0, 0], "".join((folder / f"rank{rank}.txt").read_text() for rank in range(2))
+
+
 def run(folder, name, batch, processes, *arguments):
     configuration = {**small_run.options(folder, optim_d={"type": "AdamW", "lr": 1e-4}), "name": name}
     configuration["network_d"] = {"type": "munet", "num_feat": 4, "ch_mult": [1, 2]}
@@ -34,10 +41,13 @@ def run(folder, name, batch, processes, *arguments):
     configuration["val"] = {"val_freq": 20}
     file = folder / f"{name}.yml"
     file.write_text(json.dumps(configuration))
+    if arguments:
+        together(folder, launch.train, ["-opt", str(file), "--launcher", "pytorch", *arguments])
+        return folder / "experiments" / name
     if processes > 1:
-        printed = small_run.train_by(torchrun(processes), file, "--launcher", "pytorch", *arguments)
+        printed = small_run.train_by(torchrun(processes), file, "--launcher", "pytorch")
     else:
-        printed = small_run.train(file, *arguments)
+        printed = small_run.train(file)
     assert printed.returncode == 0, printed.stdout + printed.stderr
     return folder / "experiments" / name
 
@@ -74,29 +84,17 @@ def test_two_processes_resume_as_if_nothing_had_happened(folder, two):
             assert torch.equal(tensor, resumed["model"][player]["net"][name])
 
 
-_FLAGS = """
-import sys
-from pathlib import Path
-from traiNNer.runtime.distributed import DistributedContext
-processes = DistributedContext.start("pytorch", cpu=True)
-seen = f"{processes.any(processes.rank == 1)} {processes.maximum([processes.rank, 5.0])}"
-Path(sys.argv[1], str(processes.rank)).write_text(seen)
-processes.end()
-"""
+def flags(folder):
+    """What the second process says is heard by both."""
+    processes = DistributedContext.start("pytorch", cpu=True)
+    seen = f"{processes.any(processes.rank == 1)} {processes.maximum([processes.rank, 5.0])}"
+    (folder / f"seen{processes.rank}").write_text(seen)
+    processes.end()
 
 
 def test_a_flag_of_one_process_is_seen_by_all(tmp_path):
-    script = tmp_path / "flags.py"
-    script.write_text(_FLAGS)
-    printed = subprocess.run(
-        [sys.executable, *torchrun(2), str(script), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=small_run.ROOT,
-    )
-    assert printed.returncode == 0, printed.stderr
-    assert [(tmp_path / rank).read_text() for rank in "01"] == ["True [1.0, 5.0]"] * 2
+    together(tmp_path, flags, tmp_path)
+    assert [(tmp_path / f"seen{rank}").read_text() for rank in "01"] == ["True [1.0, 5.0]"] * 2
 
 
 AUTOMATIONS = {
@@ -122,25 +120,7 @@ def supervised(folder, name, failing, batch, accum):
     file.write_text(json.dumps(configuration))
     records = folder / f"records_{name}"
     records.mkdir()
-    script = str(small_run.ROOT / "tests/training/supervised_process.py")
-    printed = subprocess.run(
-        [
-            sys.executable,
-            *torchrun(2),
-            script,
-            str(records),
-            failing,
-            "-opt",
-            str(file),
-            "--launcher",
-            "pytorch",
-        ],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(small_run.ROOT)},
-        timeout=240,
-    )
-    assert printed.returncode == 0, printed.stdout + printed.stderr
+    together(folder, supervised_process.main, records, failing, ["-opt", str(file), "--launcher", "pytorch"])
     lines = [(records / f"{rank}.jsonl").read_text().splitlines() for rank in "01"]
     return [[json.loads(line) for line in part] for part in lines], folder / "experiments" / name
 
