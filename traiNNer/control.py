@@ -1,8 +1,7 @@
 """The vocabulary of a run: what can be changed while it is under way, and the decisions that change it.
 
-Plain data without torch, so that everything said here can be printed, compared, written to a log and
-replayed. The trainer reports events (`traiNNer.events`), automations answer with decisions, and the trainer
-alone (`Trainer._apply`) applies them to the controls.
+Plain data without torch, to be printed, compared, written to a log and replayed. The trainer reports events
+(`traiNNer.events`), automations answer with decisions, which `Trainer._apply` alone applies to the controls.
 """
 
 from __future__ import annotations
@@ -82,6 +81,8 @@ class Controls(Plain):
     """Factor on the learning rate of the schedule."""
     lr_batch_factor: float = 1.0
     """Factor on the learning rate that goes with a batch other than the configured one."""
+    lr_search: float | None = None
+    """Factor on the starting rate of `lr: auto`, 1 until it is found; None where a rate is written."""
     clip: dict[str, Clip] = field(default_factory=dict)
     """Per network ("g", "d"); a missing network is not clipped."""
     loss_factor: dict[str, float] = field(default_factory=dict)
@@ -97,7 +98,7 @@ class Controls(Plain):
         """What the controls make of the scheduled learning rate at a position of the stream."""
         rising = self.rewarm.done(position) if self.rewarm else 1.0
         falling = 1.0 - self.cooldown.done(position) if self.cooldown else 1.0
-        return self.lr_factor * self.lr_batch_factor * rising * falling
+        return self.lr_factor * self.lr_batch_factor * (self.lr_search or 1.0) * rising * falling
 
 
 @dataclass(frozen=True)
@@ -257,13 +258,13 @@ class RunTrial(Decision):
 
     arms: list[Arm]
     steps: int
+    kept: bool = True  # what the arms become, until the trial is answered: a decision may go on from one
 
     def apply(self, controls: Controls) -> None:
         """Nothing: what it shows decides."""
 
     def change(self, controls: Controls) -> Change:
-        names = [arm.name for arm in self.arms]
-        return Change("trial", names[0], ", ".join(names[1:]))
+        return Change("trial", self.arms[0].name, ", ".join(arm.name for arm in self.arms[1:]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -190,6 +190,14 @@ class RequestEvent(Plain):
 
 
 @dataclass(frozen=True)
+class StartEvent(Plain):
+    """The run is about to train and its rate is to be searched for."""
+
+    step: int
+    position: int
+
+
+@dataclass(frozen=True)
 class TrialEvent(Plain):
     """The arms of a trial were trained on the same samples and scored on the same others; the run is as before."""
 
@@ -198,6 +206,10 @@ class TrialEvent(Plain):
     arms: list[Arm]
     scores: list[list[float]]
     """Per arm, the logarithm of the loss on each held-out batch; empty where the arm failed."""
+    steps: int = 0
+    """Of each arm; 0 in records of before this was kept."""
 
 
-Event: TypeAlias = WindowEvent | ValidationEvent | OutOfMemoryEvent | ChangeEvent | RequestEvent | TrialEvent
+Event: TypeAlias = (
+    WindowEvent | ValidationEvent | OutOfMemoryEvent | ChangeEvent | RequestEvent | StartEvent | TrialEvent
+)

@@ -70,7 +70,10 @@ _OPTIMIZERS = """\
 `train.optim_g` takes any optimizer of torch (`AdamW`, `Adam`, `NAdam`, `RAdam`, `SGD` and the others of
 [torch.optim](https://docs.pytorch.org/docs/stable/optim.html)), with the parameters that torch
 gives it; a wrong one is refused by name. The fused kernel is taken where there is one. Not `LBFGS` and
-`SparseAdam`."""
+`SparseAdam`.
+
+`lr: auto` searches the peak rate by short trials before the first step
+([automations.md](automations.md#lr-auto))."""
 
 _AUTOMATIONS = """\
 `train.training_automations` is `true` (four of them), or a mapping of automations by name, each

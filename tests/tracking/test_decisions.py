@@ -6,6 +6,7 @@ import pytest
 from automations.simulate import controls
 
 from traiNNer.automations import Proposal
+from traiNNer.automations.rate_search import SetSearchedRate
 from traiNNer.control import (
     Arm,
     Change,
@@ -53,6 +54,7 @@ SAID = {
     "Trial of 100 steps: go on against return, since why": RunTrial(
         arms=[Arm("go on", 1.0), Arm("return", 0.25, restored=True)], steps=100, reason="why"
     ),
+    "lr adjusted from 0.0005 to 0.002 due to why": SetSearchedRate(factor=4.0, rate=2e-3, reason="why"),
     "Requested grad_clip_threshold x0.5 - why": Request(control="clip", factor=0.5, reason="why"),
     "Early stopping triggered - why": Stop(rule="patience", reason="why"),
 }

@@ -106,14 +106,16 @@ AUTOMATIONS = {
 }
 
 
-def supervised(folder, name, failing, batch, accum):
+ALL = {
+    "total_iter": 30,
+    "training_automations": AUTOMATIONS,
+    "dynamic_loss_scheduling": {"auto_calibrate": True},
+}
+
+
+def supervised(folder, name, failing, batch, accum, train=ALL):
     """A run of two processes; what each of them recorded, and the folder of the run."""
-    configuration = small_run.options(
-        folder,
-        total_iter=30,
-        training_automations=AUTOMATIONS,
-        dynamic_loss_scheduling={"auto_calibrate": True},
-    )
+    configuration = small_run.options(folder, **train)
     configuration["name"] = name
     configuration["datasets"]["train"] |= {"batch_size_per_gpu": batch, "accum_iter": accum}
     file = folder / f"{name}.yml"
@@ -137,3 +139,17 @@ def test_processes_with_different_data_decide_alike_and_repeat_together_a_step_t
 
     (spared, _), _ = supervised(folder, "spared", "spare", 1, 4)
     assert [line for line in main if line[0] != "OutOfMemoryEvent"] == spared
+
+
+@pytest.mark.slow
+def test_processes_with_different_data_find_the_same_rate_also_where_one_has_less_memory(folder):
+    searched = {
+        "total_iter": 1400,
+        "optim_g": {"type": "AdamW", "lr": "auto"},
+        "losses": [{"type": "L1Loss"}],
+    }
+    (main, other), _ = supervised(folder, "searched", "fail", 4, 1, searched)
+    assert main == other
+    assert [kind for kind, _, _ in main].count("TrialEvent") >= 2
+    *_, ((name, applied, found),) = (given for kind, _, given in main if kind == "TrialEvent")
+    assert name == "LearningRateSearch" and applied and found["rate"] == 5e-4 * found["factor"]

@@ -46,6 +46,10 @@ def runner(model, loader):
     return TrialRunner(model, loader, DistributedContext(), "l1", window=10)
 
 
+def asked_for(arms, steps):
+    return RunTrial(arms=arms, steps=steps, reason="to see")
+
+
 def tensors(state):
     if isinstance(state, torch.Tensor):
         return [state.clone()]
@@ -66,7 +70,7 @@ def test_after_a_trial_the_model_is_as_before_to_the_bit(loader, interrupted_at)
         asked.append(1)
         return interrupted_at is not None and len(asked) * 10 > interrupted_at
 
-    scores = runner(model, loader).run(ARMS, 12, controls(), MOMENT, interrupted)
+    scores = runner(model, loader).run(asked_for(ARMS, 12), controls(), MOMENT, interrupted)
     assert (scores is None) == (interrupted_at is not None)
     assert equal(before, tensors(model.state_dict()))
     numbers = model.read_metrics()
@@ -77,7 +81,7 @@ def test_a_run_with_a_trial_in_it_goes_on_as_one_without(loader):
     def finished(trial):
         model = trained(loader)
         if trial:
-            runner(model, loader).run(ARMS, 5, controls(), MOMENT, lambda: False)
+            runner(model, loader).run(asked_for(ARMS, 5), controls(), MOMENT, lambda: False)
         for step, batch in enumerate(islice(loader.batches(28, 4, 8), 6), start=7):
             model.networks.set_learning_rates(step, 1.0)
             model.optimize_parameters(batch, step, controls())
@@ -89,9 +93,11 @@ def test_a_run_with_a_trial_in_it_goes_on_as_one_without(loader):
 
 def test_a_trial_gives_the_same_scores_whenever_it_is_repeated(loader):
     model = trained(loader)
-    first, second = (runner(model, loader).run(ARMS, 8, controls(), MOMENT, lambda: False) for _ in range(2))
+    first, second = (
+        runner(model, loader).run(asked_for(ARMS, 8), controls(), MOMENT, lambda: False) for _ in range(2)
+    )
     assert first == second and all(len(scores) == 16 for scores in first)
-    assert runner(model, loader).run(ARMS[:1], 8, controls(), MOMENT, lambda: False) == first[:1]
+    assert runner(model, loader).run(asked_for(ARMS[:1], 8), controls(), MOMENT, lambda: False) == first[:1]
 
 
 def test_arms_train_on_the_samples_to_come_and_are_scored_on_others(loader):
@@ -103,14 +109,14 @@ def test_arms_train_on_the_samples_to_come_and_are_scored_on_others(loader):
         return asked(position, batch, lq_size)
 
     loader.batches = batches
-    runner(model, loader).run(ARMS, 4, controls(), MOMENT, lambda: False)
+    runner(model, loader).run(asked_for(ARMS, 4), controls(), MOMENT, lambda: False)
     assert seen == [HELD_OUT, 28, 28, 28]
 
 
 def test_a_rate_that_learns_scores_better_than_none_and_one_far_too_high_worse(loader):
     model = trained(loader)
     arms = [Arm("none", 0.0), Arm("good", 1.0), Arm("too high", 1000.0)]
-    none, good, high = runner(model, loader).run(arms, 60, controls(), MOMENT, lambda: False)
+    none, good, high = runner(model, loader).run(asked_for(arms, 60), controls(), MOMENT, lambda: False)
     assert sum(good) < sum(none) < sum(high)
 
 
@@ -124,7 +130,7 @@ def test_an_arm_that_does_not_fit_has_no_scores_and_leaves_no_trace(loader):
         raise torch.OutOfMemoryError("as if")
 
     model.generator.net.forward = fails
-    scores = runner(model, loader).run(ARMS[:1], 4, controls(), MOMENT, lambda: False)
+    scores = runner(model, loader).run(asked_for(ARMS[:1], 4), controls(), MOMENT, lambda: False)
     model.generator.net.forward = forward
     assert scores == [[]] and calls[:3] == [4, 2, 1]
     assert equal(before, tensors(model.state_dict()))
@@ -133,7 +139,7 @@ def test_an_arm_that_does_not_fit_has_no_scores_and_leaves_no_trace(loader):
 def test_the_winner_of_a_trial_can_be_gone_on_with(loader):
     model, trial = trained(loader), None
     trial = runner(model, loader)
-    trial.run(ARMS, 6, controls(), MOMENT, lambda: False)
+    trial.run(asked_for(ARMS, 6), controls(), MOMENT, lambda: False)
     before = copy.deepcopy(tensors(model.state_dict()))
     trial.adopt("return")
     after = tensors(model.state_dict())

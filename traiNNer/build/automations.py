@@ -12,8 +12,10 @@ from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
 from traiNNer.automations.gradient_norms import plain_clip
 from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
 from traiNNer.automations.metric_guard import MetricGuard
+from traiNNer.automations.rate_search import LearningRateSearch
 from traiNNer.control import Controls, from_plain
 from traiNNer.events import RunFacts
+from traiNNer.optim.optimizers import AUTO
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError, Problem, problems_of
 from traiNNer.training.learned_patterns import stored_pattern
@@ -54,6 +56,11 @@ def chosen(options: Options) -> dict[str, dict[str, Any]]:
     return found
 
 
+def searches_rate(options: Options) -> bool:
+    """Whether the learning rate is to be found (`lr: auto`)."""
+    return options.train is not None and options.train.optim_g.get("lr") == AUTO
+
+
 def check_automation(name: str, spec: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with the options of one automation."""
     own = {key: value for key, value in spec.items() if key not in _SUPERVISED}
@@ -76,6 +83,8 @@ def build_supervisor(options: Options, facts: RunFacts, *, settled_from: int) ->
     specs = chosen(options)
     _check_monitored_set(options, specs.get(STOPPING, {}))
     automations: dict[str, Automation[Any]] = {}
+    if searches_rate(options):
+        automations[LearningRateSearch.name] = LearningRateSearch(facts=facts)
     for name in sorted(specs, key=lambda key: key != LEARNING_RATE):
         own = {key: value for key, value in specs[name].items() if key not in _SUPERVISED}
         given = _given(name, options, specs, automations, facts, settled_from)
@@ -139,6 +148,7 @@ def configured_controls(options: Options) -> Controls:
     assert train is not None and data.lq_size is not None
     micro_batch = int(data.batch_size_per_gpu)
     controls = Controls(micro_batch * data.accum_iter, micro_batch, data.lq_size)
+    controls.lr_search = 1.0 if searches_rate(options) else None
     if train.grad_clip:
         limit = plain_clip(train.grad_clip_max_norm or _MAX_NORM)
         controls.clip = {"g": limit, "d": limit} if options.network_d else {"g": limit}

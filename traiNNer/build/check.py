@@ -18,7 +18,7 @@ from traiNNer.build.metrics import metric_spec
 from traiNNer.losses import LOSSES, uses_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.metrics import METRICS
-from traiNNer.optim.optimizers import check_optimizer
+from traiNNer.optim.optimizers import AUTO, check_optimizer
 from traiNNer.optim.schedules import SCHEDULES
 from traiNNer.registry import Problem, did_you_mean, normalise
 
@@ -170,10 +170,21 @@ def _check_adversary(raw: Mapping[str, Any], train: Mapping[str, Any]) -> Iterat
             )
         if optimizer := _mapping(train.get("optim_d")):
             yield from (problem.below("train", "optim_d") for problem in check_optimizer(optimizer))
+            yield from _check_rates(_mapping(train.get("optim_g")), optimizer)
         return
     for index in asking:
         yield Problem(
             ("train", "losses", index), "needs a discriminator; add network_d, such as {type: munet}"
+        )
+
+
+def _check_rates(generator: Mapping[str, Any], discriminator: Mapping[str, Any]) -> Iterator[Problem]:
+    """One search finds one factor for both networks, so that neither rate is searched for alone."""
+    if (generator.get("lr") == AUTO) != (discriminator.get("lr") == AUTO):
+        yield Problem(
+            ("train", "optim_d", "lr"),
+            "auto is for both networks or for none: the search is for the generator's rate, and the "
+            "discriminator's follows it; write auto, or a number, in optim_g and optim_d",
         )
 
 

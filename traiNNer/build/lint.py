@@ -13,7 +13,8 @@ from torch import nn
 
 from traiNNer.archs import NETWORKS
 from traiNNer.archs.outline import outline
-from traiNNer.build.automations import LEARNING_RATE, STOPPING
+from traiNNer.automations.rate_search import SHORTEST_RUN
+from traiNNer.build.automations import LEARNING_RATE, STOPPING, searches_rate
 from traiNNer.build.data import is_bare
 from traiNNer.build.metrics import KEEP_IMAGES, metric_specs, without_gt
 from traiNNer.build.overlap import shared_images
@@ -115,7 +116,12 @@ def _unwise_lengths(options: Options) -> Iterator[Advice]:
 def _unwise_rates(options: Options) -> Iterator[Advice]:
     train = options.train
     assert train is not None
-    rate, kind = train.optim_g.get("lr"), str(train.optim_g.get("type", ""))
+    rate, kind = _number(train.optim_g.get("lr")), str(train.optim_g.get("type", ""))
+    if searches_rate(options) and train.total_iter < SHORTEST_RUN:
+        text = (
+            f"auto needs {SHORTEST_RUN:,} steps for its trials; the starting rate would stay: write a number"
+        )
+        yield Advice(("train", "optim_g", "lr"), text)
     low, high = _USUAL_RATES
     if rate is not None and "adam" in kind.lower() and not low <= rate <= high:
         text = f"{rate:g} is outside of what {kind} is used with ({low:g} to {high:g})"

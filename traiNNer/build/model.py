@@ -32,7 +32,7 @@ from traiNNer.models.precision import Precision
 from traiNNer.models.sr_model import SRModel, StepSettings, WeightedLoss
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
-from traiNNer.optim.optimizers import build_optimizer
+from traiNNer.optim.optimizers import build_optimizer, with_starting_rate
 from traiNNer.optim.schedules import SCHEDULES, ReduceLROnPlateau, Schedule, warmup
 from traiNNer.options import DegradationOptions, Options
 from traiNNer.options.fields import TrainOptions
@@ -272,7 +272,8 @@ def build_schedule(options: Options) -> Schedule:
 
 
 def _schedule(spec: Mapping[str, Any], optimizer: Mapping[str, Any], train: TrainOptions) -> Schedule:
-    return SCHEDULES.build(spec, base_lr=float(optimizer.get("lr", 1e-3)), total_iter=train.total_iter)
+    base_lr = float(with_starting_rate(optimizer).get("lr", 1e-3))
+    return SCHEDULES.build(spec, base_lr=base_lr, total_iter=train.total_iter)
 
 
 def _fallback_schedule(options: Options) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from filelock import BaseFileLock
 from rich.console import Console
 
 from traiNNer import __version__
+from traiNNer.automations.rate_search import LearningRateSearch
 from traiNNer.build.auto_batch import BATCH, choose_batch
 from traiNNer.build.check import check_parts, idle_parts
 from traiNNer.build.data import open_sets
@@ -175,6 +176,9 @@ class Session:
             _log.info("batch_size_per_gpu: auto: %s", how)
         parts = self._build()
         _say_where_weights_load(parts)
+        search = parts.supervisor.automations.get(LearningRateSearch.name)
+        if isinstance(search, LearningRateSearch):
+            _log.info("optim_g.lr: auto: %s", search.outlook)
         if wrong := Trainer(parts).rehearse():
             _log.error("Not finite after one step: %s", "; ".join(wrong))
             return 1

@@ -5,7 +5,15 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, Literal, Required, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
@@ -65,6 +73,14 @@ Weight: TypeAlias = Annotated[
 ]
 AutoCount: TypeAlias = Annotated[Count | Literal["auto"], or_word("auto", 1)]
 AutoSize: TypeAlias = Annotated[Size | Literal["auto"], or_word("auto", 0)]
+AutoRate: TypeAlias = Annotated[
+    float,
+    Field(gt=0),
+    WrapValidator(lambda value, number: value if value == "auto" else number(value)),
+    PlainSerializer(lambda value: value, return_type=Any),  # the word is no float
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "auto"}]}),
+]
+"""A number above 0, or `auto`."""
 FilePath: TypeAlias = Annotated[str, AfterValidator(os.path.expanduser)]
 """A file or folder; `~` is the home of the user."""
 Paths: TypeAlias = Annotated[
@@ -91,4 +107,4 @@ class LossSpec(Spec, total=False):
 class OptimizerSpec(Spec, total=False):
     """An optimizer: its type, its peak learning rate and its parameters."""
 
-    lr: Annotated[float, Field(gt=0)]
+    lr: AutoRate

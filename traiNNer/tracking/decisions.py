@@ -66,8 +66,8 @@ def sentence(decision: Decision, controls: Controls) -> str:
         case SetLossFactors():
             return f"Loss factors adjusted due to {decision.reason}"
         case RunTrial():
-            steps = counted(decision.steps, "step")
-            return f"Trial of {steps}: {change.old} against {change.new}, since {decision.reason}"
+            arms = " against ".join(map(str, filter(None, (change.old, change.new))))
+            return f"Trial of {counted(decision.steps, 'step')}: {arms}, since {decision.reason}"
         case Request():
             return f"Requested {change.parameter} {change.new} - {decision.reason}"
         case Stop():

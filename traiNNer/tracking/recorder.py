@@ -12,6 +12,7 @@ from rich.console import Console
 
 from traiNNer.automations import Proposal
 from traiNNer.automations.diagnosis import Finding, diagnose
+from traiNNer.automations.rate_search import SetSearchedRate
 from traiNNer.control import Controls, to_plain
 from traiNNer.events import Event, ValidationEvent, WindowEvent
 from traiNNer.runtime.run_dir import RunFolder, atomic_write
@@ -22,6 +23,7 @@ from traiNNer.tracking.left_out import left_out_lines
 from traiNNer.tracking.live_line import LiveLine
 from traiNNer.tracking.tensorboard import Dashboard, control_scalars, health_scalars
 from traiNNer.tracking.training_line import TrainingLine
+from traiNNer.tracking.trials import search_text
 from traiNNer.tracking.validation_images import Strip
 
 _log = logging.getLogger(__name__)
@@ -111,9 +113,14 @@ class Recorder:
         level = logging.getLevelNamesMapping()[decision.level]
         _log.log(level, "Automation %s: %s%s", proposal.automation, said, suffix)
         self._journals["decisions"].append(record)
+        trials = search_text(decision) if isinstance(decision, SetSearchedRate) else ""
+        if trials:
+            _log.info("Automation %s: what the trials showed\n%s", proposal.automation, trials)
         if self._dashboard:
             tag = f"decisions/{proposal.automation}"
             self._dashboard.text(step, tag, said + suffix)
+            if trials:
+                self._dashboard.text(step, f"{tag}/trials", f"```\n{trials}\n```")
             if not isinstance(record["new"], str):
                 self._dashboard.scalars(step, {f"{tag}/{record['parameter']}": record["new"]})
 

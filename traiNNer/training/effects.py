@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 
 from traiNNer.automations import Supervisor
 from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
+from traiNNer.automations.rate_search import LearningRateSearch
 from traiNNer.control import Controls, RunTrial, Stop
-from traiNNer.events import TrialEvent
+from traiNNer.events import Event, StartEvent, TrialEvent
 from traiNNer.training.checkpoint import Checkpointer
 from traiNNer.training.parts import Parts
 from traiNNer.training.state import Progress
@@ -30,13 +31,20 @@ class Effects:
     """
 
     def __init__(self, parts: Parts, checkpointer: Checkpointer | None) -> None:
-        self._model, self._processes = parts.model, parts.processes
+        self._model, self._processes, self._supervisor = parts.model, parts.processes, parts.supervisor
+        self._warmup_iter = parts.plan.warmup_iter
         self._checkpointer = checkpointer
         self._trials = TrialRunner(
             parts.model, parts.loader, parts.processes, parts.facts.anchor_loss, parts.plan.window
         )
         self.trial: RunTrial | None = None
         """Asked for and not finished."""
+
+    def start(self, progress: Progress) -> list[Event]:
+        """What is to be said before the first step: that a search for the rate may begin."""
+        search = self._supervisor.automations.get(LearningRateSearch.name)
+        waiting = isinstance(search, LearningRateSearch) and search.waiting
+        return [StartEvent(progress.step, progress.position)] if waiting else []
 
     def roll_back(self, arm: str) -> None:
         """To the last healthy weights, or to where an arm of the latest trial ended."""
@@ -53,13 +61,14 @@ class Effects:
         The batches of the loader are not as before.
         """
         self.trial, began = trial, time.monotonic()
-        moment = Moment(progress.step, progress.position, progress.time)
-        scores = self._trials.run(trial.arms, trial.steps, controls, moment, interrupted)
+        time_of_rates = max(progress.time, self._warmup_iter)  # arms have a warm-up of their own
+        moment = Moment(progress.step, progress.position, time_of_rates)
+        scores = self._trials.run(trial, controls, moment, interrupted)
         progress.seconds += time.monotonic() - began
         if scores is None:
             return None
         self.trial = None
-        return TrialEvent(progress.step, progress.position, trial.arms, scores)
+        return TrialEvent(progress.step, progress.position, trial.arms, scores, trial.steps)
 
     def forget_trial(self) -> None:
         """Free what the arms of the latest trial became, once it has been answered."""

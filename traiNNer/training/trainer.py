@@ -68,8 +68,9 @@ class Trainer:
         progress, self._stop = self.progress, stop
         self.begin()
         while not self._ended():
-            self.advance()
-            self._validate_and_save_when_due()
+            if not self._effects.trial:  # else a signal came in it: it is the first thing to do on resuming
+                self.advance()
+                self._validate_and_save_when_due()
             if self.parts.processes.any(stop.came()):
                 self.save()
                 return Outcome("interrupted", f"{stop.received or 'a signal'} at step {progress.step}")
@@ -93,9 +94,8 @@ class Trainer:
         self._restart_batches()
         if not self.model.networks.has_snapshot and wants_snapshot(self.parts.supervisor):
             self.model.networks.take_snapshot()
-        if self._effects.trial:
-            for event in self._run_trial(self._effects.trial):
-                self._react(event)
+        for event in self._run_trial(t) if (t := self._effects.trial) else self._effects.start(self.progress):
+            self._react(event)
         if self.progress.step and self._validation_due() and self.progress.validated != self.progress.step:
             self._validate()  # it was saved before its validation
 
@@ -256,9 +256,8 @@ class Trainer:
         self.parts.memory.restart()
 
     def _restart_batches(self) -> None:
-        self._batches = self.loader.batches(
-            self.progress.position, self.controls.batch, self.controls.lq_size
-        )
+        position, controls = self.progress.position, self.controls
+        self._batches = self.loader.batches(position, controls.batch, controls.lq_size)
 
     # --- saving --------------------------------------------------------------------------------------------
 

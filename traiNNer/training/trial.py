@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from traiNNer.control import Arm, Controls
+from traiNNer.control import Arm, Controls, RunTrial
 from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.losses import LossInputs
 from traiNNer.models.out_of_memory import unless_out_of_memory
@@ -36,7 +36,7 @@ class Moment(NamedTuple):
     step: int
     position: int
     time: float
-    """In steps of the configured batch; what the schedule goes by."""
+    """In steps of the configured batch, past the warm-up; what the schedule goes by."""
 
 
 class TrialRunner:
@@ -64,8 +64,7 @@ class TrialRunner:
 
     def run(
         self,
-        arms: Sequence[Arm],
-        steps: int,
+        trial: RunTrial,
         controls: Controls,
         moment: Moment,
         interrupted: Callable[[], bool],
@@ -80,14 +79,15 @@ class TrialRunner:
         before = _copied(self._model.state_dict())
         self._ends = {}
         scores: list[list[float]] = []
-        for arm in arms:
+        for arm in trial.arms:
             try:
                 if arm.restored:
                     self._model.networks.roll_back()
-                if not self._train(arm, steps, controls, moment, interrupted):
+                if not self._train(arm, trial.steps, controls, moment, interrupted):
                     return None
                 scores.append(self._score(held_out, controls))
-                self._ends[arm.name] = _copied(self._model.state_dict(), torch.device("cpu"))
+                if trial.kept:
+                    self._ends[arm.name] = _copied(self._model.state_dict(), torch.device("cpu"))
             finally:
                 self._put_back(before)
         return scores
@@ -117,13 +117,14 @@ class TrialRunner:
     ) -> bool:
         """Train as the arm says; False where a signal came."""
         trained = deepcopy(controls)
+        begun = self._model.generator.has_stepped
+        scale = arm.lr_factor * controls.lr_batch_factor * (controls.lr_search or 1.0)
         for index, batch in enumerate(islice(self._batches(moment.position, controls), steps)):
             if index % self._window == 0:
                 self._model.read_metrics()
                 if self._processes.any(interrupted()):
                     return False
-            factor = arm.lr_factor * controls.lr_batch_factor * _shape(index, steps, warm=not arm.restored)
-            self._model.networks.set_learning_rates(moment.time, factor)
+            self._model.networks.set_learning_rates(moment.time, scale * _shape(index, steps, warm=begun))
             while True:
                 try:
                     self._model.optimize_parameters(batch, moment.step + index, trained)
@@ -167,7 +168,7 @@ class TrialRunner:
 
 
 def _shape(index: int, steps: int, *, warm: bool) -> float:
-    """Factor on the rate at a step of an arm: a warm-up where it begins anew, then constant, then to zero."""
+    """Factor on the rate at a step of an arm: a warm-up if its optimizer is new, then constant, then to zero."""
     rising = 1.0 if warm else min(1.0, (index + 1) / max(1.0, _WARMUP * steps))
     falling = min(1.0, (steps - index) / max(1.0, _ANNEALING * steps))
     return min(rising, falling)

@@ -9,7 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from automation_experiments.settings import CLIPPING, LEARNING_RATE, LOSSES, STOPPING, Setting
+from automation_experiments.settings import (
+    CLIPPING,
+    LEARNING_RATE,
+    LOSSES,
+    RULES_OF_TODAY,
+    SEARCH,
+    STOPPING,
+    Setting,
+)
 
 SEEDS = (0, 1, 2, 3, 4)
 GOOD_RATE = 4e-3  # the best of RATES, see the first table
@@ -154,7 +162,7 @@ NETWORKS: Mapping[str, tuple[Mapping[str, Any], float]] = {
     "compact 32x4": ({"type": "compact", "num_feat": 32, "num_conv": 4}, 2e-3),
     "paragonsr2 nano": ({"type": "paragonsr2_nano", "use_attention": False}, 2e-3),
     "paragonsr2 realtime": ({"type": "paragonsr2_realtime"}, 1e-3),
-    "span": ({"type": "span", "num_feat": 16}, 2e-3),
+    "span": ({"type": "span", "feature_channels": 16}, 2e-3),
 }
 """Networks of the healthy suite, each with a usual rate."""
 TOO_LOW = 1e-9
@@ -195,7 +203,32 @@ def healthy_suite() -> dict[str, Arms]:
         plain[f"compact 16x2, {text}, constant rate"] = replace(
             base, images=images, schedule={"type": "constant"}, steps=1600, validations=16
         )
-    return {name: {"off": setting, "all": _with(setting, ALL)} for name, setting in plain.items()}
+    return {
+        name: {"off": setting, "all": replace(setting, automations=ALL, rules=RULES_OF_TODAY)}
+        for name, setting in plain.items()
+    }
+
+
+ADAMW: Mapping[str, Any] = {"type": "AdamW", "weight_decay": 0}
+SGD: Mapping[str, Any] = {"type": "SGD", "momentum": 0.9}
+SEARCHED: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any], float, int]] = {
+    "compact 8x2, AdamW": (NETWORKS["compact 8x2"][0], ADAMW, 1e-3, 6),
+    "compact 8x2, SGD": (NETWORKS["compact 8x2"][0], SGD, 0.025, 7),
+    "compact 16x2, AdamW": (NETWORKS["compact 16x2"][0], ADAMW, 1e-3, 6),
+}
+"""Network and optimizer of the search for a rate, and a grid of factors of two: the lowest, and how many."""
+SEARCH_STEPS = 2000
+
+
+def rate_search() -> dict[str, Arms]:
+    """By network and optimizer: written rates, and `lr: auto`."""
+    found: dict[str, Arms] = {}
+    for text, (network, optimizer, lowest, count) in SEARCHED.items():
+        base = replace(HEALTHY, network=network, optimizer=optimizer, steps=SEARCH_STEPS, validations=4)
+        rates = [lowest * 2**power for power in range(count)]
+        plain: dict[str, Setting] = {f"{rate:g}": replace(base, lr=rate) for rate in rates}
+        found[text] = {**plain, "auto": replace(base, lr=0.0, searched=SEARCH)}
+    return found
 
 
 EXPERIMENTS = {
@@ -206,6 +239,7 @@ EXPERIMENTS = {
     "perceptual_training": perceptual_training,
     "early_stopping": early_stopping,
     "healthy_suite": healthy_suite,
+    "rate_search": rate_search,
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from automation_experiments import tables
 from automation_experiments.plots import interaction_plot, learning_rate_plot
 from automation_experiments.results import Results
+from automation_experiments.search_table import rate_search_table
 
 TABLES: dict[str, Callable[[Results], str]] = {
     "learning_rate": tables.learning_rate_table,
@@ -19,6 +20,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "perceptual_training": tables.perceptual_table,
     "early_stopping": tables.stopping_table,
     "splits": tables.splits_table,
+    "rate_search": rate_search_table,
 }
 PLOTS: dict[str, Callable[[Results], str]] = {
     "automations_learning_rate": learning_rate_plot,

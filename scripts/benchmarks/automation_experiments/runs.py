@@ -148,7 +148,7 @@ def configuration(
         **({"network_d": dict(setting.discriminator)} if setting.discriminator else {}),
         "train": {
             "total_iter": setting.steps,
-            "optim_g": {"type": "AdamW", "lr": setting.lr, "weight_decay": 0},
+            "optim_g": {**setting.optimizer, "lr": "auto" if setting.searched else setting.lr},
             "scheduler": dict(setting.schedule),
             "warmup_iter": setting.steps // 50,
             "ema_decay": 0.99,

@@ -12,10 +12,11 @@ CLIPPING = "AdaptiveGradientClipping"
 STOPPING = "IntelligentEarlyStopping"
 LOSSES = "DynamicLossScheduling"
 RULES = {LEARNING_RATE: 2, CLIPPING: 2, STOPPING: 1, LOSSES: 3, "DynamicBatchSizeOptimizer": 1}
-"""Versions of the rules: a higher number makes the runs with that automation run again.
-
-The rules of the first three are newer than the recorded runs (decision 50): a higher number runs them again.
-"""
+"""Versions of the rules of the recorded runs: a higher number makes the runs with that automation run again."""
+RULES_OF_TODAY = {**RULES, LEARNING_RATE: 3, CLIPPING: 3, STOPPING: 2}
+"""Those of decision 50, which only the healthy suite has run with so far."""
+SEARCH = 3
+"""Version of the rules of `lr: auto`, see `Setting.searched`."""
 BASE = 1
 """Version of everything else in a run."""
 
@@ -31,11 +32,14 @@ class Setting:
     steps: int = 1000
     batch: int = 8
     micro_batch: int = 8
+    optimizer: Spec = field(default_factory=lambda: {"type": "AdamW", "weight_decay": 0})
     schedule: Spec = field(default_factory=lambda: {"type": "CosineAnnealingLR"})
     losses: tuple[Spec, ...] = ({"type": "L1Loss"},)
     units: float = 1.0
     """What the second loss is multiplied by, as if it were written in other units."""
     discriminator: Spec | None = None
+    searched: int = 0
+    """Version of the rules of `lr: auto`, in place of `lr`; 0: the rate is `lr`."""
     clip: float | None = None
     """Threshold of ordinary clipping."""
     network: Spec = field(default_factory=lambda: {"type": "compact", "num_feat": 16, "num_conv": 2})
@@ -44,6 +48,8 @@ class Setting:
     fault: Literal["none", "corrupted batches"] = "none"
     automations: Mapping[str, Spec] = field(default_factory=dict)
     """By class name, with the options that are not left to them."""
+    rules: Mapping[str, int] = field(default_factory=lambda: RULES)
+    """Versions of the rules of the automations."""
     validations: int = 10
     keep_images: bool = False
     """Keep the scores of every image of every validation."""
@@ -53,7 +59,8 @@ class Setting:
         """The same for the same run under the same rules, as JSON; what is as usual is left out."""
         usual = asdict(Setting(seed=-1, lr=0.0))
         special = {name: value for name, value in asdict(self).items() if value != usual[name]}
-        rules = {name: RULES[name] for name in self.automations}
+        rules = {name: self.rules[name] for name in self.automations}
+        special.pop("rules", None)
         return json.dumps({**special, **({"rules": rules} if rules else {}), "base": BASE}, sort_keys=True)
 
     def with_seed(self, seed: int) -> Setting:

@@ -33,6 +33,13 @@ def summary(setting: Setting, root: Path, prior: float) -> dict[str, Any]:
         ],
         "bicubic": _rounded(float(np.mean(validations[-1]["sets"]["val"]["baseline"]["psnr"]))),
     }
+    if setting.searched:
+        trials = [event for event in events if event["kind"] == "TrialEvent"]
+        kept["trials"] = [
+            [trial["steps"], arm["lr_factor"], _rounded(float(np.mean(scores))) if scores else None]
+            for trial in trials
+            for arm, scores in zip(trial["arms"], trial["scores"], strict=True)
+        ]
     if setting.clip or CLIPPING in setting.automations:
         kept["clipped"] = _clipped(setting, windows, decisions, prior)
     if len(setting.losses) > 1:

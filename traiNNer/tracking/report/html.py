@@ -20,6 +20,7 @@ from traiNNer.tracking.report.charts import Points, line_chart
 from traiNNer.tracking.report.marks import Mark, legend, marks_of
 from traiNNer.tracking.report.markup import document, figure, shown, table
 from traiNNer.tracking.report.pictures import Picture, last_scores
+from traiNNer.tracking.trials import trial_events, trial_texts
 from traiNNer.wording import counted
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ class Records(NamedTuple):
     """The resolved configuration, as YAML."""
     scores: Mapping[str, SetScores]
     """Of every set at the last validation."""
+    trials: Sequence[Record] = ()
+    """What they showed."""
 
 
 def read_records(folder: Path) -> Records:
@@ -54,6 +57,7 @@ def read_records(folder: Path) -> Records:
         json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {},
         options.read_text(encoding="utf-8") if options.is_file() else "",
         last_scores(folder / "events.jsonl"),
+        trial_events(folder / "events.jsonl"),
     )
 
 
@@ -78,6 +82,7 @@ def page(records: Records, pictures: Sequence[Picture]) -> str:
         _pictures(pictures),
         _diagnosis(records.summary.get("diagnosis", [])),
         _automations(records.summary.get("automation_table", [])),
+        *(_details(f"Trials at {step:,}", text) for step, text in trial_texts(records.trials).items()),
         _decisions(records.decisions),
         _details("Scores by image", "\n".join(_image_scores(records.scores))),
         _details("Configuration", records.options),

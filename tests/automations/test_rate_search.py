@@ -1,0 +1,118 @@
+"""`lr: auto` as decisions: whatever the losses of trials, which rate is taken and what it costs."""
+
+import json
+import math
+import random
+
+import pytest
+from automations.simulate import controls, drive, facts, window
+
+from traiNNer.automations.rate_search import FEWEST_STEPS, LearningRateSearch, SetSearchedRate
+from traiNNer.control import RunTrial
+from traiNNer.events import StartEvent, TrialEvent
+
+START = StartEvent(0, 0)
+TOTAL = 10_000
+
+
+def search(total=TOTAL, optimizer="AdamW"):
+    return LearningRateSearch(facts=facts(total_iter=total, optimizer=optimizer))
+
+
+def searched(score, total=TOTAL, *, optimizer="AdamW", restart=False):
+    """The rate that is taken where `score(factor)` are the losses of an arm, and the trials on the way.
+
+    `restart` puts the state into a new search before every event, as a resumed run does.
+    """
+    automation, in_force, event, trials = search(total, optimizer), controls(lr_search=1.0), START, []
+    for _ in range(10):
+        if restart:
+            state = json.loads(json.dumps(automation.state_dict()))
+            automation = search(total, optimizer)
+            automation.load_state_dict(state)
+        (decisions,) = drive(automation, [event], in_force)
+        (decision,) = decisions
+        if not isinstance(decision, RunTrial):
+            return decision, trials, in_force
+        trials.append(decision)
+        event = TrialEvent(
+            0, 0, decision.arms, [score(arm.lr_factor) for arm in decision.arms], decision.steps
+        )
+    raise AssertionError("the search does not end")
+
+
+def bowl(best):
+    """Losses with their lowest at a factor, noise that all arms share."""
+    return lambda factor: [0.1 * math.log2(factor / best) ** 2 + 0.3 * (index % 5) for index in range(16)]
+
+
+@pytest.mark.parametrize(("optimizer", "times"), [("AdamW", 0.5), ("SGD", 2.0)])
+@pytest.mark.parametrize("power", range(-6, 7))
+def test_the_best_of_the_trials_is_found_from_64_times_below_to_above_and_what_it_means_for_a_run(
+    power, optimizer, times
+):
+    decision, trials, in_force = searched(bowl(2.0**power), optimizer=optimizer)
+    assert decision.factor == times * 2.0**power
+    assert decision.factor == in_force.lr_search and decision.rate == pytest.approx(2e-4 * decision.factor)
+    assert sum(len(trial.arms) * trial.steps for trial in trials) <= 0.05 * TOTAL
+
+
+def test_a_rate_that_was_not_tried_or_failed_is_not_taken():
+    assert searched(bowl(2.0**8), optimizer="SGD")[0].factor == 2.0**7
+    failing = searched(lambda factor: [] if factor > 1 else bowl(1.0)(factor), optimizer="SGD")
+    assert failing[0].factor == 1.0
+
+
+def test_only_a_best_at_the_end_costs_further_rates():
+    assert [len(trial.arms) for trial in searched(bowl(1.0))[1]] == [3, 2]
+    assert [len(trial.arms) for trial in searched(bowl(2.0**7))[1]] == [3, 1, 1, 2]
+
+
+def test_arms_that_fail_lose_and_rates_above_them_too():
+    decision, _, _ = searched(lambda factor: [] if factor > 1 else bowl(64.0)(factor))
+    assert decision.factor == 0.5
+
+
+def test_where_all_fail_lower_rates_are_tried():
+    decision, trials, _ = searched(lambda factor: [] if factor > 0.1 else bowl(1 / 32)(factor))
+    assert decision.factor == 1 / 64 and [len(trial.arms) for trial in trials] == [3, 1, 1, 2]
+
+
+def test_the_starting_rate_stays_where_nothing_can_be_tried():
+    for found in (searched(lambda factor: []), searched(bowl(4.0), total=1399)):
+        assert found[0].factor == 1.0 and found[0].counts is False
+    assert searched(bowl(4.0), total=1400)[1][0].steps == FEWEST_STEPS
+    assert searched(bowl(4.0), total=1399)[1] == []
+
+
+@pytest.mark.parametrize("power", [-7, 0, 1, 7])
+def test_a_search_goes_on_from_its_state_to_the_same_rate(power):
+    assert searched(bowl(2.0**power), restart=True) == searched(bowl(2.0**power))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_processes_that_see_the_same_losses_decide_alike_whatever_the_losses(seed):
+    """A rate that some trial could train, within the budget; the only input are the losses, equal on all."""
+    draw = random.Random(seed)
+    losses: dict[float, list[float]] = {}
+
+    def score(factor):
+        failed = draw.random() < 0.2
+        return losses.setdefault(factor, [] if failed else [draw.gauss(0, 1) for _ in range(16)])
+
+    one, other = searched(score), searched(score, restart=True)
+    assert one == other
+    (decision, trials, _) = one
+    assert sum(len(trial.arms) * trial.steps for trial in trials) <= 0.05 * TOTAL
+    assert losses[decision.factor] or not any(losses.values())
+
+
+def test_nothing_is_decided_before_the_start_or_after_the_end():
+    automation = search()
+    assert automation.waiting and drive(automation, [window(10)]) == [[]]
+    decision, trials, _ = searched(bowl(1.0))
+    events = [START, *(TrialEvent(0, 0, t.arms, [bowl(1.0)(a.lr_factor) for a in t.arms]) for t in trials)]
+    more = [START, window(10), events[1]]
+    answers = drive(automation, [*events, *more])
+    assert isinstance(answers[len(events) - 1][0], SetSearchedRate) and not automation.waiting
+    assert answers[len(events) :] == [[], [], []] and decision == answers[len(events) - 1][0]

@@ -1,0 +1,73 @@
+"""`lr: auto` in a configuration."""
+
+import json
+import re
+
+import pytest
+import small_run
+
+from traiNNer.build.automations import searches_rate
+from traiNNer.build.check import check_parts
+from traiNNer.build.lint import unwise
+from traiNNer.options import load_options
+
+AUTO = {"type": "AdamW", "lr": "auto"}
+ADVERSARIAL = {"losses": [{"type": "L1Loss"}, {"type": "GANLoss", "loss_weight": 0.1}]}
+
+
+def loaded(folder, **train):
+    tree = small_run.options(folder, **train)
+    if "optim_d" in train:
+        tree["network_d"] = {"type": "munet", "num_feat": 8, "ch_mult": [1, 2]}
+    if not (folder / "demo").exists():
+        small_run.write_data(folder)
+    return load_options(small_run.write_options(folder, tree), check=check_parts)
+
+
+def test_the_word_is_taken_for_a_rate_and_kept(tmp_path):
+    options = loaded(tmp_path, optim_g=AUTO)
+    assert searches_rate(options) and options.train.optim_g["lr"] == "auto"
+    assert not searches_rate(loaded(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ({"optim_g": {"type": "Adadelta", "lr": "auto"}}, "optim_g.lr: auto is for .*AdamW.*SGD"),
+        ({"optim_g": {"type": "AdamW", "lr": "automatic"}}, "optim_g.lr: should be a number"),
+        (ADVERSARIAL | {"optim_d": AUTO}, "optim_d.lr: auto is for both networks or for none"),
+        (
+            ADVERSARIAL | {"optim_g": AUTO, "optim_d": {"type": "Adam", "lr": 1e-4}},
+            "optim_d.lr: auto is for both",
+        ),
+    ],
+)
+def test_what_cannot_be_searched_is_said(tmp_path, train, said):
+    with pytest.raises(Exception, match=said):
+        loaded(tmp_path, **train)
+
+
+def test_both_networks_may_be_auto(tmp_path):
+    assert searches_rate(loaded(tmp_path, **ADVERSARIAL, optim_g=AUTO, optim_d=AUTO))
+
+
+@pytest.mark.parametrize(
+    ("total", "said"),
+    [(1399, "the starting rate 0.0005 stays: .*below 1,400 steps"), (2000, "at most 7 trials of 14 steps")],
+)
+def test_a_check_says_what_the_search_will_do(total, said, tmp_path):
+    options = loaded(tmp_path, total_iter=total, optim_g=AUTO)
+    assert (total < 1400) == any("1,400 steps" in remark.text for remark in unwise(options))
+    printed = small_run.train(tmp_path / "run.yml", "--check")
+    assert re.search(f"optim_g.lr: auto: {said}", printed.stdout + printed.stderr)
+
+
+def test_a_run_too_short_to_search_keeps_the_starting_rate_and_says_so(tmp_path):
+    small_run.write_data(tmp_path)
+    tree = small_run.options(tmp_path, total_iter=4, optim_g=AUTO, losses=[{"type": "L1Loss"}])
+    done = small_run.train(small_run.write_options(tmp_path, tree))
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "experiments" / "small"
+    (line,) = map(json.loads, (run / "decisions.jsonl").read_text().splitlines())
+    assert (line["old"], line["new"]) == (5e-4, 5e-4) and "too short" in line["reason"]
+    assert "lr: auto" in (run / "resolved.yml").read_text()

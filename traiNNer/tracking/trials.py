@@ -1,0 +1,57 @@
+"""What trials showed, as a table for the log, TensorBoard and the report."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from traiNNer.automations.rate_search import SetSearchedRate
+from traiNNer.automations.statistics import paired_gain
+
+_TITLES = ("arm", "loss", "behind the best")
+
+
+def search_text(decision: SetSearchedRate) -> str:
+    """The rates that a search has tried, lowest first, as a table; nothing where it tried none."""
+    start = decision.rate / decision.factor
+    return _table({f"{start * tried.factor:.3g}": tried.losses for tried in decision.tried})
+
+
+def trial_events(path: Path) -> list[dict[str, Any]]:
+    """The trials among a run's events; none where there is no such file."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines if '"TrialEvent"' in line and line.endswith("\n")]
+
+
+def trial_texts(events: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    """A table for each iteration with trials, from the fields of their TrialEvents."""
+    arms: dict[int, dict[str, Sequence[float]]] = {}
+    for event in events:
+        names = [arm["name"] for arm in event["arms"]]
+        arms.setdefault(event["step"], {}).update(zip(names, event["scores"], strict=True))
+    return {step: _table(found) for step, found in arms.items()}
+
+
+def _table(arms: Mapping[str, Sequence[float]]) -> str:
+    """A line for each arm: its loss, the geometric mean over the held-out batches, and how far it is behind."""
+    best = min(filter(None, arms.values()), key=fmean, default=[])
+    rows = [_TITLES, *((name, *_cells(losses, best)) for name, losses in arms.items())] if arms else []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cells(losses: Sequence[float], best: Sequence[float]) -> tuple[str, str]:
+    if not losses:
+        return "failed", ""
+    behind = paired_gain(losses, best)
+    return (
+        f"{math.exp(fmean(losses)):.5g}",
+        "best" if losses is best else f"{behind.mean:.2%} +- {behind.se:.2%}",
+    )
