@@ -44,14 +44,16 @@ class Course(NamedTuple):
     lq_size: int = 32
     batch: int = 2
     scale: int = 4
+    onnx: bool = True
+    """Whether ONNX is tried; torch traces networks of windows for minutes, or cannot for every size."""
 
 
 FAMILIES = {
     "compact": Course(200),
     "span": Course(40),
-    "swinir_s": Course(10),
-    "omnisr": Course(10),
-    "dat_light": Course(8),
+    "swinir_s": Course(10, onnx=False),
+    "omnisr": Course(10, onnx=False),
+    "dat_light": Course(8, onnx=False),
     "realplksr_tiny": Course(8),
     "mosr_t": Course(20),
     "safmn": Course(60),
@@ -59,15 +61,15 @@ FAMILIES = {
     "plksr_tiny": Course(8),
     "ditn_real": Course(20),
     "fdat_tiny": Course(10),
-    "craft": Course(8),
-    "swin2sr_s": Course(8),
+    "craft": Course(8, onnx=False),
+    "swin2sr_s": Course(8, onnx=False),
     "esrgan_lite": Course(6, lq_size=16),
     "realcugan": Course(20, lq_size=40, scale=2),
-    "hat_s": Course(4, lq_size=16),
+    "hat_s": Course(4, lq_size=16, onnx=False),
     "rcan": Course(4, lq_size=16),
-    "dctlsa": Course(8),
-    "atd_light": Course(4),
-    "drct": Course(4, lq_size=16),
+    "dctlsa": Course(8, onnx=False),
+    "atd_light": Course(4, onnx=False),
+    "drct": Course(4, lq_size=16, onnx=False),
 }
 """By name in the registry; sizes are those that people publish, the smallest of each family."""
 
@@ -109,7 +111,7 @@ def journey(family: str, course: Course, folder: Path, gt: str, image: Path) -> 
     del net
     record |= _train(_configuration(course, folder, gt), folder, course)
     weights = folder / f"experiments/journey/models/net_g_{course.steps}.safetensors"
-    record |= _release(weights, folder)
+    record |= _release(weights, folder, onnx=course.onnx)
     record |= _enlarge(next((folder / "release").glob("*.safetensors")), image)
     return record | {"seconds": round(time.time() - started)}
 
@@ -176,17 +178,15 @@ def _train(configuration: Path, folder: Path, course: Course) -> dict[str, Any]:
     }
 
 
-def _release(weights: Path, folder: Path) -> dict[str, Any]:
-    said = _call(export, [str(weights), "--onnx", "--name", "Journey", "--output", str(folder / "release")])
+def _release(weights: Path, folder: Path, *, onnx: bool) -> dict[str, Any]:
+    command = [str(weights), "--name", "Journey", "--output", str(folder / "release")]
+    said = _call(export, [*command, "--onnx"] if onnx else command)
     left_out = re.search(r"failed: \S+\.onnx: (.*)", said)
     verdict = re.search(r"chaiNNer: (.*)", said)
+    made = list((folder / "release").glob("*.onnx"))
     return {
         "chainner": verdict[1] if verdict else said[-300:],
-        "onnx": "yes"
-        if list((folder / "release").glob("*.onnx"))
-        else left_out[1][:300]
-        if left_out
-        else "no",
+        "onnx_made": "yes" if made else left_out[1][:300] if left_out else "not tried",
     }
 
 
@@ -225,9 +225,10 @@ def table(records: dict[str, dict[str, Any]]) -> str:
     for record in records.values():
         course = f"{record['steps']}, {record['batch']}, {record['lq_size']}"
         loss = f"{record['loss_first']:.3f} to {record['loss_last']:.3f}"
+        onnx = record["onnx_made"] if len(record["onnx_made"]) < 12 else "no"
         lines.append(
             f"| `{record['family']}` x{record['scale']} | {record['parameters']:,} | {course} | {loss} | "
-            f"{record['chainner']} | {record['levels_apart']} | {'yes' if record['onnx'] == 'yes' else 'no'} |"
+            f"{record['chainner']} | {record['levels_apart']} | {onnx} |"
         )
     return "\n".join(lines)
 

@@ -160,3 +160,12 @@ def test_weights_that_all_fit_are_counted_in_one_line(data, caplog):
     Run(data, ADVERSARIAL, path={"pretrain_network_g": str(file)}, network_d=MUNET)
     said = f"{file}: loaded {len(whole)} of {len(whole)} tensors"
     assert [r.levelname for r in caplog.records if r.getMessage() == said] == ["INFO"]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_loss_is_a_mean_and_a_sum_is_refused_with_what_to_do(reduction):
+    train = {"total_iter": 1, "losses": [{"type": "L1Loss", "reduction": reduction}]}
+    tree = {"scale": 2, "network_g": {"type": "compact"}, "datasets": {"train": {}}, "train": train}
+    said = [(problem.path, problem.message) for problem in check_parts(tree)]
+    assert [path for path, _ in said] == [("train", "losses", 0, "reduction")] * (reduction == "sum")
+    assert all("every loss here is a mean" in message and "got sum" in message for _, message in said)

@@ -26,6 +26,11 @@ SPECS = [
     {"type": "LinearLR"},
     {"type": "WSD", "decay_share": 0.25, "shape": "linear", "eta_min": 1e-6},
     {"type": "ReduceLROnPlateau"},
+    {"type": "StepLR", "step_size": 7, "gamma": 0.5},
+    {"type": "ExponentialLR", "gamma": 0.95},
+    {"type": "PolynomialLR", "power": 2.0},
+    {"type": "CosineAnnealingWarmRestarts", "T_0": 5, "T_mult": 2, "eta_min": 1e-6},
+    {"type": "OneCycleLR", "pct_start": 0.25},
 ]
 
 
@@ -53,6 +58,14 @@ TORCH = [
     (SPECS[1], lambda sgd: lr_scheduler.MultiStepLR(sgd, [20, 10, 45, 45], gamma=0.5)),
     (SPECS[2], lambda sgd: lr_scheduler.CosineAnnealingLR(sgd, TOTAL, eta_min=1e-6)),
     (SPECS[3], lambda sgd: lr_scheduler.CosineAnnealingLR(sgd, 25, eta_min=1e-5)),
+    (SPECS[8], lambda sgd: lr_scheduler.StepLR(sgd, 7, 0.5)),
+    (SPECS[9], lambda sgd: lr_scheduler.ExponentialLR(sgd, 0.95)),
+    (SPECS[10], lambda sgd: lr_scheduler.PolynomialLR(sgd, TOTAL, 2.0)),
+    (SPECS[11], lambda sgd: lr_scheduler.CosineAnnealingWarmRestarts(sgd, 5, 2, 1e-6)),
+    (
+        {"type": "CosineAnnealingWarmRestarts", "T_0": 9},
+        lambda sgd: lr_scheduler.CosineAnnealingWarmRestarts(sgd, 9),
+    ),
     (SPECS[5], lambda sgd: lr_scheduler.LinearLR(sgd, 1.0, 0.0, TOTAL)),
     (
         {"type": "linear", "start_factor": 0.5, "end_factor": 0.1, "total_iters": 30},
@@ -71,6 +84,20 @@ def test_schedules_equal_those_of_torch_over_a_run(spec, make):
     assert [BASE * schedule(step) for step in range(TOTAL + 20)] == pytest.approx(
         expected, rel=1e-9, abs=1e-15
     )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"pct_start": 0.25}, {"anneal_strategy": "linear", "div_factor": 10.0, "final_div_factor": 2.0}],
+    ids=["cos", "linear"],
+)
+def test_one_cycle_equals_that_of_torch_and_stays_at_its_end(options):
+    schedule = build(type="OneCycleLR", **options)
+    expected = rates_of_torch(
+        lambda sgd: lr_scheduler.OneCycleLR(sgd, BASE, TOTAL, cycle_momentum=False, **options), TOTAL
+    )
+    assert [BASE * schedule(step) for step in range(TOTAL)] == pytest.approx(expected, rel=1e-9)
+    assert schedule(TOTAL + 20) == schedule(TOTAL - 1)
 
 
 def test_restarts_equal_the_formula_of_basicsr():

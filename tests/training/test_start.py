@@ -10,6 +10,7 @@ HEAVY = (
     "torch._inductor",
     "torch.onnx",
     "torchvision",
+    "spandrel",
     "tensorboard",
     "matplotlib",
     "scipy",

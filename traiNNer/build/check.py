@@ -91,6 +91,9 @@ def _check_loss(spec: Mapping[str, Any], train: Mapping[str, Any]) -> list[Probl
         return [Problem(("type",), f"the loss {spec['type']!r} is not supported yet")]
     if name in _LOSSES_ELSEWHERE:
         return [Problem(("type",), f"the loss {spec['type']!r} {_LOSSES_ELSEWHERE[name]}")]
+    if spec.get("reduction") in ("sum", "none"):
+        text = "every loss here is a mean, whatever the sizes of patch and batch: leave it out, with a loss_weight"
+        return [Problem(("reduction",), f"{text} for a mean (got {spec['reduction']})")]
     problems = [*LOSSES.check(loss_spec(spec)), *_check_weights(spec)]
     counts = spec.get("loss_weight") != 0
     if counts and getattr(_loss(spec), "averaged", False) and not train.get("ema_decay"):

@@ -43,7 +43,7 @@ def warmup(step: float, warmup_iter: int) -> float:
     return min(1.0, (step + 1) / warmup_iter) if warmup_iter > 0 else 1.0
 
 
-def _floor(name: str, rate: float, base_lr: float) -> float:
+def floor_share(name: str, rate: float, base_lr: float) -> float:
     """An absolute rate as a factor on the peak, 0 to 1."""
     if not 0 <= rate <= base_lr:
         raise ConfigError(
@@ -52,7 +52,7 @@ def _floor(name: str, rate: float, base_lr: float) -> float:
     return rate / base_lr
 
 
-def _cosine(share: float) -> float:
+def cosine_share(share: float) -> float:
     """Half a wave, from 1 at share 0 to 0 at share 1."""
     return (1 + math.cos(math.pi * share)) / 2
 
@@ -90,8 +90,8 @@ def cosine(*, T_max: int | None = None, eta_min: float = 0.0, base_lr: float, to
     length = total_iter if T_max is None else T_max
     if length < 1:
         raise ConfigError(f"schedule: T_max must be at least 1 (got {length})")
-    low = _floor("eta_min", eta_min, base_lr)
-    return lambda step: low + (1 - low) * _cosine(step / length)
+    low = floor_share("eta_min", eta_min, base_lr)
+    return lambda step: low + (1 - low) * cosine_share(step / length)
 
 
 @SCHEDULES.register("CosineAnnealingRestartLR", "CosineAnnealingRestartCyclicLR")
@@ -125,13 +125,13 @@ def cosine_restart(
             raise ConfigError(f"schedule: {needed} as many {name} (got {len(values)})")
     if not all(0 <= weight <= 1 for weight in weights):
         raise ConfigError(f"schedule: restart_weights must lie between 0 and 1 (got {list(weights)})")
-    floors = [_floor("eta_min", low, base_lr) for low in lows]
+    floors = [floor_share("eta_min", low, base_lr) for low in lows]
     ends = list(itertools.accumulate(periods))
 
     def factor(step: float) -> float:
         i = min(bisect.bisect_left(ends, step - _ROUNDING), len(periods) - 1)
         share = min(1.0, (step - ends[i]) / periods[i] + 1)
-        return floors[i] + weights[i] * (1 - floors[i]) * _cosine(share)
+        return floors[i] + weights[i] * (1 - floors[i]) * cosine_share(share)
 
     return factor
 
@@ -183,10 +183,10 @@ def warmup_stable_decay(
     """
     if not 0 < decay_share <= 1:
         raise ConfigError(f"schedule: decay_share must lie above 0, up to 1 (got {decay_share:g})")
-    low = _floor("eta_min", eta_min, base_lr)
+    low = floor_share("eta_min", eta_min, base_lr)
     length = decay_share * total_iter
     start = total_iter - length
-    falls = {"linear": lambda x: 1 - x, "sqrt": lambda x: 1 - math.sqrt(x), "cosine": _cosine}
+    falls = {"linear": lambda x: 1 - x, "sqrt": lambda x: 1 - math.sqrt(x), "cosine": cosine_share}
     fall = falls[shape]
     return lambda step: low + (1 - low) * fall(min(1.0, max(0.0, (step - start) / length)))
 
@@ -247,7 +247,7 @@ class ReduceLROnPlateau:
         self._cooldown = cooldown
         self._threshold = threshold
         self._relative = threshold_mode == "rel"
-        self._floor = _floor("min_lr", min_lr, base_lr)
+        self._floor = floor_share("min_lr", min_lr, base_lr)
 
     def __call__(self, step: float) -> float:
         """The current factor, whatever the step."""
