@@ -1,8 +1,10 @@
+import io
 import json
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from traiNNer.cli.prepare_dataset import main
 from traiNNer.data.image_io import read_image, write_image
@@ -109,6 +111,19 @@ def test_measures_mean_what_they_say(scenes, tmp_path):
         assert abs(jpeg_quality(path.read_bytes()) - quality) <= 1
     assert values == sorted(values) and values[2] > 1.3
     assert measure(tmp_path / "nothing.png").problem
+
+
+def test_the_quality_of_a_jpeg_file_is_that_which_it_was_saved_with(scenes):
+    def encoded(**options):
+        file = io.BytesIO()
+        Image.fromarray(scenes[0][:32, :32]).save(file, "JPEG", **options)
+        return jpeg_quality(file.getvalue())
+
+    assert [encoded(quality=quality) for quality in range(1, 101)] == list(range(1, 101))
+    assert encoded(quality=60, optimize=True, progressive=True, subsampling=0) == 60
+    flat = [[22] * 64, [22] * 64]  # a table of another program
+    assert 80 <= encoded(qtables=flat) <= 84
+    assert jpeg_quality(b"\x89PNG") == 100
 
 
 def test_of_near_duplicates_the_largest_stays():

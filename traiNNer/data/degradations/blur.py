@@ -38,8 +38,10 @@ def _by_fourier(image: Image, weights: NDArray[np.float32]) -> Image:
     half = len(weights) // 2
     height, width = image.shape[:2]
     rows, columns = (_room(size + 2 * half) for size in (height, width))
-    padded = cv2.copyMakeBorder(image, half, half, half, half, cv2.BORDER_REFLECT_101)
-    spectrum = torch.fft.rfft2(torch.from_numpy(split(cast("Image", padded))), s=(rows, columns))
+    # what is beyond the kernel's reach does not matter, and need not be zeros
+    below, right = rows - height - half, columns - width - half
+    padded = cv2.copyMakeBorder(image, half, below, half, right, cv2.BORDER_REFLECT_101)
+    spectrum = torch.fft.rfft2(torch.from_numpy(split(cast("Image", padded))))
     spectrum *= torch.from_numpy(_spectrum(weights, rows, columns))
     out = torch.fft.irfft2(spectrum, s=(rows, columns))
     return merge(out[:, half : half + height, half : half + width].numpy())

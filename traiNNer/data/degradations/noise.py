@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -70,7 +70,10 @@ def add_noise(image: Image, settings: NoiseSettings, draw: Stage) -> tuple[Image
     for top in range(0, len(image), _ROWS_AT_ONCE):
         rows = slice(top, top + _ROWS_AT_ONCE)
         part = np.clip(image[rows], 0, 255)
-        _add_limited(part, noise(part, bits[rows]), out[rows], keep_mean=settings.keep_mean)
+        added = noise(part, bits[rows])
+        if gray:  # eight times as fast as adding one plane to three
+            added = cast("Image", cv2.cvtColor(added, cv2.COLOR_GRAY2RGB))
+        _add_limited(part, added, out[rows], keep_mean=settings.keep_mean)
     return out, parameters
 
 
@@ -117,10 +120,11 @@ def _add_limited(image: Image, added: Image, out: Image, *, keep_mean: bool) -> 
     if not keep_mean:
         np.clip(image + added, 0, 255, out=out)
         return
-    np.subtract(255, image, out=out)
-    np.minimum(out, image, out=out)  # the room on the nearer side
-    np.clip(added, -out, out, out=out)
-    out += image
+    room = np.minimum(np.subtract(255, image, out=out), image, out=out)  # on the nearer side
+    # a quarter of the time of np.clip with arrays as limits
+    np.minimum(added, room, out=added)
+    np.maximum(added, np.negative(room, out=room), out=added)
+    np.add(image, added, out=out)
 
 
 def _mixing(draw: Stage) -> NDArray[np.float32]:

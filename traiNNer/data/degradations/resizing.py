@@ -7,7 +7,7 @@ antialiased when they shrink.
 
 from __future__ import annotations
 
-from functools import lru_cache
+import math
 from typing import cast
 
 import cv2
@@ -25,6 +25,8 @@ _ENLARGING = {
     "bicubic": cv2.INTER_CUBIC,
     "lanczos": cv2.INTER_LANCZOS4,
 }
+_REACH = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
+"""Pixels to each side that a filter covers where the size stays."""
 
 
 def resize(image: Image, height: int, width: int, mode: str) -> Image:
@@ -38,27 +40,47 @@ def resize(image: Image, height: int, width: int, mode: str) -> Image:
         return cast("Image", cv2.resize(image, (width, height), interpolation=_ENLARGING[mode]))
     if mode == "area":
         return cast("Image", cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
-    if mode == "lanczos":
-        return _shrunk_by_lanczos(image, height, width)
-    planes = torch.from_numpy(split(image))[None]
-    out = F.interpolate(planes, (height, width), mode=mode, antialias=True, align_corners=False)
-    return merge(out[0].numpy())
+    rows = _filtered(image, height, mode)
+    columns = _filtered(cast("Image", cv2.transpose(rows)), width, mode)
+    return cast("Image", cv2.transpose(columns))
 
 
-def _shrunk_by_lanczos(image: Image, height: int, width: int) -> Image:
-    """By products with matrices: torch has this mode from 2.12 on only."""
-    half = np.tensordot(_lanczos(image.shape[0], height), image, 1)
-    columns = np.tensordot(_lanczos(image.shape[1], width), half.swapaxes(0, 1), 1)
-    return np.ascontiguousarray(columns.swapaxes(0, 1), np.float32)
+def _filtered(image: Image, length: int, mode: str) -> Image:
+    """(length, w, 3): rows that are weighted means of rows, of a filter that is widened where they get fewer.
+
+    `embedding_bag` is torch's product of few weights a row with a matrix: 0.06 ms for 150 of 272 rows, and both
+    axes with all else 0.3 ms where its antialiased interpolation takes 0.7.
+    """
+    places, weights = _weights(len(image), length, mode)
+    rows = torch.from_numpy(np.require(image, requirements=["C", "W"]).reshape(len(image), -1))
+    out = F.embedding_bag(
+        torch.from_numpy(places), rows, per_sample_weights=torch.from_numpy(weights), mode="sum"
+    )
+    return out.numpy().reshape(length, *image.shape[1:])
 
 
-@lru_cache(maxsize=64)
-def _lanczos(source: int, target: int) -> NDArray[np.float32]:
-    """(target, source) weights of a Lanczos filter of three lobes, widened where it shrinks."""
+def _weights(source: int, target: int, mode: str) -> tuple[NDArray[np.int64], Image]:
+    """(target, taps) each: which rows of the source a row of the target is made of, and by which weights."""
     step = source / target
-    x = ((np.arange(target)[:, None] + 0.5) * step - (np.arange(source)[None, :] + 0.5)) / max(step, 1.0)
-    weights = np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    wide = max(step, 1.0)
+    reach = _REACH[mode] * wide
+    middle = (np.arange(target)[:, None] + 0.5) * step
+    places = np.ceil(middle - reach - 0.5).astype(np.int64) + np.arange(math.floor(2 * reach) + 1)
+    weights = _kernel((places + 0.5 - middle) / wide, mode)
+    weights *= (places >= 0) & (places < source)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return np.clip(places, 0, source - 1), weights.astype(np.float32)
+
+
+def _kernel(x: NDArray[np.float64], mode: str) -> NDArray[np.float64]:
+    """The filter at a distance in pixels: a triangle, Keys' cubic with a = -0.5 as in Pillow, or three lobes."""
+    x = np.abs(x)
+    if mode == "bilinear":
+        return np.maximum(1 - x, 0)
+    if mode == "bicubic":
+        near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+        return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    return np.where(x < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
 
 
 def split(image: Image) -> Image:

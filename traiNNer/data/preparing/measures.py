@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,12 @@ from numpy.typing import NDArray
 from traiNNer.data.image_io import ImageError, Pixels, eight_bits, read_image
 
 _BLOCK = 32
-_STANDARD_LUMA_MEAN = 57.625  # of the 64 entries of the luminance table in Annex K of the JPEG standard
+_STANDARD_LUMA = (
+    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29,
+    51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121,
+    120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
+)  # fmt: skip
+"""Luminance table in Annex K of the JPEG standard, which libjpeg scales by the quality."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ def blockiness(luma: NDArray[np.float32]) -> float:
 
 
 def jpeg_quality(data: bytes) -> int:
-    """The quality that libjpeg would need for the tables of a JPEG file; 100 for other formats."""
+    """The quality at which libjpeg's table is that of a JPEG file, or nearest to it; 100 for other formats."""
     from PIL import Image, UnidentifiedImageError
 
     if not data.startswith(b"\xff\xd8"):
@@ -103,9 +109,18 @@ def jpeg_quality(data: bytes) -> int:
         return 100
     if not table:
         return 100
-    percent = 100 * float(np.mean(table)) / _STANDARD_LUMA_MEAN
-    quality = (200 - percent) / 2 if percent <= 100 else 5000 / percent
-    return int(np.clip(round(quality), 1, 100))
+    # in the order of their values: versions of Pillow differ in that of the frequencies
+    ratios = np.log(_luma_tables() / np.maximum(np.sort(table), 1))
+    return 1 + int(np.abs(ratios).sum(axis=1).argmin())
+
+
+@lru_cache(maxsize=1)
+def _luma_tables() -> NDArray[np.int64]:
+    """(100, 64): libjpeg's luminance tables for the qualities 1 to 100, each in the order of its values."""
+    quality = np.arange(1, 101)
+    percent = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
+    scaled = (np.sort(_STANDARD_LUMA)[None, :] * percent[:, None] + 50) // 100
+    return np.clip(scaled, 1, 255)  # what a baseline file can hold
 
 
 def perceptual_hash(image: Pixels) -> str:
