@@ -13,6 +13,9 @@ defects of other programs, all or the first alone (`misaligned`), rebuilt here a
 
 Scores: PSNR (RGB), LPIPS and NIQE on whole images, of Set14 shrunk by bicubic and of Set14-RW at three strengths.
 A finished run is a JSON line; those that are there are skipped. The tables come last.
+
+`--sheet FILE` trains `bicubic` and `medium` once more, for the first seed, and shows parts of Set14-RW enlarged by
+bicubic and by both networks, beside the original.
 """
 
 from __future__ import annotations
@@ -26,15 +29,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from benchmark_network_options import finished
+from numpy.typing import NDArray
 
 from traiNNer.archs.compact import Compact
 from traiNNer.build.degradation import build_chain
 from traiNNer.data.cache.policy import CacheSettings
 from traiNNer.data.degradations import chain as chain_module
+from traiNNer.data.degradations.contact_sheet import Cell, enlarged, sheet
 from traiNNer.data.degradations.resizing import Image, merge, resize, split
 from traiNNer.data.degraded_dataset import DegradedImageDataset, Downsampling
 from traiNNer.data.paired_dataset import PairedImageDataset
@@ -61,6 +67,15 @@ PAIRS = (
     ("realesrgan", "realesrgan, misaligned"),
     ("realesrgan", "realesrgan, defects"),
 )
+SIDE = 96
+SHOWN = (
+    ("weak", "comic", 60, 80),
+    ("medium", "zebra", 120, 180),
+    ("medium", "monarch", 180, 300),
+    ("strong", "ppt3", 200, 60),
+    ("strong", "face", 90, 90),
+)
+"""Parts of the sheet: strength, image, first row and column."""
 _MEMORY = 2**40
 
 
@@ -192,6 +207,27 @@ def scores(network: Compact, hr: PairedImageDataset, metrics: dict[str, Any]) ->
     return found
 
 
+@torch.no_grad()
+def picture(networks: dict[str, Compact], hr: PairedImageDataset) -> NDArray[np.uint8]:
+    """Rows of parts: bicubic, each network, the original."""
+    rows = []
+    for strength, name, top, left in SHOWN:
+        images = DegradedImageDataset(hr, SCALE, degrade_of(strength))
+        pair = images.pair(images.names.index(name))
+        assert pair.gt is not None
+        height, width = pair.gt.shape[:2]
+        outputs = {"bicubic": resize(pair.lq.astype(np.float32), height, width, "bicubic")}
+        for title, network in networks.items():
+            outputs[title] = network(_planes([pair.lq]))[0].permute(1, 2, 0).numpy() * 255
+        outputs["original"] = pair.gt.astype(np.float32)
+        part = slice(top, top + SIDE), slice(left, left + SIDE)
+        rows.append([
+            Cell(f"{strength}, {name}: {title}" if title == "bicubic" else title, enlarged(image[part], 2 * SIDE))
+            for title, image in outputs.items()
+        ])  # fmt: skip
+    return sheet(rows, 2 * SIDE)
+
+
 def table(runs: list[dict[str, Any]]) -> str:
     """Markdown: means over the seeds, then differences of pairs seed by seed."""
     metrics = [name for name in runs[0]["scores"]["clean"] if name != "psnr_by_image"]
@@ -232,6 +268,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="file of JSON lines, one a finished run")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--sheet", type=Path, help="picture to write instead of measuring")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -239,6 +276,13 @@ def main() -> None:
     cache = CacheSettings("ram", _MEMORY, _MEMORY)
     photos = PairedImageDataset(args.gt, args.gt, 1, cache=cache)
     hr = PairedImageDataset([args.hr], [args.hr], 1, cache=cache)
+    if args.sheet:
+        networks = {
+            f"trained on {arm}": train(degrade_of(arm), photos, args.steps, args.seeds[0])
+            for arm in ("bicubic", "medium")
+        }
+        cv2.imwrite(str(args.sheet), picture(networks, hr)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+        return
     files = {
         "weights": str(args.weights / "alexnet_features_imagenet_fp16.safetensors"),
         "linear_weights": str(args.weights / "lpips_lin_alexnet.safetensors"),

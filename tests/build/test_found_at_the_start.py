@@ -13,6 +13,7 @@ from traiNNer.build.data import open_sets
 from traiNNer.build.metrics import unmeasurable
 from traiNNer.build.model import BuiltLoss
 from traiNNer.build.rehearsal import rehearse_losses, rehearse_network, smallest_for_losses
+from traiNNer.cli.train import main as train_main
 from traiNNer.data.audit import audit
 from traiNNer.data.image_io import write_image
 from traiNNer.data.paired_dataset import PairedImageDataset
@@ -283,3 +284,24 @@ def test_a_configuration_under_a_new_name_does_not_take_the_weights_and_states_o
         opened(folder, override)
     opened(folder, override, "name=old")
     opened(folder, override, f"path.experiments_root={folder / 'elsewhere'}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"val": {"metrics": {"lpips": {"type": "lpips"}}}}, "val.metrics.lpips"),
+        ({"losses": [{"type": "L1Loss"}, {"type": "PerceptualLoss"}]}, "train.losses.1"),
+    ],
+)
+def test_weights_that_cannot_be_downloaded_are_named_with_the_option_that_wants_them(
+    folder, monkeypatch, capsys, changes, where
+):
+    monkeypatch.setenv("TORCH_HOME", str(folder))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # no way out
+    options = small_run.options(folder)
+    options |= {"val": options["val"] | changes.get("val", {})}
+    options["train"]["losses"] = changes.get("losses", options["train"]["losses"])
+    file = small_run.write_options(folder, options)
+    assert train_main(["-opt", str(file), "--check"]) == 2
+    said = capsys.readouterr().err
+    assert f"{where}: no weights at {folder}" in said and "curl -Lo " in said and "datasets." not in said

@@ -113,8 +113,8 @@ def published(file: PublishedFile, path: str | None, *, option: str) -> dict[str
             torch.hub.download_url_to_file(file.url, str(place), hash_prefix=digits)
         except (OSError, RuntimeError, HTTPException) as error:
             raise ConfigError(
-                f"no weights at {place}, and {file.url} could not be downloaded ({error}); download it where "
-                f"there is a network and put it there, or name a file by '{option}: path'"
+                f"no weights at {place}, and {file.url} could not be downloaded ({error}); where there is a "
+                f"network: curl -Lo {place} {file.url}, or name a file that you have by '{option}: path'"
             ) from None
     return read_weights(place)[0]
 

@@ -142,6 +142,8 @@ def _usable(
                 reopen=functools.partial(_open, options, key, data, cache),
             )
         except ConfigError as error:
+            if error.problems[0].startswith("val.metrics."):
+                raise  # it is none of the set's, and would come again for the next one
             problems += [f"datasets.{key}: {line}" for line in error.problems]
     if problems:
         raise ConfigError(problems)

@@ -12,6 +12,7 @@ import torch
 from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
 from traiNNer.metrics import METRICS
 from traiNNer.options import Options
+from traiNNer.registry import ConfigError
 from traiNNer.training.validation import Metric, needs_gt
 
 _log = logging.getLogger(__name__)
@@ -29,11 +30,21 @@ def metric_spec(label: str, spec: Any) -> dict[str, Any]:
 
 
 def build_metrics(options: Options) -> dict[str, Metric]:
-    """By label, as the options describe them; PSNR and SSIM where they name none; none where they are off."""
-    return {
-        label: METRICS.build({"crop_border": options.scale, **spec})
-        for label, spec in metric_specs(options).items()
-    }
+    """By label, as the options describe them; PSNR and SSIM where they name none; none where they are off.
+
+    Raises:
+        ConfigError: For every metric without the weights that it needs, by its path.
+    """
+    metrics: dict[str, Any] = {}
+    problems: list[str] = []
+    for label, spec in metric_specs(options).items():
+        try:
+            metrics[label] = METRICS.build({"crop_border": options.scale, **spec})
+        except ConfigError as error:
+            problems += [f"val.metrics.{label}: {line}" for line in error.problems]
+    if problems:
+        raise ConfigError(problems)
+    return metrics
 
 
 def metric_specs(options: Options) -> dict[str, dict[str, Any]]:

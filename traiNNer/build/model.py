@@ -245,9 +245,9 @@ def build_losses(options: Options, device: torch.device) -> dict[str, BuiltLoss]
         label = f"{base}_{taken + 1}" if taken else base
         try:
             schedule = loss_schedule(spec, training(options).net_d_start_iter)
+            module = LOSSES.build(loss_spec(spec)).to(device)
         except ValueError as error:
             raise ConfigError(f"train.losses.{index}: {error}") from error
-        module = LOSSES.build(loss_spec(spec)).to(device)
         weight = float(spec.get("loss_weight", 1.0))
         sharp = not taught and _has_sharp_target(module, options.degradation)
         losses[label] = BuiltLoss(module, weight, schedule, sharp, taught)
