@@ -37,6 +37,7 @@ from traiNNer.data.preparing.writing import (
     write_page,
 )
 from traiNNer.registry import ConfigError
+from traiNNer.runtime.os_errors import naming
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -108,7 +109,7 @@ def _measured(source: Path, memory: Path, names: list[str], pool: ProcessPoolExe
     known = remembered(memory, source)
     new = [name for name in names if name not in known]
     console = Console(stderr=True)
-    with memory.open("a", encoding="utf-8") as file:
+    with naming(memory), memory.open("a", encoding="utf-8") as file:
         done = pool.map(partial(measured_line, source), new, chunksize=4)
         for name, found, line in track(done, "measuring", len(new), console=console):
             known[name] = found

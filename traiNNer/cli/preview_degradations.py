@@ -20,7 +20,7 @@ from traiNNer.build.degraded_samples import Sample, draw_samples, summary
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.data.degradations.contact_sheet import sample_row, sheet, stage_rows
 from traiNNer.data.degraded_dataset import DegradedImageDataset
-from traiNNer.data.image_io import ImageError, write_image
+from traiNNer.data.image_io import ImageError, write_bytes, write_image
 from traiNNer.options import Options, load_options
 from traiNNer.registry import ConfigError
 
@@ -72,7 +72,7 @@ def _write(samples: list[Sample], out: Path, *, stages: bool) -> None:
     side = len(samples[0].gt)
     write_image(out / "samples.png", sheet(rows, side))
     lines = [json.dumps(sample.record()) for sample in samples]
-    (out / "samples.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_bytes(out / "samples.jsonl", ("\n".join(lines) + "\n").encode())
     print(f"written: {out / 'samples.png'}, {out / 'samples.jsonl'}")
     if stages:
         first = samples[0]

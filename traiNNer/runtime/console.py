@@ -34,15 +34,23 @@ class _Early(logging.Handler):
 
 
 class _Lasting(io.RawIOBase):
-    """The bytes of a console, as long as there is one: what is written later is lost, which ends no run."""
+    """The bytes of a stream, as long as it takes any: what is written later is lost, which ends no run.
 
-    def __init__(self, stream: io.RawIOBase) -> None:
-        self._stream = stream
+    Args:
+        stream: A console, which may be closed, or a file on a disk, which may be full.
+        name: Of a file: closed with this, and what becomes of it is said.
+    """
+
+    def __init__(self, stream: io.RawIOBase, name: Path | None = None) -> None:
+        self._stream, self._name, self._lost = stream, name, False
 
     def write(self, data: Buffer) -> int | None:
         try:
             return self._stream.write(data)
-        except OSError:  # the terminal was closed, or whoever read the pipe has ended
+        except OSError as error:  # the terminal was closed, or whoever read the pipe has ended
+            if self._name and not self._lost:
+                sys.stderr.write(f"{self._name}: {error.strerror}; lines are missing in this file\n")
+            self._lost = True
             return memoryview(data).nbytes
 
     def writable(self) -> bool:
@@ -53,6 +61,11 @@ class _Lasting(io.RawIOBase):
 
     def isatty(self) -> bool:
         return self._stream.isatty()
+
+    def close(self) -> None:
+        if self._name:
+            self._stream.close()
+        super().close()
 
 
 def accept_any_output() -> None:
@@ -107,7 +120,9 @@ def log_to_file(path: Path) -> None:
     """Append log lines to a file as well, those since `start_logging` included."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # names of files may hold what is no text
-    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler = logging.FileHandler(path, delay=True)
+    stream = io.BufferedWriter(_Lasting(io.FileIO(path, "a"), path))
+    handler.setStream(io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace"))
     handler.setFormatter(logging.Formatter(_FORMAT))
     root = logging.getLogger("traiNNer")
     for early in [found for found in root.handlers if isinstance(found, _Early)]:

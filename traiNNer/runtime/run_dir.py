@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 
 from traiNNer.registry import ConfigError
+from traiNNer.runtime.os_errors import naming
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ class RunFolder:
                     f"name: {_named(owner)} is training {self.root}; end it, or give this run another name"
                 ) from None
         since = time.strftime("%Y-%m-%d %H:%M:%S")
-        owner.write_text(f"{os.getpid()} on {socket.gethostname()}, since {since}\n", encoding="utf-8")
+        with naming(owner):
+            owner.write_text(f"{os.getpid()} on {socket.gethostname()}, since {since}\n", encoding="utf-8")
         return lock
 
     def remove_partial_files(self) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from traiNNer.runtime.os_errors import naming
+
 
 class JsonLines:
     """A file of JSON objects, one a line, each with the `iter` it belongs to.
@@ -27,7 +29,7 @@ class JsonLines:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one line and hand it to the system, so that a kill cannot lose it."""
-        with self._path.open("a", encoding="utf-8") as file:
+        with naming(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(strict_json(record))
 
     def settle(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import threading
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from traiNNer.control import Controls
 from traiNNer.data.image_io import eight_bits
 from traiNNer.data.paired_dataset import Pixels
+from traiNNer.runtime.os_errors import naming
 
 _RUN = {
     "Losses": r"train/loss/",
@@ -85,6 +88,7 @@ class Dashboard:
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        _leave_errors_to_the_next_call()
         self._folder = folder
         self._earlier = list(folder.glob(_EVENT_FILES))
         self._writer = SummaryWriter(str(folder), purge_step=resumed_at + 1 if resumed_at else 0)
@@ -102,12 +106,14 @@ class Dashboard:
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One point on each named curve."""
-        for tag, value in values.items():
-            self._writer.add_scalar(tag, value, step)
+        with naming(self._folder):
+            for tag, value in values.items():
+                self._writer.add_scalar(tag, value, step)
 
     def text(self, step: int, tag: str, text: str) -> None:
         """A piece of Markdown."""
-        self._writer.add_text(tag, text, step)
+        with naming(self._folder):
+            self._writer.add_text(tag, text, step)
 
     def settings(self, values: Mapping[str, float | str], scores: Iterable[str]) -> None:
         """Fill the HParams tab: what the run was told, beside the last values of the curves named `scores`."""
@@ -117,17 +123,20 @@ class Dashboard:
         if not told:
             return
         experiment, session, _ = hparams(told, dict.fromkeys(scores, 0.0))  # of the latter the names alone
-        for summary in (experiment, session):
-            self._writer.file_writer.add_summary(summary)  # type: ignore[union-attr] - open until `close`
+        with naming(self._folder):
+            for summary in (experiment, session):
+                self._writer.file_writer.add_summary(summary)  # type: ignore[union-attr] - open until `close`
 
     def strip(self, step: int, tag: str, images: Mapping[str, Pixels]) -> None:
         """Images of one height side by side, each under its name (8 bit is enough to look at)."""
         named = [np.concatenate([_heading(n, i.shape[1]), eight_bits(i)]) for n, i in images.items()]
-        self._writer.add_image(tag, np.concatenate(named, axis=1), step, dataformats="HWC")
+        with naming(self._folder):
+            self._writer.add_image(tag, np.concatenate(named, axis=1), step, dataformats="HWC")
 
     def settle(self) -> dict[str, int]:
         """Hand everything to the system; the length in bytes of every event file, by name."""
-        self._writer.flush()
+        with naming(self._folder):
+            self._writer.flush()
         return {path.name: path.stat().st_size for path in sorted(self._folder.glob(_EVENT_FILES))}
 
     def cut(self, lengths: Mapping[str, int]) -> None:
@@ -140,7 +149,21 @@ class Dashboard:
 
     def close(self) -> None:
         """Finish the file."""
-        self._writer.close()
+        with naming(self._folder):
+            self._writer.close()
+
+
+@functools.cache
+def _leave_errors_to_the_next_call() -> None:
+    """Where the disk fails, the thread of the writer ends and its next call raises the same: once is enough."""
+    say = threading.excepthook
+
+    def hook(found: threading.ExceptHookArgs) -> None:
+        of_writer = type(found.thread).__name__ == "_AsyncWriterThread"
+        if not (of_writer and isinstance(found.exc_value, OSError)):
+            say(found)
+
+    threading.excepthook = hook
 
 
 def control_scalars(controls: Controls) -> dict[str, float]:

@@ -16,7 +16,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
-from traiNNer.data.image_io import ImageError, Pixels, eight_bits, read_image, write_image
+from traiNNer.data.image_io import ImageError, Pixels, eight_bits, read_image, write_bytes, write_image
 from traiNNer.data.preparing.measures import Measures, measure
 from traiNNer.data.preparing.selection import Limits, Verdict
 
@@ -67,7 +67,7 @@ def write_manifest(
         made = {part: file_hash(out / part) for part in written.get(name, ())}
         files.append({"source": name, **asdict(verdict), "measures": asdict(found[name]), "written": made})
     text = json.dumps({"settings": settings, "files": files}, indent=1)
-    (out / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    write_bytes(out / "manifest.json", (text + "\n").encode())
 
 
 def file_hash(path: Path) -> str:
@@ -100,7 +100,7 @@ def write_page(
         "vertical-align:top;font-size:11px;overflow-wrap:anywhere}"
     )
     page = f"<!doctype html><meta charset=utf-8><style>{style}</style>{''.join(parts)}\n"
-    (out / "report.html").write_text(page, encoding="utf-8")
+    write_bytes(out / "report.html", page.encode())
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
