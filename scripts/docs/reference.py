@@ -31,6 +31,7 @@ _SECTIONS = {
     "train": "TrainOptions",
     "val": "ValOptions",
     "logger": "LogOptions",
+    "wandb": "WandbOptions",
     "degradation": "DegradationOptions",
 }
 

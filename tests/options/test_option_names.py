@@ -75,7 +75,6 @@ REQUESTS = {
     "train.eco={enabled: true}": "train.eco",
     "train.ema_switch_iter=5": "train.ema_switch_iter",
     "path.pretrain_network_ae=x": "path.pretrain_network_ae",
-    "logger.wandb={project: p}": "logger.wandb",
 }
 
 

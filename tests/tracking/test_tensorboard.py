@@ -25,8 +25,10 @@ def with_dashboard(root):
     trainer = full_trainer(root)
     found = trainer._checkpointer.newest_whole_state()
     step = found[1]["progress"]["step"] if found else 0
-    trainer._recorder._dashboard = Dashboard(
-        root / "tb", resumed_at=step, metrics=["psnr"], automations=trainer.parts.supervisor.automations
+    trainer._recorder._boards = (
+        Dashboard(
+            root / "tb", resumed_at=step, metrics=["psnr"], automations=trainer.parts.supervisor.automations
+        ),
     )
     if found:
         trainer.load_state_dict(found[1])

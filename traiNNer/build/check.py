@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from importlib.util import find_spec
 from typing import Any
 
 from traiNNer.automations.loss_schedule import LossSchedule
@@ -21,6 +22,7 @@ from traiNNer.metrics import METRICS
 from traiNNer.optim.optimizers import AUTO, check_optimizer
 from traiNNer.optim.schedules import SCHEDULES
 from traiNNer.registry import Problem, did_you_mean, normalise
+from traiNNer.tracking.wandb_board import INSTALL
 
 SCHEDULE_KEYS = tuple(field.name for field in fields(LossSchedule))
 """Options of a loss that say when it is on."""
@@ -53,6 +55,8 @@ def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
         own = metric_spec(label, spec)
         if _measures(val) or METRICS.find(str(own["type"])) is not None:
             problems += [p.below("val", "metrics", label) for p in METRICS.check(own)]
+    if _mapping(_mapping(raw.get("logger")).get("wandb")).get("project") and find_spec("wandb") is None:
+        problems.append(Problem(("logger", "wandb", "project"), INSTALL))
     return [*problems, *_check_automations(train)]
 
 

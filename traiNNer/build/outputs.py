@@ -8,6 +8,7 @@ from pathlib import Path
 from traiNNer.options import Options
 from traiNNer.runtime.run_dir import RunFolder
 from traiNNer.tracking.jsonl import leaves
+from traiNNer.tracking.wandb_board import WandbSettings
 from traiNNer.training.open_run import OutputSettings
 
 _EXPLAINING = ("scale", "manual_seed", "use_amp", "network_g", "network_d", "degradation", "train")
@@ -19,12 +20,14 @@ def output_settings(options: Options) -> OutputSettings:
     return OutputSettings(
         print_freq=logger.print_freq,
         tensorboard=logger.use_tb_logger,
+        wandb=WandbSettings(logger.wandb.project, logger.wandb.resume_id) if logger.wandb.project else None,
         save_images=val.save_img,
         image_suffix=image_suffix(options),
         keep_states=logger.keep_training_states,
         keep_models=logger.keep_models,
         weights_suffix=logger.save_checkpoint_format,
         hparams=_told(options),
+        configuration=options.model_dump(mode="json"),
     )
 
 

@@ -83,7 +83,6 @@ FEATURES = (
         "adaptive_d": False, "adaptive_d_ema_decay": 0.999, "adaptive_d_threshold": 1.02,
     }, ("train", "adaptive_d")),
     Feature(("train",), {"moa_debug": False, "moa_debug_limit": 100}, ("train", "moa_debug")),
-    Feature(("logger",), {"wandb": {"resume_id": None, "project": None}}),
 )  # fmt: skip
 
 # --- automations -------------------------------------------------------------------------------------------

@@ -145,6 +145,15 @@ class ValOptions(Section):
     """Metrics by label; the `type` is the label where it is not given."""
 
 
+class WandbOptions(Section):
+    """Weights & Biases (`pip install "trainner[wandb]"`)."""
+
+    project: str | None = None
+    """The project there that shows the run; by default none does."""
+    resume_id: str | None = None
+    """The id of the run there to go on with; by default a resumed run goes on with its own."""
+
+
 class LogOptions(Section):
     """What to write, and how often."""
 
@@ -154,6 +163,8 @@ class LogOptions(Section):
     """Steps between checkpoints; auto: a tenth of the run, at least 100 and at most 5000."""
     use_tb_logger: bool = True
     """Write TensorBoard records."""
+    wandb: WandbOptions = WandbOptions()
+    """Show the run on Weights & Biases."""
     save_checkpoint_format: Literal["safetensors", "pth"] = "safetensors"
     """Format of the weights."""
     keep_training_states: Count = 3

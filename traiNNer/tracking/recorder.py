@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -16,12 +17,13 @@ from traiNNer.automations.rate_search import SetSearchedRate
 from traiNNer.control import Controls, to_plain
 from traiNNer.events import Event, ValidationEvent, WindowEvent
 from traiNNer.runtime.run_dir import RunFolder, atomic_write
+from traiNNer.tracking.board import Board
 from traiNNer.tracking.decisions import decision_record, sentence
 from traiNNer.tracking.health import Health, Line
 from traiNNer.tracking.jsonl import JsonLines, finite, strict_json
 from traiNNer.tracking.left_out import left_out_lines
 from traiNNer.tracking.live_line import LiveLine
-from traiNNer.tracking.tensorboard import Dashboard, control_scalars, health_scalars
+from traiNNer.tracking.tensorboard import control_scalars, health_scalars
 from traiNNer.tracking.training_line import TrainingLine
 from traiNNer.tracking.trials import search_text
 from traiNNer.tracking.validation_images import Strip
@@ -36,7 +38,7 @@ class Recorder:
         folder: Of the run.
         total_iter: Planned steps, for the time that is left.
         health: Gathers what the records are made of, and the diagnosis.
-        dashboard: TensorBoard, or None.
+        boards: Show the run while it goes on.
         console: The terminal to draw a live line on, or None for plain log lines.
         sensors: Readings of the card by name, for every training record; empty where there are none.
     """
@@ -47,12 +49,12 @@ class Recorder:
         *,
         total_iter: int,
         health: Health,
-        dashboard: Dashboard | None = None,
+        boards: Sequence[Board] = (),
         console: Console | None = None,
         sensors: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self._folder, self._line = folder, TrainingLine(total_iter, health.data_cost)
-        self._dashboard, self._health = dashboard, health
+        self._boards, self._health = boards, health
         self._journals = {
             name: JsonLines(folder.file(f"{name}.jsonl"))
             for name in ("metrics", "decisions", "events", "health")
@@ -76,8 +78,7 @@ class Recorder:
 
     def _health_record(self, record: Mapping[str, Any]) -> None:
         self._journals["health"].append(record)
-        if self._dashboard:
-            self._dashboard.scalars(record["iter"], health_scalars(record))
+        self._show(record["iter"], health_scalars(record))
 
     def validation(self, event: ValidationEvent, best: str) -> None:
         """Record the scores of a validation; `best` says in words what the best so far is."""
@@ -92,18 +93,16 @@ class Recorder:
             )
             text = ", ".join(f"{m} {means[m]:.4f} (bicubic {baseline[m]:.4f})" for m in means)
             _log.info("Validation %s, iter %s: %s", name, f"{event.step:,}", text)
-            if self._dashboard:
-                self._dashboard.scalars(event.step, {f"val/{name}/{m}": v for m, v in means.items()})
+            self._show(event.step, {f"val/{name}/{m}": v for m, v in means.items()})
         first = next(iter(event.sets.values()))
         label = next(iter(first.metrics))
         self._line.scores = f"{label} {first.means[label]:.3f} (best {best})"
 
     def strips(self, step: int, strips: Sequence[Strip]) -> None:
         """Show images of a validation."""
-        if self._dashboard is None:
-            return
-        for strip in strips:
-            self._dashboard.strip(step, strip.tag, strip.images)
+        for board in self._boards:
+            for strip in strips:
+                board.strip(step, strip.tag, strip.images)
 
     def decision(self, step: int, proposal: Proposal, controls: Controls) -> None:
         """Record what an automation decided, or would have decided; `controls` as they are before it."""
@@ -116,20 +115,22 @@ class Recorder:
         trials = search_text(decision) if isinstance(decision, SetSearchedRate) else ""
         if trials:
             _log.info("Automation %s: what the trials showed\n%s", proposal.automation, trials)
-        if self._dashboard:
-            tag = f"decisions/{proposal.automation}"
-            self._dashboard.text(step, tag, said + suffix)
+        tag = f"decisions/{proposal.automation}"
+        for board in self._boards:
+            board.text(step, tag, said + suffix)
             if trials:
-                self._dashboard.text(step, f"{tag}/trials", f"```\n{trials}\n```")
-            if not isinstance(record["new"], str):
-                self._dashboard.scalars(step, {f"{tag}/{record['parameter']}": record["new"]})
+                board.text(step, f"{tag}/trials", f"```\n{trials}\n```")
+        if not isinstance(record["new"], str):
+            self._show(step, {f"{tag}/{record['parameter']}": record["new"]})
 
     def state_dict(self) -> dict[str, Any]:
         """The steps since the last training record, and how long the records are, all safe on the disk."""
         return {
             "health": self._health.state_dict(),
             "lengths": {name: journal.settle() for name, journal in self._journals.items()},
-            "dashboard": self._dashboard.settle() if self._dashboard else None,
+            "dashboard": dict(ChainMap(*(board.settle() for board in self._boards)))
+            if self._boards
+            else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -137,16 +138,16 @@ class Recorder:
         self._health.load_state_dict(state["health"], state.get("pending"))
         for name, journal in self._journals.items():
             journal.cut(state["lengths"].get(name, 0))
-        if self._dashboard and state.get("dashboard") is not None:  # None: it was switched off
-            self._dashboard.cut(state["dashboard"])
+        for board in self._boards if state.get("dashboard") is not None else ():  # None: there was none
+            board.cut(state["dashboard"])
         self._prepare_decisions()
 
     def start_new(self) -> None:
         """Remove the records of an earlier attempt that left no state to go on from."""
         for journal in self._journals.values():
             journal.cut(0)
-        if self._dashboard:
-            self._dashboard.cut({})
+        for board in self._boards:
+            board.cut({})
         self._prepare_decisions()
 
     def diagnosis(self) -> list[Finding]:
@@ -158,9 +159,9 @@ class Recorder:
         return {net: finite(to_plain(report)) for net, report in self._health.flow().items()}
 
     def close(self) -> None:
-        """Finish the dashboard and the live line."""
-        if self._dashboard:
-            self._dashboard.close()
+        """Finish the boards and the live line."""
+        for board in self._boards:
+            board.close()
         if self._live:
             self._live.close()
 
@@ -189,13 +190,16 @@ class Recorder:
             text = "Iteration %s: loss not finite (%s); %d of the last %d steps were skipped"
             _log.warning(text, f"{step:,}", ", ".join(wrong), interval.unapplied, interval.steps)
         _log.info("%s", self._line.text(step, event.lr, losses, critic), extra={"routine": True})
-        if self._dashboard:
-            scalars = {f"train/loss/{label}": value for label, value in losses.items()}
-            scalars |= {f"train/grad_norm/{net}": value for net, value in norms.items()}
-            scalars |= {f"train/discriminator/{name}": value for name, value in critic.items()}
-            scalars |= {f"control/lr_{net}": rate for net, rate in event.lr.items()}
-            scalars |= {f"system/{name}": value for name, value in (speed | dict(card)).items()}
-            self._dashboard.scalars(step, scalars | control_scalars(controls))
+        scalars = {f"train/loss/{label}": value for label, value in losses.items()}
+        scalars |= {f"train/grad_norm/{net}": value for net, value in norms.items()}
+        scalars |= {f"train/discriminator/{name}": value for name, value in critic.items()}
+        scalars |= {f"control/lr_{net}": rate for net, rate in event.lr.items()}
+        scalars |= {f"system/{name}": value for name, value in (speed | dict(card)).items()}
+        self._show(step, scalars | control_scalars(controls))
+
+    def _show(self, step: int, scalars: Mapping[str, float]) -> None:
+        for board in self._boards:
+            board.scalars(step, scalars)
 
 
 def _last_losses(event: WindowEvent) -> dict[str, float]:

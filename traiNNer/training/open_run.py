@@ -12,10 +12,12 @@ from rich.console import Console
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.card import CardSensors
 from traiNNer.runtime.run_dir import RunFolder
+from traiNNer.tracking.board import Board
 from traiNNer.tracking.health import Health
 from traiNNer.tracking.recorder import Recorder
 from traiNNer.tracking.tensorboard import Dashboard
 from traiNNer.tracking.validation_images import ValidationImages
+from traiNNer.tracking.wandb_board import WandbBoard, WandbSettings
 from traiNNer.training.checkpoint import Checkpointer, Start
 from traiNNer.training.outputs import Outputs
 from traiNNer.training.parts import Parts
@@ -31,6 +33,8 @@ class OutputSettings:
     print_freq: int = 100
     """Steps between lines."""
     tensorboard: bool = False
+    wandb: WandbSettings | None = None
+    """Weights & Biases; None: not shown there."""
     save_images: bool = False
     """Every validated image as a file."""
     image_suffix: str = ""
@@ -41,6 +45,8 @@ class OutputSettings:
     weights_suffix: Literal["safetensors", "pth"] = "safetensors"
     hparams: Mapping[str, float | str] = field(default_factory=dict)
     """What the run was told, by dotted name, for TensorBoard's HParams tab."""
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    """Everything that it was told."""
 
 
 def open_run(
@@ -88,7 +94,7 @@ def open_run(
             ValidationImages(
                 folder.visualization if settings.save_images else None,
                 suffix=settings.image_suffix,
-                strips=settings.tensorboard,
+                strips=settings.tensorboard or settings.wandb is not None,
                 processes=parts.processes,
             ),
         ),
@@ -108,6 +114,24 @@ def _go_on(trainer: Trainer, start: Start) -> None:
         raise ConfigError(f"{start.path} does not fit this configuration: {' '.join(first)}") from error
 
 
+def _dashboard(
+    parts: Parts, folder: RunFolder, settings: OutputSettings, resumed_at: int, notes: Mapping[str, str]
+) -> Dashboard:
+    validator = parts.validator
+    dashboard = Dashboard(
+        folder.tensorboard,
+        resumed_at=resumed_at,
+        metrics=validator.metrics if validator else (),
+        automations=parts.supervisor.automations,
+        adversarial=parts.model.adversary is not None,
+    )
+    scores = [f"val/{of.name}/{m}" for of in validator.sets for m in validator.metrics] if validator else []
+    dashboard.settings(settings.hparams, scores)
+    for title, text in notes.items():
+        dashboard.text(resumed_at, title, text)
+    return dashboard
+
+
 def _recorder(
     parts: Parts,
     folder: RunFolder,
@@ -116,23 +140,15 @@ def _recorder(
     console: Console | None,
     notes: Mapping[str, str],
 ) -> Recorder:
-    dashboard = None
+    boards: list[Board] = []
     if settings.tensorboard:
-        resumed_at = start.step if start else 0
-        dashboard = Dashboard(
-            folder.tensorboard,
-            resumed_at=resumed_at,
-            metrics=parts.validator.metrics if parts.validator else (),
-            automations=parts.supervisor.automations,
-            adversarial=parts.model.adversary is not None,
+        boards.append(_dashboard(parts, folder, settings, start.step if start else 0, notes))
+    if settings.wandb:
+        told, window = settings.configuration, parts.plan.window
+        going_on = start is not None
+        boards.append(
+            WandbBoard(folder.root, folder.name, settings.wandb, told, window=window, resumed=going_on)
         )
-        validator = parts.validator
-        scores = (
-            [f"val/{of.name}/{m}" for of in validator.sets for m in validator.metrics] if validator else []
-        )
-        dashboard.settings(settings.hparams, scores)
-        for title, text in notes.items():
-            dashboard.text(resumed_at, title, text)
     card = CardSensors(parts.model.precision.device)
     for line in card.warnings():
         _log.warning("%s", line)
@@ -146,7 +162,7 @@ def _recorder(
             print_freq=settings.print_freq,
             data_cost=parts.data_cost,
         ),
-        dashboard=dashboard,
+        boards=boards,
         console=console,
         sensors=card.read,
     )
