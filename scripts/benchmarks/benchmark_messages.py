@@ -1,7 +1,7 @@
-"""What averaging the gradients takes over a slow link: two processes in two network namespaces (Linux, root, iproute2).
+"""What averaging the gradients takes over a slow link: two processes in two network namespaces (Linux, root).
 
-The link is a virtual one whose rate is limited by a token bucket (`tc`, tbf), which has no delay of its own: what a
-real one adds for its length is missing. With gloo a message of m bytes crosses it once in each direction.
+The link is a virtual one whose rate is limited by a token bucket (`tc`, tbf), which has no delay of its own: what
+a real one adds for its length is missing. With gloo a message of m bytes crosses it once in each direction.
 """
 
 from __future__ import annotations
