@@ -227,6 +227,8 @@ def assemble_measured(
         return assemble(options, data, cache, progress, left_out)
     if data.dataroot_gt:
         raise ConfigError("dataroot_gt: a SingleImageDataset has none; PairedImageDataset reads both")
+    if data.meta_info_file:
+        raise ConfigError("meta_info_file: lists images of ground truth, and this set has none")
     skip = data.skip_bad_images
     return SingleImageDataset(
         data.dataroot_lq, options.scale, skip_bad_images=skip, progress=progress, left_out=left_out
@@ -259,6 +261,7 @@ def assemble(
         progress=progress,
         part=data.part,
         left_out=left_out,
+        meta_info_file=data.meta_info_file,
     )
     if kind == "singlegtdataset":
         return DegradedImageDataset(images, options.scale, Downsampling(data.lq_resize_mode))

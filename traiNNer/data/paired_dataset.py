@@ -16,6 +16,7 @@ from traiNNer.data.cache.policy import NO_CACHE, CacheSettings, keep_decoded, wa
 from traiNNer.data.file_index import Files
 from traiNNer.data.held_out import Part, in_part
 from traiNNer.data.image_io import ImageError, Pixels, read_image
+from traiNNer.data.meta_info import listed_names
 from traiNNer.data.pair_sizes import PairHeaders, fits
 from traiNNer.data.pairing import (
     Pairs,
@@ -84,6 +85,7 @@ class PairedImageDataset:
         progress: Progress | None = None,
         part: Part = "all",
         left_out: Collection[str] = (),
+        meta_info_file: str | Path | None = None,
     ) -> None:
         """Find and check the files.
 
@@ -99,6 +101,7 @@ class PairedImageDataset:
             progress: Called while the headers are read.
             part: Which of the images to use, see `traiNNer.data.held_out`.
             left_out: Names (see `Pair.name`) of images that are not to be used.
+            meta_info_file: A list of the images to use, see `listed_names`; None: all.
 
         Raises:
             ConfigError: Lists the files that do not fit, the first twenty of each kind; too few for a part.
@@ -109,7 +112,8 @@ class PairedImageDataset:
         check_folders(gt_paths, lq_paths, scale)
         check_template(filename_tmpl)
         problems = Problems(skip=skip_bad_images)
-        pairs = paired_files(gt_paths, lq_paths, filename_tmpl, problems)
+        listed = listed_names(meta_info_file) if meta_info_file else None
+        pairs = paired_files(gt_paths, lq_paths, filename_tmpl, problems, listed)
         if left_out or part != "all":
             wanted = in_part(pairs.gt, part)
             wanted &= np.array([pairs.gt.name(i) not in left_out for i in range(len(pairs.gt))], np.bool_)

@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,22 +115,32 @@ class Pairs(NamedTuple):
 
 
 def paired_files(
-    gt_roots: Sequence[Path], lq_roots: Sequence[Path], filename_tmpl: str, problems: Problems
+    gt_roots: Sequence[Path],
+    lq_roots: Sequence[Path],
+    filename_tmpl: str,
+    problems: Problems,
+    listed: Collection[str] | None = None,
 ) -> Pairs:
-    """Match GT and LQ files by relative path and stem."""
+    """Match GT and LQ files by relative path and stem; of GT those that are listed, or all."""
     gt_names: list[Names] = []
     lq_names: list[Names] = []
     for gt_root, lq_root in zip(gt_roots, lq_roots, strict=True):
-        gt, lq = _match(gt_root, lq_root, filename_tmpl, problems)
+        gt, lq = _match(gt_root, lq_root, filename_tmpl, problems, listed)
         gt_names.append(gt)
         lq_names.append(lq)
-    return Pairs(Files.joined(gt_roots, gt_names), Files.joined(lq_roots, lq_names))
+    pairs = Pairs(Files.joined(gt_roots, gt_names), Files.joined(lq_roots, lq_names))
+    if listed is not None:
+        found = {stem(name) for root in gt_roots for name in find_images(root)}
+        problems.add(f"names of meta_info_file that are not in {gt_roots[0]}", sorted(set(listed) - found))
+    return pairs
 
 
-def _match(gt_root: Path, lq_root: Path, filename_tmpl: str, problems: Problems) -> tuple[Names, Names]:
+def _match(
+    gt_root: Path, lq_root: Path, filename_tmpl: str, problems: Problems, listed: Collection[str] | None
+) -> tuple[Names, Names]:
     """(GT, LQ) relative paths. The LQ stem is the template with the GT stem in it, in the same subfolder."""
     lq_suffixes = _suffixes(lq_root, problems)
-    gt_files = find_images(gt_root)
+    gt_files = [name for name in find_images(gt_root) if listed is None or stem(name) in listed]
     gt_kept: list[str] = []
     lq_kept: list[str] = []
     left: list[str] = []
@@ -150,7 +160,7 @@ def _match(gt_root: Path, lq_root: Path, filename_tmpl: str, problems: Problems)
     problems.add(f"GT images in {gt_root} without an LQ image in {lq_root}{hint}", alone)
     problems.add(
         f"LQ images in {lq_root} without a GT image in {gt_root}",
-        sorted(lq + ending for lq, ending in lq_suffixes.items()),
+        sorted(lq + ending for lq, ending in lq_suffixes.items()) if listed is None else [],
     )
     return Names.of(gt_kept), Names.of(lq_kept)
 

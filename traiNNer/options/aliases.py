@@ -68,7 +68,7 @@ FEATURES = (
     }),
     Feature(("datasets", "*"), {
         "io_backend": {"type": "disk"}, "mean": [0, 0, 0], "std": [1, 1, 1], "color": None,
-        "clip_size": None, "meta_info": None,
+        "clip_size": None,
     }),
     Feature(("path",), {
         "pretrain_network_ae_path": None, "pretrain_network_g_ema": None,

@@ -32,6 +32,9 @@ def rename(draft: Draft) -> None:
             if (source, target) in names.MOVES:
                 draft.note(logging.INFO, source, f"read as {'.'.join(target)}")
             draft.move(source, target)
+    for path in draft.matches(("datasets", "*")):
+        if draft.get((*path, "meta_info")) is not MISSING:  # Real-ESRGAN's name
+            draft.move((*path, "meta_info"), (*path, "meta_info_file"))
     gather(draft)
     _collect_losses(draft)
     _collect_automations(draft)

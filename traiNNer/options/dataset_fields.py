@@ -35,6 +35,8 @@ class DatasetOptions(Section):
     part: Literal["all", "training", "held_out"] = "all"
     """Which of the images: `held_out`: the few that `val: auto` sets aside, chosen by their names; `training`:
     all but those. What is `held_out` has type and folders of `datasets.train` where it names no folders."""
+    meta_info_file: FilePath | None = None
+    """A list of the images of `dataroot_gt` to use, a relative path a line, as BasicSR's; all by default."""
     filename_tmpl: str = "{}"
     """Name of a low-resolution image given the stem of its partner, such as `{}x2`."""
     gt_size: Count | None = None

@@ -10,6 +10,7 @@ _SHARED = (
     "type",
     "dataroot_gt",
     "dataroot_lq",
+    "meta_info_file",
     "filename_tmpl",
     "lq_resize_mode",
     "skip_bad_images",
