@@ -62,10 +62,20 @@ def draw_samples(
         positions: In the stream.
         clock: Seconds of CPU time.
     """
+    with _one_thread():
+        sampler, wanted = Sampler(len(images), seed), list(positions)
+        for position in wanted[:1]:
+            _drawn(images, sampler, position, size, clock)  # a process makes its tables with the first sample
+        return [_drawn(images, sampler, position, size, clock) for position in wanted]
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """As in a worker."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in a worker
+    torch.set_num_threads(1)
     try:
-        return [_drawn(images, Sampler(len(images), seed), position, size, clock) for position in positions]
+        yield
     finally:
         torch.set_num_threads(threads)
 
@@ -91,11 +101,12 @@ def readable_samples(
     clock: Callable[[], float] = time.thread_time,
 ) -> list[Sample]:
     """`draw_samples` of the first positions without those whose image cannot be read, which a run replaces."""
-    samples: list[Sample] = []
+    readable = list[int]()
     for position in range(count):
         with contextlib.suppress(ImageError):
-            samples += draw_samples(images, seed, size, [position], clock=clock)
-    return samples
+            images.gt_image(Sampler(len(images), seed)[position].index)
+            readable.append(position)
+    return draw_samples(images, seed, size, readable, clock=clock)
 
 
 def cost_ms(samples: Sequence[Sample]) -> float:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 T = TypeVar("T")
 
-_STAGES, _SCALARS = 16, 32  # stages of a chain, and words that each may draw one by one
+_STAGES, _SCALARS = 32, 32  # stages of a chain, and words that each may draw one by one
 
 
 class Purpose(IntEnum):
@@ -44,7 +44,7 @@ class Draws:
         self._scalars: list[int] = self._words(0, 0, _STAGES * _SCALARS).tolist()
 
     def stage(self, number: int) -> Stage:
-        """The numbers of a stage, 0 to 15; asking again begins them afresh."""
+        """The numbers of a stage, 0 to 31; asking again begins them afresh."""
         return Stage(self, number, self._scalars[number * _SCALARS : (number + 1) * _SCALARS])
 
     def field(self, stage: int, count: int) -> NDArray[np.uint64]:
