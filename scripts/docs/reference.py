@@ -17,6 +17,7 @@ from traiNNer.archs import NETWORKS
 from traiNNer.build.check import LOSSES_NOT_YET
 from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS
+from traiNNer.optim.external_optimizers import NAMES as EXTERNAL_OPTIMIZERS
 from traiNNer.optim.schedules import SCHEDULES
 from traiNNer.options import aliases as names
 from traiNNer.options import degradation_forms
@@ -74,7 +75,11 @@ gives it; a wrong one is refused by name. The fused kernel is taken where there 
 `SparseAdam`.
 
 `lr: auto` searches the peak rate by short trials before the first step
-([automations.md](automations.md#lr-auto))."""
+([automations.md](automations.md#lr-auto)).
+
+With the package pytorch-optimizer (`pip install -e ".[optim]"`) also EXTERNAL, with
+[its parameters](https://pytorch-optimizers.readthedocs.io). They count steps on the host, which on a GPU is a
+wait in every step. Schedule-free ones are refused: they train other weights than those that are validated."""
 
 _AUTOMATIONS = """\
 `train.training_automations` is `true` (four of them), or a mapping of automations by name, each
@@ -107,7 +112,8 @@ def _section(key: str, node: _Node) -> Iterator[str]:
 
 def _parts_of(tree: _Node) -> Iterator[str]:
     train, val = tree["$defs"]["TrainOptions"]["properties"], tree["$defs"]["ValOptions"]["properties"]
-    yield f"## Optimizers\n\n{_OPTIMIZERS}"
+    external = ", ".join(f"`{name}`" for name in EXTERNAL_OPTIMIZERS)
+    yield f"## Optimizers\n\n{_OPTIMIZERS.replace('EXTERNAL', external)}"
     yield "## Schedules"
     yield (
         "`train.scheduler` takes one of these. Rates are absolute; steps are counted at the configured batch. "

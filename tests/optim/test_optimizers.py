@@ -87,7 +87,7 @@ WRONG = [
     ({"type": "SGD", "betas": [0.9, 0.99]}, ("betas",), "it takes: lr, momentum"),
     ({"type": "SGD", "nesterov": True}, (), "Nesterov momentum requires"),
     ({"type": "adamww"}, ("type",), "did you mean 'AdamW'"),
-    ({"type": "Prodigy"}, ("type",), "known: ASGD, Adadelta"),
+    ({"type": "SophiaH"}, ("type",), "known: ASGD, Adadelta"),
     ({"type": "lbfgs"}, ("type",), "several times in a step"),
     ({"type": "Sparse_Adam"}, ("type",), "sparse gradients"),
 ]

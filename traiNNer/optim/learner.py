@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from traiNNer.control import Clip
 from traiNNer.optim.buffers import Buffers
+from traiNNer.optim.external_optimizers import forget_group_state, group_state, with_group_state
 from traiNNer.optim.loss_scaler import LossScaler
-from traiNNer.optim.optimizers import has_device_skip
+from traiNNer.optim.optimizers import counts_on_host, has_device_skip
 
 _log = logging.getLogger(__name__)
 
@@ -176,6 +177,7 @@ class Learner:
     def reset_optimizer(self) -> None:
         """Reset the optimizer's state, which belongs to other weights after these were loaded."""
         self.optimizer.state.clear()
+        forget_group_state(self.optimizer)
         self.has_stepped = False
 
     def state_dict(self) -> dict[str, Any]:
@@ -184,6 +186,7 @@ class Learner:
             "net": self.net.state_dict(),
             "optimizer": type(self.optimizer).__name__,
             "moments": self.optimizer.state_dict()["state"],
+            "groups": group_state(self.optimizer),
             "scaler": self.scaler.state_dict() if self.scaler else None,
         }
 
@@ -192,7 +195,7 @@ class Learner:
         self.load_weights(state["net"])
         own = type(self.optimizer).__name__
         if state["optimizer"] == own:
-            groups = self.optimizer.state_dict()["param_groups"]
+            groups = with_group_state(self.optimizer.state_dict()["param_groups"], state.get("groups"))
             self.optimizer.load_state_dict({"state": state["moments"], "param_groups": groups})
             self.has_stepped = bool(state["moments"])
         else:
@@ -213,7 +216,7 @@ class Learner:
     def _guarded_step(self, ok: Tensor, divisor: Tensor | float, gradients: list[Tensor]) -> None:
         """For other optimizers: keep what was, step, and put it back where the step is to be skipped."""
         torch._foreach_div_(gradients, divisor)
-        if not self.has_stepped or self._counts_on_host():
+        if not self.has_stepped or counts_on_host(self.optimizer):
             # the only host reads: there is no state yet to put back, or some that the device cannot put back
             if ok:
                 self.optimizer.step()
@@ -224,10 +227,6 @@ class Learner:
         self.optimizer.step()
         for tensor, old in zip(tensors, before, strict=True):
             torch.where(ok, tensor, old, out=tensor)
-
-    def _counts_on_host(self) -> bool:
-        """Whether the optimizer keeps step counters on the host, as Adagrad and Adafactor do for any device."""
-        return any(moment.device != self.parameters[0].device for moment in self._moments())
 
     def _moments(self) -> list[Tensor]:
         states = [self.optimizer.state[p] for p in self.parameters if p in self.optimizer.state]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, Optimizer
 
+from traiNNer.optim.external_optimizers import SCHEDULE_FREE, external_optimizers, group_state, is_external
 from traiNNer.registry import ConfigError, Problem, Registry, normalise
 
 OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", package="traiNNer.optim")
@@ -91,13 +92,17 @@ def check_optimizer(spec: Mapping[str, Any]) -> list[Problem]:
     if spec.get("lr") == AUTO:
         known = ", ".join(name for name in OPTIMIZERS.names() if normalise(name) in STARTING_RATES)
         return [Problem(("lr",), f"auto is for {known}; write a number for {spec['type']}")]
-    problems = OPTIMIZERS.check(spec, given=("params",))
+    try:
+        registry = _registry(str(spec["type"]))
+    except ConfigError as error:
+        return [Problem(("type",), str(error))]
+    problems = registry.check(spec, given=("params",))
     if problems:
         return problems
     if float(spec.get("lr", 1)) <= 0:
         return [Problem(("lr",), f"should be above 0 (got {spec['lr']})")]
     try:  # ranges are known to the constructors alone
-        OPTIMIZERS.build(spec, params=[nn.Parameter(torch.zeros(2, 2))])
+        registry.build(spec, params=[nn.Parameter(torch.zeros(2, 2))])
     except (ValueError, RuntimeError) as error:
         return [Problem((), str(error))]
     return []
@@ -118,10 +123,11 @@ def build_optimizer(spec: Mapping[str, Any], params: Iterable[Any]) -> Optimizer
     if problems:
         raise ConfigError([": ".join((name, *map(str, p.path), p.message)) for p in problems])
     groups = list(params)
-    if "capturable" in OPTIMIZERS.parameters(spec["type"]) and _on_cuda(groups):
+    registry = _registry(spec["type"])
+    if "capturable" in registry.parameters(spec["type"]) and _on_cuda(groups):
         spec = {"capturable": True, **spec}  # step counters on the device, where a step can be skipped
     try:
-        optimizer = OPTIMIZERS.build(spec, params=groups)
+        optimizer = registry.build(spec, params=groups)
     except (ValueError, RuntimeError) as error:
         raise ConfigError(f"{name}: {error}") from error
     chosen = any(spec.get(key) is not None for key in ("fused", "foreach"))
@@ -129,6 +135,15 @@ def build_optimizer(spec: Mapping[str, Any], params: Iterable[Any]) -> Optimizer
     if not chosen and "fused" in optimizer.defaults and _runs(fused, optimizer):
         return OPTIMIZERS.build(fused, params=groups)
     return optimizer
+
+
+def _registry(kind: str) -> Registry[Optimizer]:
+    if normalise(kind).startswith(SCHEDULE_FREE):
+        raise ConfigError(
+            f"{kind} trains other weights than those that are validated and saved, which does not exist here; "
+            "take AdamW with scheduler: {type: WSD}"
+        )
+    return external_optimizers() if is_external(kind) else OPTIMIZERS
 
 
 def _on_cuda(groups: list[Any]) -> bool:
@@ -168,3 +183,11 @@ def has_device_skip(optimizer: Optimizer) -> bool:
     if isinstance(optimizer, SGD):
         return all(group["momentum"] == 0 for group in optimizer.param_groups)
     return isinstance(optimizer, Adam | Adagrad)
+
+
+def counts_on_host(optimizer: Optimizer) -> bool:
+    """Whether steps are counted on the host: Adagrad and Adafactor do for any device, others in their groups."""
+    moments = [
+        (p, m) for p, state in optimizer.state.items() for m in state.values() if isinstance(m, Tensor)
+    ]
+    return any(group_state(optimizer)) or any(moment.device != p.device for p, moment in moments)

@@ -1,0 +1,75 @@
+"""Optimizers of pytorch-optimizer: named, guarded and resumed as those of torch are."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from traiNNer.optim.external_optimizers import NAMES, external_optimizers
+from traiNNer.optim.learner import NO_LIMIT, Learner
+from traiNNer.optim.optimizers import build_optimizer, check_optimizer
+
+
+def test_without_the_package_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    external_optimizers.cache_clear()
+    monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
+    (problem,) = check_optimizer({"type": "adan"})
+    assert "pip install pytorch-optimizer" in problem.message
+    external_optimizers.cache_clear()
+
+
+def test_schedule_free_optimizers_are_refused_with_what_to_take() -> None:
+    for name in ("ScheduleFreeAdamW", "adamw_sf", "AdamWScheduleFree"):
+        (problem,) = check_optimizer({"type": name})
+        assert "take AdamW with scheduler: {type: WSD}" in problem.message
+
+
+class Run:
+    """A learner whose gradients are functions of the step."""
+
+    def __init__(self, name: str) -> None:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1))
+        self.learner = Learner(
+            net, build_optimizer({"type": name, "lr": 1e-2}, net.parameters()), lambda time: 1.0
+        )
+
+    def step(self, step: int, *, poisoned: bool = False) -> None:
+        generator = torch.Generator().manual_seed(step)
+        for parameter in self.learner.net.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+            if poisoned:
+                parameter.grad[0] = torch.nan
+        check = self.learner.check_gradient(NO_LIMIT)
+        self.learner.step(check.norm, check.ok, NO_LIMIT)
+
+    def weights(self) -> list[torch.Tensor]:
+        return [parameter.detach().clone() for parameter in self.learner.net.parameters()]
+
+
+@pytest.mark.slow  # importing the package takes seconds
+@pytest.mark.parametrize("name", NAMES)
+def test_a_resumed_run_with_a_skipped_step_is_the_same_run(name: str) -> None:
+    assert check_optimizer({"type": name, "lr": 1e-2}) == []
+    (problem,) = check_optimizer({"type": name, "lr": 1e-2, "beats": [0.9, 0.99]})
+    assert problem.path == ("beats",)
+    whole, poisoned = Run(name), Run(name)
+    for step in range(12):
+        whole.step(step)
+        poisoned.step(step)
+        if step == 5:
+            poisoned.step(99, poisoned=True)
+            state = poisoned.learner.state_dict()
+            poisoned = Run(name)
+            poisoned.learner.load_state_dict(state)
+    assert all(torch.equal(a, b) for a, b in zip(whole.weights(), poisoned.weights(), strict=True))
+    start = Run(name)
+    assert not all(torch.equal(a, b) for a, b in zip(whole.weights(), start.weights(), strict=True))
+    whole.learner.load_weights(start.learner.net.state_dict())
+    whole.learner.reset_optimizer()
+    whole.step(0)
+    start.step(0)
+    assert all(torch.equal(a, b) for a, b in zip(whole.weights(), start.weights(), strict=True))
