@@ -3,8 +3,11 @@
 import os
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -13,6 +16,32 @@ torch.set_num_threads(1)  # two test processes share two cores
 
 def _data() -> Path:
     return Path(os.environ.get("TRAINNER_DATA", ROOT / "../shared/data")).resolve()
+
+
+PHOTOGRAPHS = (
+    "astronaut.png", "chelsea.png", "coffee.png", "hubble_deep_field.jpg", "motorcycle_left.png", "retina.jpg",
+    "rocket.jpg",
+)  # fmt: skip
+"""Colour photographs that scikit-image installs with itself, so that nothing is downloaded."""
+
+
+@pytest.fixture(scope="session")
+def photograph_files() -> list[Path]:
+    """Their files; sides of 300 to 1411 pixels, PNG and JPEG."""
+    skimage = pytest.importorskip("skimage")
+    return [Path(skimage.__file__).parent / "data" / name for name in PHOTOGRAPHS]
+
+
+@pytest.fixture(scope="session")
+def photographs(photograph_files: list[Path]) -> list[NDArray[np.uint8]]:
+    """Their middle, (240, 240, 3), RGB."""
+    found = []
+    for path in photograph_files:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        assert image is not None, path
+        top, left = ((side - 240) // 2 for side in image.shape[:2])
+        found.append(np.ascontiguousarray(image[top : top + 240, left : left + 240, ::-1]))
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -55,11 +55,13 @@ def test_the_december_stream_loads_as_recorded_with_layer_scales_of_one(data_roo
 
 
 @pytest.mark.parametrize(
-    ("name", "asked"), [("Realtime_fidelity", "upsampler_alpha"), ("Nano_Pretrain", "scale")]
+    ("name", "asked"), [("paragonsr2_realtime", "upsampler_alpha"), ("paragonsr2_magic_nano", "scale")]
 )
-def test_what_the_file_cannot_tell_is_asked_for_by_name(data_root, name, asked):
+def test_what_the_file_cannot_tell_is_asked_for_by_name(name, asked, tmp_path):
+    net = build_network({"type": name, "scale": 2})
+    save_file(net.state_dict(), tmp_path / "net.safetensors")
     with pytest.raises(ConfigError, match=f"does not tell {asked}.*{asked}=\\.\\.\\."):
-        load_network(data_root / CHECKPOINTS.format(name))
+        load_network(tmp_path / "net.safetensors")
 
 
 NETWORKS = [

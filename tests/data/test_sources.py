@@ -140,12 +140,16 @@ def test_missing_folders_are_named_and_a_missing_lq_gets_the_command_that_makes_
         PairedImageDataset([], [lq], 2)
 
 
-def test_the_benchmarks_load_with_gt_cut_to_the_lq_size_times_scale(data_root, caplog):
-    root = data_root / "bench/Set5"
+def test_photographs_load_with_gt_cut_to_the_lq_size_times_scale(photographs, tmp_path, caplog):
+    for index, cut in enumerate((0, 1, 2)):
+        gt = photographs[index][: 240 - cut, : 239 + cut]
+        write_image(tmp_path / f"HR/{index}.png", gt)
+        kept = gt[: gt.shape[0] // 3 * 3, : gt.shape[1] // 3 * 3]
+        write_image(tmp_path / f"LRx3/{index}.png", imresize(kept, 1 / 3))
     with caplog.at_level("INFO"):
-        data = PairedImageDataset([root / "HR"], [root / "LRx3"], 3)
-    assert "4 of 5 GT images are larger" in caplog.text
-    for index in range(5):
+        data = PairedImageDataset([tmp_path / "HR"], [tmp_path / "LRx3"], 3)
+    assert "3 of 3 GT images are larger" in caplog.text
+    for index in range(3):
         lq, gt, _ = data.pair(index)
         assert gt.shape[:2] == (lq.shape[0] * 3, lq.shape[1] * 3)
         np.testing.assert_array_equal(imresize(gt, 1 / 3), lq)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from skimage.color import rgb2lab
 
 from traiNNer.archs.vgg_features import FeatureNetwork
@@ -27,21 +27,37 @@ def inputs(output, gt):
 
 
 @pytest.fixture(scope="module")
-def files(data_root):
-    """The weights at hand by what takes them."""
-    folder = data_root / "weights"
-    return {
-        "alexnet": str(folder / "alexnet_features_imagenet_fp16.safetensors"),
-        "vgg16": str(folder / "vgg16_features_imagenet_fp16.safetensors"),
-        "lpips_alex": str(folder / "lpips_lin_alexnet.safetensors"),
-        "lpips_vgg": str(folder / "lpips_lin_vgg16.safetensors"),
-    }
+def files(tmp_path_factory):
+    """Files of weights, drawn at random, by what takes them; in the form of those that are downloaded."""
+    folder, generator = tmp_path_factory.mktemp("weights"), torch.Generator().manual_seed(1)
+    found = {}
+    for name, short in (("alexnet", "lpips_alex"), ("vgg16", "lpips_vgg")):
+        drawn = {}
+        for key, tensor in empty_layers(name).state_dict().items():
+            inputs = math.prod(tensor.shape[1:])
+            drawn[f"features.{key}"] = torch.randn(tensor.shape, generator=generator).mul(
+                math.sqrt(2 / inputs)
+            )
+        widths = {"alexnet": (64, 192, 384, 256, 256), "vgg16": (64, 128, 256, 512, 512)}[name]
+        rates = {
+            f"lin{k}.model.1.weight": torch.rand(1, width, 1, 1, generator=generator)
+            for k, width in enumerate(widths)
+        }
+        for label, tensors in ((name, drawn), (short, rates)):
+            found[label] = str(folder / f"{label}.safetensors")
+            save_file({key: tensor.half() for key, tensor in tensors.items()}, found[label])
+    return found
+
+
+def empty_layers(name):
+    """torchvision's layers without values."""
+    with torch.device("meta"):
+        return getattr(torchvision.models, name)(weights=None).features.eval()
 
 
 def torchvisions(name, file):
     """torchvision's layers with the weights of a file."""
-    with torch.device("meta"):
-        features = getattr(torchvision.models, name)(weights=None).features.eval()
+    features = empty_layers(name)
     weights = {key.removeprefix("features."): tensor.float() for key, tensor in load_file(file).items()}
     features.load_state_dict(weights, assign=True)
     for module in features:

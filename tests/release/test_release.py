@@ -40,15 +40,20 @@ def saved(net, path, **said):
 
 
 @pytest.fixture(scope="module")
-def weights(data_root):
-    """Of the published Realtime network."""
-    return data_root / "checkpoints/2xParagonSR2_Realtime_fidelity.safetensors"
+def weights(tmp_path_factory):
+    """Of the Realtime network, as its author publishes them: tensors alone."""
+    torch.manual_seed(0)
+    net = build_network({"type": "paragonsr2_realtime", "scale": 2, "upsampler_alpha": 0.0})
+    path = tmp_path_factory.mktemp("published") / "2xParagonSR2_Realtime_fidelity.safetensors"
+    save_file(net.state_dict(), path)
+    return path
 
 
 @pytest.fixture(scope="module")
-def bundle(weights, data_root, tmp_path_factory):
+def bundle(weights, photographs, tmp_path_factory):
     """A whole release of it."""
     folder = tmp_path_factory.mktemp("release")
+    write_image(folder / "chelsea.png", photographs[1])
     metrics = folder / "metrics.json"
     metrics.write_text(json.dumps({"Set5": {"mean": {"psnr": 36.64, "ssim": 0.95}, "images": {}}}))
     words = [
@@ -63,7 +68,7 @@ def bundle(weights, data_root, tmp_path_factory):
     ]
     words += ["--dataset", "photographs", "--iterations", 5000, "--tags", "photo, General Upscaler"]
     words += ["--description", "Fast. ", "--url", "https://example.org/files/", "--metrics", metrics]
-    words += ["--image", data_root / "bench/Set5/LRx2/butterfly.png", "--output", folder / "out"]
+    words += ["--image", folder / "chelsea.png", "--output", folder / "out"]
     assert run(weights, "upsampler_alpha=0.0", *words) == 0
     return folder / "out"
 
