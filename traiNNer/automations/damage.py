@@ -43,6 +43,11 @@ def trial(old: float, lower: float, why: str, facts: RunFacts) -> RunTrial:
     )
 
 
+def about_damage(event: TrialEvent) -> bool:
+    """Whether it is the answer to `trial`."""
+    return [arm.name for arm in event.arms] == [GO_ON, RETURN]
+
+
 def verdict(event: TrialEvent) -> Verdict | None:
     """What `trial` showed; None where an arm could not be trained."""
     scores = {arm.name: losses for arm, losses in zip(event.arms, event.scores, strict=True)}

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Positive
-from traiNNer.automations.damage import MAX_TRIALS, RETURN, trial, verdict
+from traiNNer.automations.damage import MAX_TRIALS, RETURN, about_damage, trial, verdict
 from traiNNer.automations.learning_rate_state import CHANGES, LearningRateState
 from traiNNer.automations.loss_trend import MOST_SPANS, LossTrend
 from traiNNer.automations.lr_decisions import ScheduleFallback, give_up, in_words, roll_back, set_factor
@@ -111,7 +111,7 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
                 self._see_validation(event)
             case RequestEvent(control="lr_factor"):
                 s.requested = event
-            case TrialEvent():
+            case TrialEvent() if about_damage(event):
                 self._see_trial(event)
             case ChangeEvent(control="validation"):
                 s.record = ValidationRecord()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from statistics import fmean
 from typing import Literal
 
@@ -22,7 +23,10 @@ SHARE = 0.05
 """Of the run's samples: the most that all trials may take together."""
 COARSE, FINE = 4.0, 2.0  # ratio of neighbouring rates, first and at the end
 MOST_EXTENSIONS = 2  # further rates, one at a time, where the best is at an end
-_OF_A_RUN = {"SGD": 2.0, "ASGD": 2.0}  # best rate of a whole run against that of trials, where not 0.5
+SHORT_TRIAL = 100
+"""Steps; shorter trials favour rates that are too high for a whole run."""
+_NEVER_TOO_HIGH = {"SGD", "ASGD"}
+"""Optimizers of which short trials favour low rates instead."""
 _MOST_ARMS = 7  # the first three, two extensions, two finer ones
 FEWEST_STEPS = 10
 """Of a trial; a run that cannot afford it keeps the starting rate."""
@@ -79,7 +83,8 @@ class SearchState(Plain):
 class LearningRateSearch(Automation[SearchState]):
     """Finds the peak learning rate before the first step.
 
-    What is best for a few steps is not so for a run: half of it is taken, of SGD twice (measured, decision 51).
+    What is best for a few steps is not so for a run: half of it is taken where trials are short, but for SGD
+    (measured, decision 51).
 
     Args:
         facts: Of the run; its rates are those that the search starts from.
@@ -89,8 +94,10 @@ class LearningRateSearch(Automation[SearchState]):
     watches = "loss on held-out samples after short trials"
 
     def __init__(self, *, facts: RunFacts) -> None:
-        self._start, self._longer = facts.learning_rates["g"], _OF_A_RUN.get(facts.optimizer, 0.5)
+        self._start = facts.learning_rates["g"]
         self._steps = int(SHARE * facts.total_iter) // _MOST_ARMS
+        halved = self._steps < SHORT_TRIAL and facts.optimizer not in _NEVER_TOO_HIGH
+        self._of_best = 1 / FINE if halved else 1.0
         self.state = SearchState()
 
     @property
@@ -133,16 +140,15 @@ class LearningRateSearch(Automation[SearchState]):
                 return self._settle(1.0, _TOO_SHORT)
             s.phase = "coarse"
             return [self._trial((1 / COARSE, 1.0, COARSE), "lr is auto")]
-        best = min(s.tried, key=lambda tried: tried.level)  # of equals the lower rate, also where all failed
+        best = self._best()
         if s.phase == "coarse" and (further := self._extension(best)):
             return [further]
         if not best.losses:
             return self._settle(1.0, "no trial could be trained and scored")
         if s.phase == "coarse":
             return [self._finer(best)]
-        scored = {tried.factor for tried in s.tried if tried.losses}
-        for_run = best.factor * self._longer  # a neighbour: tried, but beyond the furthest
-        times = self._longer if for_run in scored else 1.0
+        trained = {tried.factor for tried in s.tried if tried.losses}
+        times = self._of_best if best.factor * self._of_best in trained else 1.0
         return self._settle(best.factor * times, f"{self._why(best)}; x {times:g} for a whole run")
 
     def fallback(self, controls: Controls) -> Sequence[Decision]:
@@ -150,6 +156,11 @@ class LearningRateSearch(Automation[SearchState]):
         return ()
 
     # --- parts ---------------------------------------------------------------------------------------------
+
+    def _best(self) -> Tried:
+        """Of equals the lower rate, also where all failed; a rate above one that failed has failed, too."""
+        trained = takewhile(lambda tried: tried.losses, self.state.tried)
+        return min(trained, key=lambda tried: tried.level, default=self.state.tried[0])
 
     def _extension(self, best: Tried) -> RunTrial | None:
         """One more arm where the best is at an end."""

@@ -118,9 +118,7 @@ def _unwise_rates(options: Options) -> Iterator[Advice]:
     assert train is not None
     rate, kind = _number(train.optim_g.get("lr")), str(train.optim_g.get("type", ""))
     if searches_rate(options) and train.total_iter < SHORTEST_RUN:
-        text = (
-            f"auto needs {SHORTEST_RUN:,} steps for its trials; the starting rate would stay: write a number"
-        )
+        text = f"auto needs {SHORTEST_RUN:,} steps; the starting rate would stay: write a number"
         yield Advice(("train", "optim_g", "lr"), text)
     low, high = _USUAL_RATES
     if rate is not None and "adam" in kind.lower() and not low <= rate <= high:

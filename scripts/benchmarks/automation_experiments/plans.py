@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from automation_experiments.settings import (
     CLIPPING,
@@ -18,6 +18,8 @@ from automation_experiments.settings import (
     STOPPING,
     Setting,
 )
+from traiNNer.optim.optimizers import STARTING_RATES
+from traiNNer.registry import normalise
 
 SEEDS = (0, 1, 2, 3, 4)
 GOOD_RATE = 4e-3  # the best of RATES, see the first table
@@ -211,23 +213,60 @@ def healthy_suite() -> dict[str, Arms]:
 
 ADAMW: Mapping[str, Any] = {"type": "AdamW", "weight_decay": 0}
 SGD: Mapping[str, Any] = {"type": "SGD", "momentum": 0.9}
-SEARCHED: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any], float, int]] = {
-    "compact 8x2, AdamW": (NETWORKS["compact 8x2"][0], ADAMW, 1e-3, 6),
-    "compact 8x2, SGD": (NETWORKS["compact 8x2"][0], SGD, 0.025, 7),
-    "compact 16x2, AdamW": (NETWORKS["compact 16x2"][0], ADAMW, 1e-3, 6),
+
+
+class Searched(NamedTuple):
+    """Where a rate is searched for, and a grid of factors of two to compare with."""
+
+    network: str
+    """One of NETWORKS."""
+    optimizer: Mapping[str, Any]
+    lowest: float
+    count: int
+    """Rates of the grid."""
+    best: float
+    """Of them, mean over the seeds that have run."""
+    steps: int = 2000
+
+
+SEARCHED = {
+    "compact 8x2, AdamW": Searched("compact 8x2", ADAMW, 1e-3, 6, 8e-3),
+    "compact 8x2, SGD": Searched("compact 8x2", SGD, 0.025, 7, 0.8),
+    "compact 16x2, AdamW": Searched("compact 16x2", ADAMW, 1e-3, 6, 4e-3),
+    "compact 16x2, SGD": Searched("compact 16x2", SGD, 0.025, 7, 0.8),
+    "paragonsr2 nano, AdamW": Searched("paragonsr2 nano", ADAMW, 1e-3, 6, 0.016),
+    "paragonsr2 nano, SGD": Searched("paragonsr2 nano", SGD, 0.1, 5, 0.8),
+    "compact 32x4, AdamW": Searched("compact 32x4", ADAMW, 1e-3, 5, 4e-3),
+    "compact 8x2, AdamW, 10,000 steps": Searched("compact 8x2", ADAMW, 4e-3, 3, 8e-3, 10_000),
 }
-"""Network and optimizer of the search for a rate, and a grid of factors of two: the lowest, and how many."""
-SEARCH_STEPS = 2000
+STARTS = {"1/64": 1 / 64, "1/8": 1 / 8, "8": 8.0, "64": 64.0}
+"""Where a search starts, times the best rate of the grid."""
 
 
 def rate_search() -> dict[str, Arms]:
-    """By network and optimizer: written rates, and `lr: auto`."""
+    """By network and optimizer: written rates, and searches from the usual rate and from others.
+
+    The searches are not trained on: a run after one is that of the written rate, which a test shows.
+    """
     found: dict[str, Arms] = {}
-    for text, (network, optimizer, lowest, count) in SEARCHED.items():
-        base = replace(HEALTHY, network=network, optimizer=optimizer, steps=SEARCH_STEPS, validations=4)
-        rates = [lowest * 2**power for power in range(count)]
-        plain: dict[str, Setting] = {f"{rate:g}": replace(base, lr=rate) for rate in rates}
-        found[text] = {**plain, "auto": replace(base, lr=0.0, searched=SEARCH)}
+    for text, case in SEARCHED.items():
+        base = replace(
+            HEALTHY,
+            network=NETWORKS[case.network][0],
+            optimizer=case.optimizer,
+            steps=case.steps,
+            validations=4,
+        )
+        rates = [case.lowest * 2**power for power in range(case.count)]
+        usual = STARTING_RATES[normalise(case.optimizer["type"])]
+        starts = {"usual": usual, **{name: case.best * times for name, times in STARTS.items()}}
+        found[text] = {
+            **{f"{rate:g}": replace(base, lr=rate) for rate in rates},
+            **{
+                f"from {name}": replace(base, lr=0.0, searched=SEARCH, start=start)
+                for name, start in starts.items()
+            },
+        }
     return found
 
 

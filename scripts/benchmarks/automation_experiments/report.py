@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from automation_experiments import tables
+from automation_experiments.healthy_table import healthy_table
 from automation_experiments.plots import interaction_plot, learning_rate_plot
 from automation_experiments.results import Results
-from automation_experiments.search_table import rate_search_table
+from automation_experiments.search_table import rate_search_table, written_rates_table
 
 TABLES: dict[str, Callable[[Results], str]] = {
     "learning_rate": tables.learning_rate_table,
@@ -20,6 +21,8 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "perceptual_training": tables.perceptual_table,
     "early_stopping": tables.stopping_table,
     "splits": tables.splits_table,
+    "healthy_suite": healthy_table,
+    "written_rates": written_rates_table,
     "rate_search": rate_search_table,
 }
 PLOTS: dict[str, Callable[[Results], str]] = {

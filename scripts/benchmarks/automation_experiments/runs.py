@@ -11,9 +11,11 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -31,7 +33,9 @@ from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.single_dataset import MeasuredDataset
 from traiNNer.optim.learner import NO_LIMIT
+from traiNNer.optim.optimizers import STARTING_RATES
 from traiNNer.options import Options, load_options
+from traiNNer.registry import normalise
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.training.open_run import OutputSettings, open_run
@@ -58,10 +62,11 @@ class Laboratory:
         """
         began = time.process_time()
         with tempfile.TemporaryDirectory() as name:
-            options = self._options(setting, Path(name))
-            parts = self._parts(setting, options)
+            with _starting_rate(setting):
+                options = self._options(setting, Path(name))
+                parts = self._parts(setting, options)
             prior = parts.controls.clip.get("g", NO_LIMIT).threshold
-            _train(options, parts)
+            _train(options, parts, only_searched=setting.start > 0)
             result = summary(setting, Path(name) / "run", prior)
         return {**result, "seconds": round(time.process_time() - began, 1)}
 
@@ -167,9 +172,18 @@ def _with_weights(loss: Mapping[str, Any], alexnet: Path | None) -> dict[str, An
     return {**loss, **given}
 
 
-def _train(options: Options, parts: Parts) -> None:
+def _starting_rate(setting: Setting) -> AbstractContextManager[Any]:
+    """Within it `lr: auto` starts where the setting says."""
+    other = {normalise(setting.optimizer["type"]): setting.start} if setting.start else {}
+    return patch.dict(STARTING_RATES, other)
+
+
+def _train(options: Options, parts: Parts, *, only_searched: bool = False) -> None:
     settings = OutputSettings(print_freq=parts.plan.total_iter, keep_states=1, keep_models=1)
     trainer = open_run(parts, run_folder(options), settings)
+    if only_searched:
+        trainer.begin()
+        return
     with StopSignal() as stop:
         if trainer.fit(stop).status == "interrupted":
             raise KeyboardInterrupt

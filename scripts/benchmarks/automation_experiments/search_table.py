@@ -7,60 +7,78 @@ from collections.abc import Mapping, Sequence
 from statistics import StatisticsError, correlation, fmean
 from typing import Any
 
-from automation_experiments.plans import rate_search
-from automation_experiments.results import Results
+from automation_experiments.plans import Arms, rate_search
+from automation_experiments.results import Results, mean_of
 from automation_experiments.settings import Setting
 from automation_experiments.tables import table
 
+STARTS = [name for name in next(iter(rate_search().values())) if name.startswith("from ")]
 
-def rate_search_table(results: Results) -> str:
-    """A row for each network and optimizer that has run."""
+
+def written_rates_table(results: Results) -> str:
+    """What every written rate has reached; the best is in bold."""
     rows: list[list[object]] = []
     for condition, arms in rate_search().items():
-        grid = dict(arms)
-        auto = grid.pop("auto")
+        grid = _grid(arms)
         best = results.best(grid)
-        if not best or not results.of(auto):
+        shown = {rate: results.shown(arm) for rate, arm in grid.items() if results.of(arm)}
+        if shown:
+            cells = (f"{rate}: {f'**{psnr}**' if rate == best else psnr}" for rate, psnr in shown.items())
+            rows.append([condition, len(results.of(grid[best])), ", ".join(cells)])
+    return table(["network, optimizer", "seeds", "written rate: PSNR"], rows)
+
+
+def rate_search_table(results: Results) -> str:
+    """By where the search starts, the rates found (one a seed) and what they lose against the best of the grid."""
+    rows: list[list[object]] = []
+    for condition, arms in rate_search().items():
+        if not results.best(_grid(arms)):
             continue
-        found = [run["decisions"][-1][4] for _, run in sorted(results.of(auto).items())]
-        ranks = _agreement(results, auto, grid)
-        rows.append(
-            [
-                condition,
-                len(results.of(auto)),
-                ", ".join(f"{rate}: {results.shown(arm)}" for rate, arm in grid.items() if results.of(arm)),
-                ", ".join(f"{rate:g}" for rate in found),
-                results.shown(auto),
-                results.difference(auto, grid[best]),
-                f"{ranks:.2f}" if math.isfinite(ranks) else "",
-            ]
-        )
-    header = [
-        "network, optimizer",
-        "runs",
-        "written rate: PSNR",
-        "rates found",
-        "PSNR",
-        "- best written",
-        "Spearman",
-    ]
-    return table(header, rows)
+        found = [_found(results, arms, start) for start in STARTS]
+        ranks = _agreement(results, arms)
+        rows.append([condition, *found, f"{ranks:.2f}" if math.isfinite(ranks) else ""])
+    return table(["network, optimizer", *STARTS, "Spearman"], rows)
 
 
-def _agreement(results: Results, auto: Setting, grid: Mapping[str, Setting]) -> float:
+def _grid(arms: Arms) -> Arms:
+    return {name: arm for name, arm in arms.items() if not name.startswith("from ")}
+
+
+def _found(results: Results, arms: Arms, start: str) -> str:
+    """The difference to the best of the grid, and the rates, with a `?` where that run has not been trained."""
+    grid = _grid(arms)
+    best = results.psnr(grid[results.best(grid)])
+    rates, gains = [], []
+    for seed, run in sorted(results.of(arms[start]).items()):
+        rate = f"{run['decisions'][-1][4]:g}"
+        reached = results.psnr(grid[rate]) if rate in grid else {}
+        known = seed in reached and seed in best
+        gains += [reached[seed] - best[seed]] if known else []
+        rates.append(rate if known else f"{rate}?")
+    return f"{mean_of(gains) if gains else ''} ({', '.join(rates)})" if rates else ""
+
+
+def _agreement(results: Results, arms: Arms) -> float:
     """Mean over the seeds of Spearman's correlation of trial and run, over the rates that both have."""
-    finals = {name: results.psnr(arm) for name, arm in grid.items()}
-    return _mean([_of_seed(run, seed, finals) for seed, run in results.of(auto).items()])
+    finals = {name: results.psnr(arm) for name, arm in _grid(arms).items()}
+    seeds = {seed for start in STARTS for seed in results.of(arms[start])}
+    return _mean([_of_seed(results, arms, seed, finals) for seed in sorted(seeds)])
 
 
-def _of_seed(run: Mapping[str, Any], seed: int, finals: Mapping[str, Mapping[int, float]]) -> float:
-    start = run["decisions"][-1][3]
-    tried = {f"{start * factor:g}": level for _, factor, level in run["trials"] if level is not None}
+def _of_seed(results: Results, arms: Arms, seed: int, finals: Mapping[str, Mapping[int, float]]) -> float:
+    tried: dict[str, float] = {}
+    for arm in (arms[start] for start in STARTS):
+        tried |= _losses(arm, results.of(arm).get(seed, {"trials": []}))
     both = [name for name in tried if seed in finals.get(name, {})]
     try:
         return correlation(_ranks([-tried[n] for n in both]), _ranks([finals[n][seed] for n in both]))
     except StatisticsError:  # fewer than two rates
         return math.nan
+
+
+def _losses(arm: Setting, run: Mapping[str, Any]) -> dict[str, float]:
+    """By rate, the logarithm of the loss after a trial; those of all starts are of the same trials."""
+    return {f"{arm.start * factor:g}": level for _, factor, level in run["trials"] if level is not None}
 
 
 def _ranks(values: Sequence[float]) -> list[int]:

@@ -15,7 +15,7 @@ RULES = {LEARNING_RATE: 2, CLIPPING: 2, STOPPING: 1, LOSSES: 3, "DynamicBatchSiz
 """Versions of the rules of the recorded runs: a higher number makes the runs with that automation run again."""
 RULES_OF_TODAY = {**RULES, LEARNING_RATE: 3, CLIPPING: 3, STOPPING: 2}
 """Those of decision 50, which only the healthy suite has run with so far."""
-SEARCH = 3
+SEARCH = 4
 """Version of the rules of `lr: auto`, see `Setting.searched`."""
 BASE = 1
 """Version of everything else in a run."""
@@ -40,6 +40,8 @@ class Setting:
     discriminator: Spec | None = None
     searched: int = 0
     """Version of the rules of `lr: auto`, in place of `lr`; 0: the rate is `lr`."""
+    start: float = 0.0
+    """Where `lr: auto` starts, in place of its usual rate; such a run ends when the rate is found."""
     clip: float | None = None
     """Threshold of ordinary clipping."""
     network: Spec = field(default_factory=lambda: {"type": "compact", "num_feat": 16, "num_conv": 2})

@@ -21,18 +21,18 @@ def summary(setting: Setting, root: Path, prior: float) -> dict[str, Any]:
     windows = [event for event in events if event["kind"] == "WindowEvent"]
     validations = [event for event in events if event["kind"] == "ValidationEvent"]
     images = [(event["iter"], event["sets"]["val"]["metrics"]["psnr"]) for event in validations]
-    means = [float(np.mean([float(value) for value in scores])) for _, scores in images]
-    kept: dict[str, Any] = {
-        "psnr": _rounded(means[-1]),
-        "best": _rounded(max((mean for mean in means if math.isfinite(mean)), default=math.nan)),
-        "steps": windows[-1]["iter"],
-        "decisions": [
-            [d["iter"], d["automation"], d["parameter"], d["old"], d["new"], d["reason"].split(" (")[0]]
-            for d in decisions
-            if d["applied"] and d["automation"] != LOSSES
-        ],
-        "bicubic": _rounded(float(np.mean(validations[-1]["sets"]["val"]["baseline"]["psnr"]))),
-    }
+    applied = [
+        [d["iter"], d["automation"], d["parameter"], d["old"], d["new"], d["reason"].split(" (")[0]]
+        for d in decisions
+        if d["applied"] and d["automation"] != LOSSES
+    ]
+    kept: dict[str, Any] = {"decisions": applied}
+    if validations:
+        means = [float(np.mean([float(value) for value in scores])) for _, scores in images]
+        kept["psnr"] = _rounded(means[-1])
+        kept["best"] = _rounded(max((mean for mean in means if math.isfinite(mean)), default=math.nan))
+        kept["steps"] = windows[-1]["iter"]
+        kept["bicubic"] = _rounded(float(np.mean(validations[-1]["sets"]["val"]["baseline"]["psnr"])))
     if setting.searched:
         trials = [event for event in events if event["kind"] == "TrialEvent"]
         kept["trials"] = [

@@ -1,0 +1,42 @@
+"""Healthy runs with everything off and everything on: what the automations did there, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from automation_experiments.plans import healthy_suite
+from automation_experiments.results import Results, mean_of, score
+from automation_experiments.settings import LEARNING_RATE
+from automation_experiments.tables import table
+
+WORST = -0.05
+"""dB; what no healthy run may lose."""
+
+
+def healthy_table(results: Results) -> str:
+    """A row for each pair that has run, and a line that sums them up."""
+    rows: list[list[object]] = []
+    gains: list[float] = []
+    for name, arms in healthy_suite().items():
+        off, on = (results.of(arms[arm]) for arm in ("off", "all"))
+        for seed in sorted(off.keys() & on.keys()):
+            gain = score(on[seed]) - score(off[seed])
+            gains.append(gain)
+            rows.append([name, f"{score(off[seed]):.2f}", f"{gain:+.3f}", *_acts(on[seed]["decisions"])])
+    header = ["run", "off: PSNR", "all - off", "trials", "changes of the rate", "ended early"]
+    if not gains:
+        return table(header, rows)
+    lost = sum(gain < WORST for gain in gains)
+    total = (
+        f"{len(gains)} of {len(healthy_suite())} pairs: mean {mean_of(gains)} dB, lowest {min(gains):+.3f}"
+    )
+    return f"{table(header, rows)}\n\n{total}; {lost} below {WORST} dB."
+
+
+def _acts(decisions: Sequence[Sequence[Any]]) -> list[object]:
+    """How many trials and changes of the rate there were, and whether the run was stopped."""
+    trials = sum(parameter == "trial" for _, _, parameter, *_ in decisions)
+    rates = sum(who == LEARNING_RATE and parameter == "lr_factor" for _, who, parameter, *_ in decisions)
+    stops = sum(parameter == "stop" for _, _, parameter, *_ in decisions)
+    return [trials, rates, "yes" if stops else ""]
