@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -92,6 +92,11 @@ def problems_of(error: ValidationError) -> list[Problem]:
     """pydantic's findings in our words: what was expected and what was written."""
     found: list[Problem] = []
     for item in error.errors(include_url=False):
+        if item["type"] == "value_error" and isinstance(
+            item["input"], Mapping
+        ):  # its parts contradict each other
+            found.append(Problem(tuple(item["loc"]), str(item.get("ctx", {}).get("error"))))
+            continue
         said = item["msg"].removeprefix("Input ")
         text = _EXPECTED.get(item["type"]) or said[0].lower() + said[1:]
         got = "" if item["type"] == "missing" else f" (got {shorten(item['input'])})"

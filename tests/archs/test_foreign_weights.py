@@ -42,6 +42,7 @@ WRAPPED = {
     "prefix below a key": {"state_dict": with_prefix("module.netG")},
     "generator beside others": {"state_dict": {**with_prefix("netG"), "netD.fc.weight": torch.ones(2)}},
     "beside an optimizer": {"model": WEIGHTS, "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}}},
+    "deep beside plain values by name": {"g": {"x": WEIGHTS}, "iter": {"a": 1}},
     "beside plain values": {**WEIGHTS, "iter": 5, "note": "x", "best": None},
     "numpy scalars": {"params": WEIGHTS, "psnr": np.float64(31.5), "n": np.int32(3), "h": np.float16(2)},
     "numpy scalars among them": {**WEIGHTS, "psnr": np.float32(31.5)},

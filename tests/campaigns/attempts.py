@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,12 +54,14 @@ class Findings:
         self._found: list[str] = []
 
     @contextmanager
-    def gather(self) -> Iterator[None]:
-        """Around one attempt."""
+    def gather(self, about: object = "") -> Iterator[None]:
+        """Around one attempt; what it raises is a traceback that users would see."""
         try:
             yield
         except AssertionError as error:
             self._found.append(str(error)[:3000])
+        except Exception as error:  # noqa: BLE001 - anything else is what a campaign looks for
+            self._found.append(f"{about} " + "".join(traceback.format_exception(error)[-3:]))
 
     def none(self) -> None:
         """Fail with all of them."""

@@ -4,8 +4,10 @@ import copy
 import logging
 
 import pytest
+import yaml
 from full_example import FULL
 
+from traiNNer.build.check import check_parts
 from traiNNer.options import load_options
 from traiNNer.registry import ConfigError, Problem
 
@@ -161,3 +163,23 @@ def test_wrong_overrides_are_said_to_come_from_the_command_line(write):
         "command line: train.total_itr: unknown key; did you mean 'total_iter'?",
         "command line: val.val_freq: should be a whole number of at least 1, or 'auto' (got 'often')",
     ]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    {
+        "start_iter: [[]]": "train.losses.0.start_iter: should be a whole number (got [[]])",
+        "start_iter: soon": "train.losses.0.start_iter: should be a whole number (got 'soon')",
+        "disable_after: 1.5": "train.losses.0.disable_after: should be a whole number (got 1.5)",
+        "schedule_type: x": "train.losses.0.schedule_type: should be 'linear', 'cosine' or 'step' (got 'x')",
+        "target_iter: 9": "train.losses.0: target_iter and target_weight belong together",
+        "{target_iter: 9, target_weight: .inf}": "train.losses.0: target_weight should be a finite number",
+        "{start_iter: 9, disable_after: 8}": "train.losses.0: disable_after 8 lies before start_iter 9",
+    }.items(),
+)
+def test_when_a_loss_is_on_is_checked_before_it_is_built(schedule, said):
+    tree = {"train": {"losses": [{"type": "L1Loss", **yaml.safe_load(schedule)}]}}
+    problems = {f"{'.'.join(map(str, problem.path))}: {problem.message}" for problem in check_parts(tree)}
+    assert any(line.startswith(said) for line in problems), problems
+    tree["train"]["losses"][0] = {"type": "L1Loss", "start_iter": None, "schedule_type": "cosine"}
+    assert not [problem for problem in check_parts(tree) if "losses" in problem.path]

@@ -255,13 +255,25 @@ def _refuse_state(content: Mapping[Any, Any]) -> None:
 def _only(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """The single value that is itself a mapping with something in it."""
     inner = {name: v for name, v in content.items() if isinstance(v, Mapping) and v}
-    holding = {n: v for n, v in inner.items() if any(isinstance(t, Tensor) for t in v.values())} or inner
+    for depth in (0, _DEEPEST):  # an optimizer beside weights has its tensors further down
+        if holding := {n: v for n, v in inner.items() if _holds_tensors(v, depth)}:
+            break
+    holding = holding or inner
     if len(holding) > 1:
         names = ", ".join(one_line(name) for name in list(holding)[:8])
         raise ConfigError(f"holds several sets of weights ({names}): say which (param_key_g, --key)")
     if not holding:
         raise ConfigError("holds no weights by name")
     return next(iter(holding.values()))
+
+
+def _holds_tensors(content: Mapping[Any, Any], depth: int) -> bool:
+    """Itself, or in mappings of at most that depth."""
+    return any(
+        isinstance(value, Tensor)
+        or (depth and isinstance(value, Mapping) and _holds_tensors(value, depth - 1))
+        for value in content.values()
+    )
 
 
 def _plain(content: Mapping[Any, Any]) -> dict[str, Tensor]:

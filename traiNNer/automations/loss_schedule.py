@@ -27,6 +27,8 @@ class LossSchedule(Plain):
     def __post_init__(self) -> None:
         if (self.target_iter is None) != (self.target_weight is None):
             raise ValueError("target_iter and target_weight belong together")
+        if self.target_weight is not None and not math.isfinite(self.target_weight):
+            raise ValueError(f"target_weight should be a finite number (got {self.target_weight})")
         if self.target_iter is not None and self.target_iter <= self.start_iter:
             raise ValueError(f"target_iter {self.target_iter} must lie after start_iter {self.start_iter}")
         if self.disable_after is not None and self.disable_after < self.start_iter:

@@ -7,21 +7,24 @@ the tree itself is checked by `options`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.util import find_spec
 from typing import Any
+
+from pydantic import ValidationError
 
 from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.build.automations import LOSS_SCHEDULING, check_automation
 from traiNNer.build.check_networks import check_generator, check_network, check_teacher
 from traiNNer.build.data import DATASET_TYPES
 from traiNNer.build.metrics import metric_spec
+from traiNNer.control import from_plain
 from traiNNer.losses import LOSSES, uses_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.metrics import METRICS
 from traiNNer.optim.optimizers import AUTO, check_optimizer
 from traiNNer.optim.schedules import SCHEDULES
-from traiNNer.registry import Problem, did_you_mean, normalise
+from traiNNer.registry import Problem, did_you_mean, normalise, problems_of
 from traiNNer.tracking.wandb_board import INSTALL
 
 SCHEDULE_KEYS = tuple(field.name for field in fields(LossSchedule))
@@ -98,7 +101,7 @@ def _check_loss(spec: Mapping[str, Any], train: Mapping[str, Any]) -> list[Probl
     if spec.get("reduction") in ("sum", "none"):
         text = "every loss here is a mean, whatever the sizes of patch and batch: leave it out, with a loss_weight"
         return [Problem(("reduction",), f"{text} for a mean (got {spec['reduction']})")]
-    problems = [*LOSSES.check(loss_spec(spec)), *_check_weights(spec)]
+    problems = [*LOSSES.check(loss_spec(spec)), *_check_weights(spec), *_check_schedule(spec)]
     counts = spec.get("loss_weight") != 0
     if counts and getattr(_loss(spec), "averaged", False) and not train.get("ema_decay"):
         needed = "compares with the EMA weights; set train.ema_decay, such as 0.999"
@@ -117,6 +120,18 @@ def _check_weights(spec: Mapping[str, Any]) -> Iterator[Problem]:
                         f"should be 0 or more: a negative weight trains away from the target (got {weight})"
                     )
                     yield Problem((key, str(name)) if name else (key,), text)
+
+
+def _check_schedule(spec: Mapping[str, Any]) -> list[Problem]:
+    try:
+        from_plain(LossSchedule, _of_schedule(spec))
+    except ValidationError as error:
+        return problems_of(error)
+    return []
+
+
+def _of_schedule(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: spec[key] for key in SCHEDULE_KEYS if spec.get(key) is not None}
 
 
 def is_idle(spec: Mapping[str, Any]) -> bool:
@@ -203,12 +218,12 @@ def loss_schedule(spec: Mapping[str, Any], game_from: int | None) -> LossSchedul
     """When a loss is on: one that asks the discriminator not before `net_d_start_iter`.
 
     Raises:
-        ValueError: If the steps are in the wrong order.
+        ValueError: If the steps are in the wrong order, or no numbers.
     """
-    own = {key: spec[key] for key in SCHEDULE_KEYS if key in spec}
+    schedule = from_plain(LossSchedule, _of_schedule(spec))
     if game_from and uses_discriminator(_loss(spec)):
-        own["start_iter"] = max(own.get("start_iter", 0), game_from)
-    return LossSchedule(**own)
+        return replace(schedule, start_iter=max(schedule.start_iter, game_from))
+    return schedule
 
 
 def loss_spec(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def changes(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Changes:
         for name in then["data"].keys() | now["data"].keys()
         if then["data"].get(name) != now["data"].get(name)
     ]
-    if then.get("teacher") != now["teacher"]:
+    if then.get("teacher") != now.get("teacher"):
         ground.append("path.pretrain_network_g_teacher: another file")
     machine = _differences(then["machine"], now["machine"], "")
     run = "" if then["name"] == now["name"] else str(then["name"])
