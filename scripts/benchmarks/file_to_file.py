@@ -97,7 +97,9 @@ def main() -> None:
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    )
 
 
 def journey(family: str, course: Course, folder: Path, gt: str, image: Path) -> dict[str, Any]:
@@ -149,7 +151,7 @@ def _configuration(course: Course, folder: Path, gt: str) -> Path:
         },
     }
     path = folder / "journey.yml"
-    path.write_text(json.dumps(configuration))
+    path.write_text(json.dumps(configuration), encoding="utf-8")
     return path
 
 
@@ -157,19 +159,19 @@ def _train(configuration: Path, folder: Path, course: Course) -> dict[str, Any]:
     """Train until the first checkpoint, kill, and go on to the end."""
     command = [sys.executable, str(ROOT / "train.py"), "-opt", str(configuration)]
     states = folder / "experiments/journey/training_states"
-    with (folder / "first.log").open("w") as log:
+    with (folder / "first.log").open("w", encoding="utf-8") as log:
         first = subprocess.Popen(command, stdout=log, stderr=log)
         while first.poll() is None and not list(states.glob("*.state")):
             time.sleep(0.1)
         first.kill()
         first.wait()
     if not list(states.glob("*.state")):
-        raise RuntimeError((folder / "first.log").read_text()[-2000:])
+        raise RuntimeError((folder / "first.log").read_text(encoding="utf-8")[-2000:])
     said = _call(train, ["-opt", str(configuration), "--auto_resume"])
     resumed = re.search(r"Going on from \S+, iteration ([\d,]+)", said)
-    lines = (folder / "experiments/journey/metrics.jsonl").read_text().splitlines()
+    lines = (folder / "experiments/journey/metrics.jsonl").read_text(encoding="utf-8").splitlines()
     losses = [json.loads(line)["loss"]["l1"] for line in lines]
-    summary = json.loads((folder / "experiments/journey/summary.json").read_text())
+    summary = json.loads((folder / "experiments/journey/summary.json").read_text(encoding="utf-8"))
     return {
         "resumed_at": resumed[1] if resumed else None,
         "status": summary["status"],
@@ -219,17 +221,23 @@ def _call(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> 
 def table(records: dict[str, dict[str, Any]]) -> str:
     """The rows of docs/networks.md."""
     lines = [
-        "| file | parameters | steps, batch, LQ patch | loss | chaiNNer | apart | ONNX |",
-        "|---|---:|---|---|---|---:|---|",
+        "| file | parameters | least / multiple | tiles | steps | loss | chaiNNer | levels apart | ONNX |",
+        "|---|---:|---|---|---:|---|---|---:|---|",
     ]
     for record in records.values():
-        course = f"{record['steps']}, {record['batch']}, {record['lq_size']}"
-        loss = f"{record['loss_first']:.3f} to {record['loss_last']:.3f}"
-        onnx = record["onnx_made"] if len(record["onnx_made"]) < 12 else "no"
-        lines.append(
-            f"| `{record['family']}` x{record['scale']} | {record['parameters']:,} | {course} | {loss} | "
-            f"{record['chainner']} | {record['levels_apart']} | {onnx} |"
-        )
+        made = record["onnx_made"]
+        cells = [
+            f"`{record['family']}` x{record['scale']}",
+            f"{record['parameters']:,}",
+            f"{record['min_size']}/{record['multiple_of']}",
+            "near" if record["tile_margin"] is None else str(record["tile_margin"]),
+            str(record["steps"]),
+            f"{record['loss_first']:.3f} to {record['loss_last']:.3f}",
+            record["chainner"],
+            str(record["levels_apart"]),
+            made if made in ("yes", "not tried") else "no",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
