@@ -167,7 +167,7 @@ def test_a_mistake_of_the_program_keeps_its_traceback():
         ends_in_words(fail)()
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize("encoding", [pytest.param("cp1252", marks=pytest.mark.slow), "ascii"])
 def test_names_that_the_console_cannot_show_do_not_end_work(folder, encoding):
     name = "Фото \u5199\u771f.png"
     (folder / "in/a.png").rename(folder / "in" / name)

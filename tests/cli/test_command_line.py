@@ -3,17 +3,17 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
+import forked
 import pytest
 import small_run
 from safetensors import safe_open
 
 from traiNNer.archs import build_network
 from traiNNer.build.outputs import run_folder
+from traiNNer.cli import train as launch
 from traiNNer.options import load_options
 from traiNNer.runtime import run_dir
 from traiNNer.training import checkpoint
@@ -127,14 +127,14 @@ def test_a_signal_saves_and_ends_with_status_0_and_resuming_goes_on(folder, numb
     configuration["datasets"]["train"]["num_worker_per_gpu"] = 1
     file = small_run.write_options(folder, configuration)
     run = folder / "experiments" / name
-    command = [sys.executable, str(small_run.ROOT / "train.py"), "-opt", str(file), "val.val_enabled=false"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    told = folder / f"{name}.txt"
+    process = forked.start(launch.main, ["-opt", str(file), "val.val_enabled=false"], output=told)
+    wait_for(
+        lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size, process, told
     )
-    wait_for(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size, process)
     os.killpg(process.pid, number)  # a terminal sends Ctrl-C to workers too
-    printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, printed
+    codes, printed = forked.wait([process], seconds=60), told.read_text()
+    assert codes == [0], printed
     assert "Traceback" not in printed
     summary = json.loads((run / "summary.json").read_text())
     assert summary["status"] == "interrupted"
@@ -147,10 +147,10 @@ def test_a_signal_saves_and_ends_with_status_0_and_resuming_goes_on(folder, numb
     assert json.loads((run / "summary.json").read_text())["iterations"] == step + 4
 
 
-def wait_for(condition, process, seconds=90):
+def wait_for(condition, process, told, seconds=90):
     began = time.monotonic()
     while not condition():
-        assert process.poll() is None, process.stdout.read()
+        assert process.is_alive(), told.read_text()
         assert time.monotonic() - began < seconds
         time.sleep(0.05)
 

@@ -10,10 +10,12 @@ import sys
 import time
 from contextlib import suppress
 
+import forked
 import pytest
 import small_run
 
 from traiNNer.build import run_end, session
+from traiNNer.cli import train as launch
 
 
 @pytest.fixture(scope="module")
@@ -134,11 +136,11 @@ def test_a_run_whose_terminal_closes_is_saved(folder):
 def test_after_sigkill_nothing_is_waited_for_though_a_worker_is_still_there(folder):
     file = configured(folder, "killed", total_iter=100_000)
     more = ("datasets.train.num_worker_per_gpu=1", "val.val_enabled=false")
-    process = started(file, *more, stdout=subprocess.DEVNULL)
+    process = forked.start(launch.main, ["-opt", str(file), *more], output=folder / "killed.txt")
     states = folder / "experiments/killed/training_states"
     wait_for(lambda: any(states.glob("*.state")))
     process.kill()
-    process.wait()
+    process.join()
     newest = max(int(path.stem) for path in states.glob("*.state"))
     again = small_run.train(file, more[1], f"train.total_iter={newest + 2}", "--auto_resume")
     assert again.returncode == 0, again.stdout + again.stderr
@@ -146,7 +148,7 @@ def test_after_sigkill_nothing_is_waited_for_though_a_worker_is_still_there(fold
     assert f"iteration {newest:,}" in again.stdout
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize("encoding", ["cp1252", pytest.param("ascii", marks=pytest.mark.slow)])
 def test_a_console_that_cannot_show_a_name_does_not_end_the_run(folder, encoding):
     tree = {**small_run.options(folder, total_iter=1), "name": f"names_{encoding}"}
     photographs = folder / encoding / "\u5199\u771f \u03a9"

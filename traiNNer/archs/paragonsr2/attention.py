@@ -124,10 +124,10 @@ class _Axis:
         self.tokens = present[:, 0].float()
         """(windows): existing pixels along this axis."""
         fade = (present // 4).clamp(max=OVERLAP)
-        step = (fade - 1).clamp(min=1)
-        rising = torch.where((start > 0) & (place < fade), place / step, 1.0)
+        step = (fade - 1).clamp(min=1).float()  # the ONNX exporter of torch 2.9 divides no whole numbers
+        rising = torch.where((start > 0) & (place < fade), place.float() / step, 1.0)
         left = present - 1 - place
-        falling = torch.where((start + present < length) & (left < fade), left / step, 1.0)
+        falling = torch.where((start + present < length) & (left < fade), left.float() / step, 1.0)
         self.ramp = rising * falling * self.inside
         """(windows, side): weight of a window's result before division by the sum of all."""
         total = _overlap_add(self.ramp, 0, self)
