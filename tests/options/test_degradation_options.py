@@ -277,3 +277,17 @@ def test_a_preset_of_a_set_that_it_does_not_degrade_is_refused(tmp_path):
     weak = {**SET, "degradation_preset": "weak"}
     said = problems(tmp_path, datasets={"train": weak, "val": {**weak, "type": "SingleGtDataset"}})
     assert "datasets.train.degradation_preset" in said and "datasets.val.degradation_preset" in said
+
+
+def test_options_that_change_nothing_are_said(tmp_path):
+    options = read(tmp_path, degradation={"preset": "weak", "halo_sigma_range": [1, 2], "blur_prob": 0,
+                                          "blur_sigma": [1, 2], "betap_range": [1, 3]})  # fmt: skip
+    said = "\n".join(note.text for note in options.notes)
+    assert "halo_sigma_range: without effect, since halo_prob is 0" in said
+    assert "blur_sigma: without effect, since blur_prob is 0 (so is betap_range)" in said
+    for section in ({"preset": "redux"}, {"halo_prob": 0.1, "halo_sigma_range": [1, 2]}):
+        assert "without effect" not in "\n".join(
+            note.text for note in read(tmp_path, degradation=section).notes
+        )
+    again = read(tmp_path, degradation=read(tmp_path, degradation="redux").degradation.model_dump())
+    assert not again.notes  # as a run's resolved.yml is

@@ -109,6 +109,50 @@ def relate_degradation(draft: Draft) -> None:
     for key in (*_WEIGHTED.values(), "resize_prob", "resize_prob2"):
         if isinstance(shares := _value(draft, key), list) and not any(shares):
             draft.report((*SECTION, key), f"should not all be 0 (got {shares})")
+    _say_what_is_idle(draft)
+
+
+_BLUR = (
+    "blur_kernel_size", "kernel_range", "kernel_list", "kernel_prob", "sinc_prob", "blur_sigma", "betag_range",
+    "betap_range",
+)  # fmt: skip
+_SWITCHED: dict[str, tuple[str, ...]] = {
+    "blur_prob": _BLUR,
+    "blur_prob2": tuple(f"{name}2" for name in _BLUR),
+    "gaussian_noise_prob": ("noise_range",),
+    "gaussian_noise_prob2": ("noise_range2",),
+    "jpeg_prob": ("jpeg_range", "webp_prob", "webp_range"),
+    "jpeg_prob2": ("jpeg_range2", "webp_prob2", "webp_range2", "video_prob"),
+    "webp_prob": ("webp_range",),
+    "webp_prob2": ("webp_range2",),
+    "video_prob": ("video_codec_list", "video_quality_range"),
+    "final_sinc_prob": ("final_kernel_range",),
+    "halo_prob": ("halo_amount_range", "halo_sigma_range"),
+    "chroma_prob": ("chroma_list",),
+    "dither_prob": ("dither_list", "dither_levels_range"),
+    "lq_usm": ("lq_usm_radius_range",),
+}
+"""By option: those that do nothing where it is 0 or false."""
+
+
+def _say_what_is_idle(draft: Draft) -> None:
+    """Note options that were written, are not what the preset says, and change nothing."""
+    preset = PRESETS.get(str(_value(draft, "preset")), {})
+    for switch, names in _SWITCHED.items():
+        idle = [
+            name
+            for name in names
+            if draft.get((*SECTION, name)) is not MISSING
+            and _value(draft, name) != _preset_value(preset, name)
+        ]
+        if idle and _value(draft, switch) in (0, False):
+            text = f"without effect, since {switch} is {'false' if switch == 'lq_usm' else 0}"
+            more = f" (so is {', '.join(idle[1:])})" if idle[1:] else ""
+            draft.note(logging.INFO, (*SECTION, idle[0]), text + more)
+
+
+def _preset_value(preset: dict[str, Any], name: str) -> Any:
+    return preset.get(name, DegradationOptions.model_fields[name].default)
 
 
 def relate_preset_of_sets(draft: Draft) -> None:
