@@ -22,6 +22,7 @@ import resource
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -153,37 +154,38 @@ def step_seconds(args: argparse.Namespace, template: dict[str, Any], network: st
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """Markdown: steps, scores by seed, gain over the template on each set."""
+    """Markdown: steps, scores by seed, gain over the recipe of the row above, seed by seed."""
     lines = [
-        "| network | minutes | recipe | steps | CPU minutes | Set5 | Set14 | gain on Set5 | gain on Set14 |",
+        "| network | minutes | recipe | steps | CPU minutes | Set5 | Set14 | gained on Set5 | gained on Set14 |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for network, minutes in sorted({(r["network"], r["minutes"]) for r in runs}):
-        by_arm = {
-            arm: {
-                r["seed"]: r
-                for r in runs
-                if (r["network"], r["minutes"], r["recipe"]) == (network, minutes, arm)
-            }
-            for arm in ARMS
-        }
-        base = by_arm[ARMS[0]]
-        for arm, found in by_arm.items():
+    for network, minutes in sorted({(run["network"], run["minutes"]) for run in runs}):
+        above: dict[int, dict[str, Any]] = {}
+        for arm in ARMS:
+            key = {"network": network, "minutes": minutes, "recipe": arm}
+            found = {run["seed"]: run for run in runs if key.items() <= run.items()}
             if not found:
                 continue
-            scores = [", ".join(f"{found[k]['scores'][s]['psnr']:.2f}" for k in sorted(found)) for s in SETS]
+            scores = [_by_seed(_psnr(run, name) for _, run in sorted(found.items())) for name in SETS]
+            both = sorted(found.keys() & above.keys())
             gains = [
-                ", ".join(
-                    f"{found[k]['scores'][s]['psnr'] - base[k]['scores'][s]['psnr']:+.2f}"
-                    for k in sorted(found.keys() & base.keys())
-                )
-                for s in SETS
+                _by_seed((_psnr(found[seed], name) - _psnr(above[seed], name) for seed in both), "+")
+                for name in SETS
             ]
-            first = found[min(found)]
-            spent = statistics.mean(r["seconds"] for r in found.values()) / 60
-            cells = [network, f"{minutes:g}", arm, str(first["steps"]), f"{spent:.1f}", *scores, *gains]
+            spent = statistics.mean(run["seconds"] for run in found.values()) / 60
+            steps = found[min(found)]["steps"]
+            cells = [network, f"{minutes:g}", arm, f"{steps:,}", f"{spent:.1f}", *scores, *gains]
             lines.append(f"| {' | '.join(cells)} |")
+            above = found
     return "\n".join(lines)
+
+
+def _psnr(run: dict[str, Any], name: str) -> float:
+    return run["scores"][name]["psnr"]
+
+
+def _by_seed(values: Iterable[float], sign: str = "") -> str:
+    return ", ".join(f"{value:{sign}.2f}" for value in values)
 
 
 def main() -> None:
