@@ -8,13 +8,12 @@ from traiNNer.wording import counted
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "traiNNer").rglob("*.py"))
-NO_NOUNS = re.compile(
-    "is|was|has|does|as|this|its|ms|vs|times|process|takes|goes|stands|lies|leaves|makes|needs|differs|exceeds|"
-    "averages|holds|exists|shows|begins"
+COUNTED = re.compile(
+    "images|pairs|files|folders|steps|iterations|samples|validations|tensors|names|values|frames|pages|decisions|"
+    "changes|adjustments|channels|workers|processes|periods|spans|losses|weights|networks|options|epochs|patches|"
+    "batches|runs|trials|photographs|lines|problems|warnings|errors|ones"
 )
-"""Words behind a value that end like a plural."""
-NEVER_ONE = re.compile("bytes|pixels|digits|characters|parameters")
-"""Pixels are those of a side: one is no patch."""
+"""What messages count. Not pixels, which are those of a side, nor bytes and parameters: there is never one."""
 TEXTS = {"form", "factor", "suffix[1:]", "expected", "len(self.unreadable)"}
 """Values that are no counts, and those that are said from 2 on."""
 _NOUN = re.compile(r" ((?:(?:more|other|earlier|synthetic|LQ) )?[a-z-]+s)\b")
@@ -47,9 +46,7 @@ def found(before, value, node, behind):
     )
     total = isinstance(before, str) and before.endswith(("of ", "last ", "the ", "all ", " x "))
     constant = value in TEXTS or value.strip("_").isupper()
-    words = noun[1].split() if noun else []
-    other = any(NO_NOUNS.fullmatch(word) or NEVER_ONE.fullmatch(word) for word in words)
-    if words and not (fraction or total or constant or other):
+    if noun and COUNTED.fullmatch(noun[1].split()[-1]) and not (fraction or total or constant):
         yield f"{node.lineno}: {value} {noun[1]}"
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import small_run
-from automations.simulate import controls, drive, facts, flat, window
+from automations.simulate import controls, drive, facts, flat, validation, window
 
 from traiNNer.build.automations import STABILIZER, build_supervisor
 from traiNNer.options import load_options
@@ -26,3 +26,24 @@ def test_an_emergency_says_where_nobody_would_cut_the_rate(tmp_path, caplog, sch
     assert len(flat(drive(stabilizer, events, controls()))) == 2
     assert caplog.text.count("asks to change lr_factor") == told
     assert "asks to change clip" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "others", "waits"),
+    [
+        (None, {}, False),
+        ({"type": "constant"}, {}, False),
+        ({"type": "CosineAnnealingLR"}, {}, True),
+        ({"type": "constant"}, {"IntelligentLearningRateScheduler": True}, True),
+    ],
+)
+def test_patience_waits_for_a_lower_rate_only_where_something_will_lower_it(
+    tmp_path, scheduler, others, waits
+):
+    spec = {"enabled": True, "IntelligentEarlyStopping": {"patience": 100, "min_iterations": 1}, **others}
+    tree = small_run.options(tmp_path, training_automations=spec, total_iter=2000, scheduler=scheduler)
+    options = load_options(small_run.write_options(tmp_path, tree))
+    built = build_supervisor(options, facts(), settled_from=0).automations["IntelligentEarlyStopping"]
+    events = [validation(1000 + 100 * k, [30.0 + 1e-5 * (k % 2), 31.0]) for k in range(40)]
+    stops = flat(drive(built, [window(900), *events], controls()))
+    assert [stop.rule for stop in stops][:1] == (["diminishing_returns"] if waits else ["patience"])

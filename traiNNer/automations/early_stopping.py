@@ -14,7 +14,14 @@ from statistics import fmean
 from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Size
 from traiNNer.automations.early_stopping_state import StoppingFallback, StoppingState
 from traiNNer.automations.loss_trend import LossTrend
-from traiNNer.automations.statistics import RunningLine, upper_projection
+from traiNNer.automations.statistics import RunningLine
+from traiNNer.automations.stopping_rules import (
+    FEWEST_VALIDATIONS,
+    IN_A_ROW,
+    Watched,
+    margin_of,
+    nothing_to_gain,
+)
 from traiNNer.automations.time_scales import scaled
 from traiNNer.automations.validation_record import ValidationRecord, read_scores
 from traiNNer.control import Controls, Decision, Ramp, Stop
@@ -24,9 +31,6 @@ from traiNNer.wording import counted
 
 _log = logging.getLogger(__name__)
 
-FEWEST_VALIDATIONS = 3  # without a gain, before patience counts
-FEWEST_POINTS = 6  # validations since the last change of learning rate, before a projection
-IN_A_ROW = 2  # validations that must agree on a projection, or show a broken run
 RESCUE = 2  # further validations that a returning learning-rate scheduler gets to repair a broken run
 COOLDOWN = 0.1  # of the samples so far
 DEAD_STEPS = 20  # in a row without a finite loss
@@ -38,7 +42,9 @@ ON_FAULT = StoppingFallback()
 
 @AUTOMATIONS.register("IntelligentEarlyStopping")
 class IntelligentEarlyStopping(Automation[StoppingState]):
-    """Stops when a validation metric has nothing more to gain, judged image by image.
+    """Stops when no metric of a validation set has anything more to gain, judged image by image.
+
+    The rules are those of `monitor_metric`; the other metrics of its set object where they still gain.
 
     Where they are not given, `patience` and `min_iterations` are 2000 and 5000, in a run of less than 10,000
     iterations its fifth and half.
@@ -52,7 +58,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         warmup_iterations: Never stop before; scores below bicubic upscaling mean nothing before.
         cooldown: Anneal the learning rate before the end.
         fallback: What remains if the automation fails.
-        min_lr_factor: Of the learning-rate scheduler, where there is one; from the program.
+        min_lr_factor: Of the learning-rate scheduler; 1 where nothing lowers the rate; from the program.
         rescue: Whether the learning-rate scheduler returns a broken run to health; from the program.
         settled_from: Step from which no loss is still to be switched on or ramped up; from the program.
         facts: Of the run.
@@ -117,12 +123,13 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
                 self._see_validation(event)
             case ChangeEvent(control="validation"):
                 s.record, s.curve, s.flat, s.trouble = ValidationRecord(), [], 0, ""
+                s.others, s.first = {}, None
             case ChangeEvent(control=control) if control in CHANGES:
                 self._reset()
                 if control in ("lr_factor", "losses"):
                     s.record.troubles = s.dead = 0
                 if control == "losses":  # what they ask for may cost what the metric measures
-                    s.record, s.trouble = ValidationRecord(), ""
+                    s.record, s.trouble, s.others, s.first = ValidationRecord(), "", {}, None
                     s.record.restart(event.step)
             case _:
                 pass
@@ -130,8 +137,8 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
     def _reset(self) -> None:
         """After a change that bends the curve: what came before promises nothing."""
         s = self.state
-        s.curve, s.flat, s.losses, s.trend = [], 0, RunningLine(), LossTrend()
-        s.record.below_since = None
+        s.forget_curves()
+        s.losses, s.trend, s.record.below_since = RunningLine(), LossTrend(), None
 
     def _follow_loss(self, event: WindowEvent) -> None:
         s = self.state
@@ -148,36 +155,42 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
     def _see_validation(self, event: ValidationEvent) -> None:
         s = self.state
         if event.lr_exhausted and not s.exhausted:  # what the rate brought says nothing any more
-            s.curve, s.flat = [], 0
+            s.forget_curves()
         s.step, s.position, s.exhausted, s.fresh = event.step, event.position, event.lr_exhausted, True
         scores = read_scores(event, self._metric, higher_is_better=self._higher, set_name=self._set)
         psnr, learning = "psnr" in self._metric, s.trend.at_lowest
         s.trouble = s.record.look_for_trouble(event, scores, psnr=psnr, learning=learning)
         if s.trouble:
             s.record.restart(event.step)
-            s.curve, s.flat = [], 0
+            s.forget_curves()
             return
         if not scores.known:  # a metric without a value decides nothing
             s.fresh = False
             return
         s.record.add(scores, event.step, self._margin)
+        s.first = scores.mean if s.first is None else s.first
         s.below_baseline = scores.below_baseline
         if s.record.below_since is None:
             s.losses = RunningLine()
         s.curve = [point for point in s.curve if math.isfinite(point[1])]  # of states of before 2026-11-27
         s.curve.append((math.log(max(1, event.position)), scores.mean))
-        s.flat = s.flat + 1 if self._no_gain_left() else 0
+        flat = nothing_to_gain(s.curve, s.record.highest, self._samples, self._margin, ended=s.exhausted)
+        s.flat = s.flat + 1 if flat else 0
+        self._see_others(event)
+        s.nearness = s.how_near(self._patience, self._earliest)
 
-    def _no_gain_left(self) -> bool:
-        """Whether the upper bound of what the rest of the run brings lies below what counts."""
-        curve, record = self.state.curve, self.state.record
-        if len(curve) < FEWEST_POINTS or record.highest is None:
-            return False
-        # the later half: curves bend, and a line through all of it would promise the gains of the beginning
-        curve = curve[-max(FEWEST_POINTS, len(curve) // 2) :]
-        end = max(curve[-1][0], math.log(self._samples))
-        bound = upper_projection([x for x, _ in curve], [y for _, y in curve], end)
-        return bound - record.highest < self._margin
+    def _see_others(self, event: ValidationEvent) -> None:
+        """Take in the other metrics of the set; those without a value say nothing."""
+        s = self.state
+        for metric in event.sets[self._set or next(iter(event.sets))].metrics:
+            higher = self._facts.higher_is_better.get(metric)
+            if metric == self._metric or higher is None:
+                continue
+            scores = read_scores(event, metric, higher_is_better=higher, set_name=self._set)
+            if scores.known:
+                other = s.others.setdefault(metric, Watched())
+                margin = margin_of(other, s.record, s.first, self._margin)
+                other.add(scores, event, end=self._samples, margin=margin)
 
     # --- decisions -----------------------------------------------------------------------------------------
 
@@ -185,6 +198,8 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         """At most one end of the run."""
         s = self.state
         fresh, s.fresh = s.fresh, False
+        lowest = self._min_lr_factor
+        s.lowest = lowest is not None and controls.lr_factor <= lowest * (1 + 1e-9)
         if s.broken:
             return ()
         why = self._broken(fresh)
@@ -192,16 +207,16 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
             s.broken = s.stopped = True
             return [self._stop("broken", why, broken=True)]
         self._follow_factors(controls)
-        if not fresh or s.stopped or self._too_early() or s.trouble or s.record.newest_is_highest:
+        if not fresh or s.stopped or self._too_early() or s.trouble or s.at_new_best:
             return ()
         converged = (
-            ("patience", self._out_of_patience(controls)),
+            ("patience", self._out_of_patience()),
             ("diminishing_returns", self._diminished()),
         )
         # a score that stands below bicubic is slow or damaged, which patience does not tell apart
         for rule, text in (*(() if s.below_baseline else converged), ("overfitting", self._overfits())):
-            if text:
-                s.stopped = True
+            if text and not any(o.gains(s.step, self._patience, rule) for o in s.others.values()):
+                s.stopped, s.nearness = True, 1.0
                 return [self._stop(rule, text)]
         return ()
 
@@ -238,11 +253,10 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
             else ""
         )
 
-    def _out_of_patience(self, controls: Controls) -> str:
+    def _out_of_patience(self) -> str:
         s = self.state
         waited = s.step - s.record.best_step
-        lowest = self._min_lr_factor is not None and controls.lr_factor <= self._min_lr_factor * (1 + 1e-9)
-        if waited < self._patience or s.record.since < FEWEST_VALIDATIONS or not (s.exhausted or lowest):
+        if waited < self._patience or s.record.since < FEWEST_VALIDATIONS or not (s.exhausted or s.lowest):
             return ""
         return f"no improvement in {self._label} for {counted(waited, 'iteration')}"
 

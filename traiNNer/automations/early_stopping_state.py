@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from traiNNer.automations import Supervisor
 from traiNNer.automations.loss_trend import LossTrend
 from traiNNer.automations.statistics import RunningLine
+from traiNNer.automations.stopping_rules import IN_A_ROW, Watched, share_waited
 from traiNNer.automations.validation_record import ValidationRecord
 from traiNNer.control import Plain
 
@@ -45,6 +47,46 @@ class StoppingState(Plain):
     trouble: str = ""
     exhausted: bool = False
     below_baseline: bool = False
+    lowest: bool = False
+    """Whether the factor on the learning rate is as low as it goes."""
+    others: dict[str, Watched] = field(default_factory=dict)
+    """The other metrics of the set, by label."""
+    first: float | None = None
+    """Mean score of the first validation of the record."""
+    nearness: float = 0.0
+    """How near a stop is, 0 to 1."""
     fresh: bool = False
     stopped: bool = False
     broken: bool = False
+
+    @property
+    def at_new_best(self) -> bool:
+        """Whether the newest validation is the best of any metric.
+
+        After the schedule scores of a running average creep upwards by less than what counts as a gain: there
+        the best is what counts.
+        """
+        records = [self.record, *(other.record for other in self.others.values())]
+        return any(r.newest_counts if self.exhausted else r.newest_is_highest for r in records)
+
+    def forget_curves(self) -> None:
+        """What scores promised says nothing any more."""
+        self.curve, self.flat = [], 0
+        for other in self.others.values():
+            other.forget()
+
+    def how_near(self, patience: int, earliest: int) -> float:
+        """How near a stop is, 0 to 1: by the rule that is nearest, but not nearer than its earliest step."""
+        others = self.others.values()
+        since = [self.record.best_step, *(other.record.best_step for other in others)]
+        waited = min(share_waited(self.step, step, patience) for step in since)
+        flat = min([self.flat, *(other.flat for other in others)]) / IN_A_ROW
+        below = min(waited, share_waited(self.step, self.record.below_since, patience))
+        nearest = max(flat, below, waited if self.exhausted or self.lowest else 0.0)
+        return 1.0 if self.stopped else min(1.0, nearest, self.step / max(1, earliest))
+
+
+def stop_nearness(supervisor: Supervisor) -> float | None:
+    """How near a stop is as of the last validation, 0 to 1; None where nothing stops a run early."""
+    states = (automation.state for automation in supervisor.automations.values())
+    return next((state.nearness for state in states if isinstance(state, StoppingState)), None)

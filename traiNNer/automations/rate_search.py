@@ -18,6 +18,7 @@ from traiNNer.automations import Automation
 from traiNNer.automations.statistics import paired_gain
 from traiNNer.control import Arm, Change, Controls, Decision, Plain, RunTrial
 from traiNNer.events import Event, RunFacts, StartEvent, TrialEvent
+from traiNNer.wording import counted
 
 SHARE = 0.05
 """Of the run's samples: the most that all trials may take together."""
@@ -190,7 +191,8 @@ class LearningRateSearch(Automation[SearchState]):
 
     def _why(self, best: Tried) -> str:
         second = min((t for t in self.state.tried if t is not best), key=lambda tried: tried.level)
-        after = f"{self._name(best.factor)} is the best of the trials, {self.state.spent:,} steps in all"
+        spent = counted(self.state.spent, "step", form=",")
+        after = f"{self._name(best.factor)} is the best of the trials, {spent} in all"
         if not second.losses:
             return f"{after}; the others failed"
         gain = paired_gain(second.losses, best.losses)

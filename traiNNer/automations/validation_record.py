@@ -71,6 +71,10 @@ class ValidationRecord(Plain):
     """The highest mean, significant or not."""
     highest_step: int = 0
     newest_is_highest: bool = False
+    counted: float | None = None
+    """The highest mean of those that were higher than the one counted before by what counts as a gain."""
+    newest_counts: bool = False
+    """Whether the newest mean is that."""
     improving: bool = False
     """Whether the newest validation was significantly better than the best before it."""
     below_since: int | None = None
@@ -87,6 +91,9 @@ class ValidationRecord(Plain):
         """Take in a validation; whether it is better than the best by `margin` and by chance's measure."""
         highest = self.highest  # infinite in states of before 2026-11-27
         self.newest_is_highest = highest is None or not math.isfinite(highest) or scores.mean > highest
+        self.newest_counts = self.counted is None or scores.mean > self.counted + margin
+        if self.newest_counts:
+            self.counted = scores.mean
         if self.newest_is_highest:
             self.highest, self.highest_step = scores.mean, step
         self.improving = True

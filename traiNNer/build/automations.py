@@ -17,7 +17,7 @@ from traiNNer.control import Controls, from_plain
 from traiNNer.events import RunFacts
 from traiNNer.optim.optimizers import AUTO
 from traiNNer.options import Options
-from traiNNer.registry import ConfigError, Problem, problems_of
+from traiNNer.registry import ConfigError, Problem, normalise, problems_of
 from traiNNer.training.learned_patterns import stored_pattern
 
 LEARNING_RATE = "IntelligentLearningRateScheduler"
@@ -119,11 +119,18 @@ def _given(
             lowest = scheduler.min_factor if isinstance(scheduler, IntelligentLearningRateScheduler) else None
             return {
                 "facts": facts,
-                "min_lr_factor": lowest if acting else None,
+                "min_lr_factor": lowest if acting else 1.0 if _stays(options) else None,
                 "rescue": acting,
                 "settled_from": settled_from,
             }
     return {"facts": facts}
+
+
+def _stays(options: Options) -> bool:
+    """Whether the schedule never lowers the rate, so that waiting for it would be in vain."""
+    assert options.train is not None
+    spec = options.train.scheduler
+    return spec is None or normalise(spec["type"]) == "constant"
 
 
 def _acts(name: str, specs: Mapping[str, Mapping[str, Any]]) -> bool:

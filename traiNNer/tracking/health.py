@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from traiNNer.automations import Supervisor
 from traiNNer.automations.data_cost import DataCost
 from traiNNer.automations.diagnosis import RunNumbers
+from traiNNer.automations.early_stopping_state import stop_nearness
 from traiNNer.automations.flow_report import FlowReport
 from traiNNer.automations.loss_course import LossCourse
 from traiNNer.automations.loss_scheduling import gradient_shares
@@ -229,6 +230,8 @@ class Health:
             line["loss_gradient_share"] = interval.shares
         if interval.update_ratio is not None:
             line["update_ratio"] = interval.update_ratio
+        if (near := stop_nearness(self._supervisor)) is not None:
+            line["stop_nearness"] = near
         report = self.flow().get("g")
         if report:
             line |= {

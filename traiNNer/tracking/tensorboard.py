@@ -41,6 +41,7 @@ _OF_AUTOMATIONS = {
         "Share of clipped steps": r"train/clip_ratio/",
         "Skipped steps": r"train/skipped_steps/",
     },
+    "IntelligentEarlyStopping": {"How near a stop is (1: it stops)": r"train/stop_nearness$"},
     "DynamicLossScheduling": {
         "Factors": r"control/loss_factor_",
         "Shares of the gradient": r"train/loss_share/",
@@ -203,7 +204,7 @@ def health_scalars(line: Mapping[str, Any]) -> dict[str, float]:
         ("skipped_steps", "skipped_steps"),
     ):
         scalars |= {f"train/{tag}/{of}": value for of, value in line.get(name, {}).items()}
-    alone = ("update_ratio", "explosions", "stability_score")
+    alone = ("update_ratio", "explosions", "stability_score", "stop_nearness")
     return scalars | {f"train/{name}": line[name] for name in alone if name in line}
 
 

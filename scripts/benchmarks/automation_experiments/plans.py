@@ -158,6 +158,15 @@ def early_stopping() -> dict[str, Arms]:
     }
 
 
+def converged() -> dict[str, Arms]:
+    """Full curves of runs that have nothing left to gain long before their end."""
+    overfits = replace(HEALTHY, schedule={"type": "constant"}, images="T91_t91_t9", metrics=("psnr", "ssim"))
+    overfits = replace(overfits, steps=CURVE_STEPS, validations=CURVE_VALIDATIONS, keep_images=True)
+    recorded = early_stopping()["curves"]
+    ended = {name: recorded[name] for name in ("ends at half", "ends at a third")}
+    return {"curves": {"one photograph, constant rate": overfits, **ended}}
+
+
 NETWORKS: Mapping[str, tuple[Mapping[str, Any], float]] = {
     "compact 8x2": ({"type": "compact", "num_feat": 8, "num_conv": 2}, 4e-3),
     "compact 16x2": ({"type": "compact", "num_feat": 16, "num_conv": 2}, GOOD_RATE),
@@ -277,6 +286,7 @@ EXPERIMENTS = {
     "loss_scheduling": loss_scheduling,
     "perceptual_training": perceptual_training,
     "early_stopping": early_stopping,
+    "converged": converged,
     "healthy_suite": healthy_suite,
     "rate_search": rate_search,
 }

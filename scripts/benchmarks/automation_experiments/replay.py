@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from automation_experiments.plans import early_stopping
+from automation_experiments.plans import Arms, converged, early_stopping
 from automation_experiments.results import Results
 from automation_experiments.settings import Setting
 from traiNNer.automations.early_stopping import IntelligentEarlyStopping
@@ -27,7 +27,7 @@ class End(NamedTuple):
     saved: float
     """Share of the iterations, those of the annealing counted as used."""
     at_new_best: bool
-    """Whether the validation at the stop was better than all before by what counts as a gain."""
+    """Whether the validation at the stop was better than all before by what counts as a gain, in any metric."""
 
 
 Curve = list[tuple[int, list[float]]]
@@ -39,12 +39,21 @@ Rule = Callable[[Setting, Mapping[str, Any], Curve], tuple[int, int] | None]
 
 def replayed(results: Results, *, lower_is_better: bool = False) -> dict[str, dict[str, list[End]]]:
     """By rule and by schedule, one end a run."""
+    return _replayed(results, early_stopping()["curves"], lower_is_better=lower_is_better)
+
+
+def replayed_converged(results: Results) -> dict[str, dict[str, list[End]]]:
+    """The same of the runs that have nothing left to gain, by rule and by kind."""
+    return _replayed(results, converged()["curves"], lower_is_better=False)
+
+
+def _replayed(results: Results, arms: Arms, *, lower_is_better: bool) -> dict[str, dict[str, list[End]]]:
     rules: dict[str, Rule] = {"IntelligentEarlyStopping": automation(lower_is_better=lower_is_better)}
     rules |= {f"patience of {count} validations": patience(count) for count in PATIENCES}
     return {
         name: {
-            schedule: [_end(arm, run, rule, lower_is_better) for run in results.of(arm).values()]
-            for schedule, arm in early_stopping()["curves"].items()
+            kind: [_end(arm, run, rule, lower_is_better) for run in results.of(arm).values()]
+            for kind, arm in arms.items()
         }
         for name, rule in rules.items()
     }
@@ -69,8 +78,10 @@ def automation(*, lower_is_better: bool) -> Rule:
     """`IntelligentEarlyStopping` as it is without options, on PSNR or on the error that it stands for."""
 
     def stop(setting: Setting, run: Mapping[str, Any], curve: Curve) -> tuple[int, int] | None:
+        others = {metric: dict(run[f"curve_{metric}"]) for metric in setting.metrics[1:]}
         facts = _facts(setting, higher_is_better=not lower_is_better)
-        rule = IntelligentEarlyStopping(monitor_metric="score", facts=facts)
+        stays = 1.0 if setting.schedule["type"] == "constant" else None  # as the program tells it
+        rule = IntelligentEarlyStopping(monitor_metric="score", facts=facts, min_lr_factor=stays)
         controls = Controls(setting.batch, setting.batch, 16)
         validations = dict(curve)
         exhausted = dict(run["exhausted"])
@@ -79,7 +90,8 @@ def automation(*, lower_is_better: bool) -> Rule:
             decisions = list(rule.decide(controls))
             if step in validations:
                 sign = -1.0 if lower_is_better else 1.0
-                scores = [sign * value for value in validations[step]]
+                scores = {"score": [sign * value for value in validations[step]]}
+                scores |= {metric: found[step] for metric, found in others.items()}
                 rule.observe(_validation(setting, step, scores, exhausted=exhausted[step]))
                 decisions += rule.decide(controls)
             for decision in decisions:
@@ -107,6 +119,9 @@ def _end(setting: Setting, run: Mapping[str, Any], rule: Rule, lower_is_better: 
     until = [mean for (at, _), mean in zip(curve, means, strict=True) if at <= step]
     used = min(setting.steps, step + annealing)
     at_new_best = until[-1] > max(until[:-1], default=-math.inf) + NEW_BEST
+    for metric in setting.metrics[1:]:
+        own = [fmean(scores) for at, scores in run[f"curve_{metric}"] if at <= step]
+        at_new_best |= own[-1] > max(own[:-1], default=-math.inf)
     return End(True, max(means) - max(until), 1 - used / setting.steps, at_new_best)
 
 
@@ -121,7 +136,7 @@ def _facts(setting: Setting, *, higher_is_better: bool) -> RunFacts:
         ema_decay=0.99,
         loss_weights={"l1": 1.0},
         anchor_loss="l1",
-        higher_is_better={"score": higher_is_better},
+        higher_is_better={"score": higher_is_better, **dict.fromkeys(setting.metrics[1:], True)},
         validate_every=setting.steps // setting.validations,
         warmup_iter=setting.steps // 50,
         images=170,
@@ -155,13 +170,15 @@ def _window(setting: Setting, step: int, loss: float) -> WindowEvent:
     )
 
 
-def _validation(setting: Setting, step: int, scores: list[float], *, exhausted: bool) -> ValidationEvent:
-    names = [str(index) for index in range(len(scores))]
-    sizes = [(96, 96)] * len(scores)
+def _validation(
+    setting: Setting, step: int, scores: dict[str, list[float]], *, exhausted: bool
+) -> ValidationEvent:
+    names = [str(index) for index in range(len(scores["score"]))]
+    sizes = [(96, 96)] * len(names)
     return ValidationEvent(
         step=step,
         position=step * setting.batch,
-        sets={"val": SetScores(names, sizes, {"score": scores}, {})},
+        sets={"val": SetScores(names, sizes, scores, {})},
         weights_finite=True,
         lr_exhausted=exhausted,
     )

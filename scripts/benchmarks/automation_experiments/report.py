@@ -20,6 +20,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "loss_scheduling": tables.loss_table,
     "perceptual_training": tables.perceptual_table,
     "early_stopping": tables.stopping_table,
+    "converged": tables.converged_table,
     "splits": tables.splits_table,
     "healthy_suite": healthy_table,
     "written_rates": written_rates_table,

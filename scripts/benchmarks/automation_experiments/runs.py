@@ -162,7 +162,10 @@ def configuration(
             **({"training_automations": {"enabled": True, **automations}} if automations else {}),
             **({"dynamic_loss_scheduling": scheduling} if scheduling else {}),
         },
-        "val": {"val_freq": setting.steps // setting.validations, "metrics": {"psnr": {"type": "psnr"}}},
+        "val": {
+            "val_freq": setting.steps // setting.validations,
+            "metrics": {metric: {"type": metric} for metric in setting.metrics},
+        },
         "logger": {"save_checkpoint_freq": setting.steps, "use_tb_logger": False},
     }
 

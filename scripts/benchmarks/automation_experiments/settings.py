@@ -55,6 +55,7 @@ class Setting:
     validations: int = 10
     keep_images: bool = False
     """Keep the scores of every image of every validation."""
+    metrics: tuple[str, ...] = ("psnr",)
 
     @property
     def key(self) -> str:

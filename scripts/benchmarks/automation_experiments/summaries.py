@@ -46,6 +46,11 @@ def summary(setting: Setting, root: Path, prior: float) -> dict[str, Any]:
         kept["shares"] = _shares(setting, windows, decisions)
     if setting.keep_images:
         kept["curve"] = [[step, [_rounded(float(value)) for value in scores]] for step, scores in images]
+        for metric in setting.metrics[1:]:
+            scores = [(event["iter"], event["sets"]["val"]["metrics"][metric]) for event in validations]
+            kept[f"curve_{metric}"] = [
+                [step, [_rounded(float(v)) for v in values]] for step, values in scores
+            ]
         kept["losses"] = [[event["iter"], float(f"{_typical(event['total']):.4g}")] for event in windows]
         kept["exhausted"] = [[event["iter"], event["lr_exhausted"]] for event in validations]
     return kept

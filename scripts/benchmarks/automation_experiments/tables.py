@@ -21,8 +21,8 @@ from automation_experiments.plans import (
     loss_scheduling,
     perceptual_training,
 )
-from automation_experiments.replay import End, replayed
-from automation_experiments.results import Results
+from automation_experiments.replay import End, replayed, replayed_converged
+from automation_experiments.results import Results, mean_of
 from automation_experiments.settings import LEARNING_RATE, Setting
 
 EARLY = 0.3  # share of a run in which a healthy one must not be cut
@@ -247,6 +247,21 @@ def _stopping_rows(rules: Mapping[str, Mapping[str, list[End]]], unit: str) -> l
             ]
         )
     return lines
+
+
+def converged_table(results: Results) -> str:
+    """By kind of run and rule: what stopping cost and saved where nothing was left to gain."""
+    lines: list[list[object]] = []
+    for rule, kinds in replayed_converged(results).items():
+        for kind, ends in kinds.items():
+            regret, saved = mean_of([e.regret for e in ends]), mean_of([100 * e.saved for e in ends])
+            stopped = f"{sum(end.stopped for end in ends)} of {len(ends)}"
+            worst = max((end.regret for end in ends), default=math.nan)
+            percent = f"{saved.value:.0f} ± {saved.reach:.0f}"
+            bests = sum(end.at_new_best for end in ends)
+            lines.append([kind, rule, stopped, percent, str(regret), f"{worst:.3f}", bests])
+    header = ["run", "rule", "stopped", "steps saved, %", "mean regret, dB", "worst", "stopped at a new best"]
+    return table(header, sorted(lines, key=lambda line: str(line[0])))
 
 
 def splits_table(results: Results) -> str:
