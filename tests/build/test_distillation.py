@@ -51,6 +51,11 @@ def test_a_student_of_any_recognised_file_logs_both_losses_and_resumes_to_the_sa
     assert train(file, "--auto_resume").returncode == 0
     resumed = torch.load(tmp_path / "small/training_states/4.state")["parts"]["model"]["generator"]["net"]
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    teacher = build_network({"type": "safmn", "scale": 2, "dim": 16, "n_blocks": 1})
+    torch.save({"params_ema": teacher.state_dict()}, tmp_path / "other.pth")
+    other = f"path.pretrain_network_g_teacher={tmp_path / 'other.pth'}"
+    said = train(file, "--auto_resume", "train.total_iter=5", other).stdout
+    assert "path.pretrain_network_g_teacher: another file" in said
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,9 @@ def local_file(file: str | Path) -> Path:
             f"{address}: cannot be downloaded ({getattr(error, 'reason', error)}); without a connection put the "
             f"file at {kept}, or name a file of this machine"
         ) from None
-    if wanted and (found := hashlib.sha256(kept.read_bytes()).hexdigest()) != wanted:
+    with kept.open("rb") as file_of_weights:
+        found = hashlib.file_digest(file_of_weights, "sha256").hexdigest() if wanted else ""
+    if found != wanted:
         kept.unlink()
         raise ConfigError(f"{address}: its SHA-256 is {found}, and {wanted} was asked for; it is not used")
     return kept
