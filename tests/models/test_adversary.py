@@ -267,7 +267,7 @@ def test_each_network_gets_its_own_gradient_alone(batch):
         learner.step = noting
     twin = make_model()
     model.optimize_parameters(batch, 0, controls())
-    inputs = twin._forward(CPU.images(batch.lq), CPU.images(batch.gt))
+    inputs = twin._forward(CPU.images(batch.lq), CPU.images(batch.gt), None)
     total = (inputs.output - inputs.gt).abs().mean() + 0.1 * twin.losses["gan"].module(inputs)
     total.backward()
     assert not twin.adversary.learner.gradients()
