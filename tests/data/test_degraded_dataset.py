@@ -160,7 +160,10 @@ def configuration(folder, kind, **more):
     return options | more
 
 
-@pytest.mark.parametrize("kind", ["realesrgandataset", "RealESRGANPairedDataset", "SingleGtDataset"])
+@pytest.mark.parametrize(
+    "kind",
+    ["realesrgandataset", "RealESRGANPairedDataset", pytest.param("SingleGtDataset", marks=pytest.mark.slow)],
+)
 def test_a_run_resumes_to_the_same_bits(tmp_path, kind):
     small_run.write_data(tmp_path)
     chain = {} if kind == "SingleGtDataset" else {"degradation": {"preset": "strong"}}
