@@ -191,7 +191,7 @@ class RequestEvent(Plain):
 
 @dataclass(frozen=True)
 class StartEvent(Plain):
-    """The run is about to train and its rate is to be searched for."""
+    """The run is about to train, and its rate is to be searched for or tried."""
 
     step: int
     position: int

@@ -5,10 +5,13 @@ import re
 
 import pytest
 import small_run
+from automations.simulate import facts
 
-from traiNNer.build.automations import searches_rate
+from traiNNer.automations.written_rate import WrittenRateTrial
+from traiNNer.build.automations import LEARNING_RATE, searches_rate
 from traiNNer.build.check import check_parts
 from traiNNer.build.lint import unwise
+from traiNNer.build.replay import beginning
 from traiNNer.options import load_options
 
 AUTO = {"type": "AdamW", "lr": "auto"}
@@ -49,6 +52,28 @@ def test_what_cannot_be_searched_is_said(tmp_path, train, said):
 
 def test_both_networks_may_be_auto(tmp_path):
     assert searches_rate(loaded(tmp_path, **ADVERSARIAL, optim_g=AUTO, optim_d=AUTO))
+
+
+def scheduler(**options):
+    return {"training_automations": {"enabled": True, LEARNING_RATE: {"enabled": True, **options}}}
+
+
+@pytest.mark.parametrize(
+    ("train", "tried"),
+    [
+        (scheduler(), True),
+        (scheduler(max_lr_factor=1.5), False),
+        (scheduler(monitor_only=True), False),
+        (scheduler() | {"optim_g": AUTO}, False),
+        ({}, False),
+    ],
+)
+def test_a_written_rate_is_tried_where_the_scheduler_may_double_it(train, tried, tmp_path):
+    options = loaded(tmp_path, total_iter=2000, **train)
+    supervisor, _ = beginning(options, facts(total_iter=2000))
+    assert (WrittenRateTrial.name in supervisor.automations) == tried
+    for other in (facts(total_iter=1399), facts(total_iter=2000, judged_losses=["gan"])):
+        assert WrittenRateTrial.name not in beginning(options, other)[0].automations
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from tiny import TIMES, assert_same, make_model, tiny_network
 from training.automation_runs import FACTS, Log, decisions, lines, plateau_scheduler, trainer_of
 
 from traiNNer.automations.rate_search import LearningRateSearch
+from traiNNer.automations.written_rate import WrittenRateTrial
 from traiNNer.control import Controls
 from traiNNer.optim.learner import Learner
 from traiNNer.runtime.signals import StopSignal
@@ -81,6 +82,26 @@ def test_a_number_that_is_written_later_is_that_number(tmp_path):
     written.load_state_dict({**found.state_dict(), "recorder": None})
     assert again.controls.lr_search == found.controls.lr_search
     assert written.controls.lr_search is None and written.controls.learning_rate_factor(0) == 1.0
+
+
+def test_a_written_rate_that_is_far_too_low_is_doubled_and_the_run_is_the_one_with_that(tmp_path):
+    def learner(rate):
+        net = tiny_network()
+        return Learner(
+            net, torch.optim.AdamW(net.parameters(), lr=rate, fused=True), make_model().generator._schedule
+        )
+
+    def ended(root, rate, *automations):
+        model = make_model(window=5, learner=learner(rate))
+        trainer = trainer_of(tmp_path / root, *automations, steps=10, validate_every=0, model=model)
+        trainer.fit(StopSignal())
+        return trainer
+
+    tried = ended("tried", 1e-4, WrittenRateTrial(facts=SEARCHED))
+    assert tried.controls.lr_factor == 2.0
+    written = ended("written", 2e-4)
+    for a, b in zip(tried.model.generator.parameters, written.model.generator.parameters, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 
 def test_the_trials_are_told(tmp_path, caplog):

@@ -37,6 +37,11 @@ _TOO_SHORT = f"the run is too short for a search (below {SHORTEST_RUN:,} steps)"
 _REACH = COARSE ** (1 + MOST_EXTENSIONS) * FINE
 
 
+def trial_steps(total_iter: int) -> int:
+    """Steps of each trial of a run; below FEWEST_STEPS it is too short for any."""
+    return int(SHARE * total_iter) // _MOST_ARMS
+
+
 @dataclass(frozen=True)
 class Tried(Plain):
     """An arm and its scores."""
@@ -96,7 +101,7 @@ class LearningRateSearch(Automation[SearchState]):
 
     def __init__(self, *, facts: RunFacts) -> None:
         self._start = facts.learning_rates["g"]
-        self._steps = int(SHARE * facts.total_iter) // _MOST_ARMS
+        self._steps = trial_steps(facts.total_iter)
         halved = self._steps < SHORT_TRIAL and facts.optimizer not in _NEVER_TOO_HIGH
         self._of_best = 1 / FINE if halved else 1.0
         self.state = SearchState()

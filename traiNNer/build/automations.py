@@ -12,7 +12,8 @@ from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
 from traiNNer.automations.gradient_norms import plain_clip
 from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
 from traiNNer.automations.metric_guard import MetricGuard
-from traiNNer.automations.rate_search import LearningRateSearch
+from traiNNer.automations.rate_search import FEWEST_STEPS, LearningRateSearch, trial_steps
+from traiNNer.automations.written_rate import TAKEN, WrittenRateTrial
 from traiNNer.control import Controls, from_plain
 from traiNNer.events import RunFacts
 from traiNNer.optim.optimizers import AUTO
@@ -61,6 +62,14 @@ def searches_rate(options: Options) -> bool:
     return options.train is not None and options.train.optim_g.get("lr") == AUTO
 
 
+def _tries_rate(options: Options, facts: RunFacts, specs: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a written rate is tried against a higher one: where that was measured, and may be taken."""
+    allowed = specs.get(LEARNING_RATE, {}).get("max_lr_factor", TAKEN) >= TAKEN
+    from_scratch = not options.path.pretrain_network_g and not facts.judged_losses
+    long_enough = trial_steps(facts.total_iter) >= FEWEST_STEPS
+    return _acts(LEARNING_RATE, specs) and allowed and from_scratch and long_enough
+
+
 def check_automation(name: str, spec: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with the options of one automation."""
     own = {key: value for key, value in spec.items() if key not in _SUPERVISED}
@@ -85,6 +94,8 @@ def build_supervisor(options: Options, facts: RunFacts, *, settled_from: int) ->
     automations: dict[str, Automation[Any]] = {}
     if searches_rate(options):
         automations[LearningRateSearch.name] = LearningRateSearch(facts=facts)
+    elif _tries_rate(options, facts, specs):
+        automations[WrittenRateTrial.name] = WrittenRateTrial(facts=facts)
     for name in sorted(specs, key=lambda key: key != LEARNING_RATE):
         own = {key: value for key, value in specs[name].items() if key not in _SUPERVISED}
         given = _given(name, options, specs, automations, facts, settled_from)

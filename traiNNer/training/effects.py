@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from traiNNer.automations import Supervisor
 from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
 from traiNNer.automations.rate_search import LearningRateSearch
+from traiNNer.automations.written_rate import WrittenRateTrial
 from traiNNer.control import Controls, RunTrial, Stop
 from traiNNer.events import Event, StartEvent, TrialEvent
 from traiNNer.training.checkpoint import Checkpointer
@@ -41,9 +42,9 @@ class Effects:
         """Asked for and not finished."""
 
     def start(self, progress: Progress) -> list[Event]:
-        """What is to be said before the first step: that a search for the rate may begin."""
-        search = self._supervisor.automations.get(LearningRateSearch.name)
-        waiting = isinstance(search, LearningRateSearch) and search.waiting
+        """What is to be said before the first step: that trials of the rate may begin."""
+        kinds = (LearningRateSearch, WrittenRateTrial)
+        waiting = any(isinstance(a, kinds) and a.waiting for a in self._supervisor.automations.values())
         return [StartEvent(progress.step, progress.position)] if waiting else []
 
     def roll_back(self, arm: str) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from automation_experiments.plans import healthy_suite
+from automation_experiments.plans import Arms, healthy_suite, useful_size
 from automation_experiments.results import Results, mean_of, score
-from automation_experiments.settings import LEARNING_RATE
 from automation_experiments.tables import table
 
 WORST = -0.05
@@ -15,28 +14,35 @@ WORST = -0.05
 
 
 def healthy_table(results: Results) -> str:
-    """A row for each pair that has run, and a line that sums them up."""
+    """A row for each pair of the suite that has run, and a line that sums them up."""
+    return _pairs(results, healthy_suite())
+
+
+def useful_size_table(results: Results) -> str:
+    """The same for a larger network."""
+    return _pairs(results, useful_size())
+
+
+def _pairs(results: Results, pairs: Mapping[str, Arms]) -> str:
     rows: list[list[object]] = []
     gains: list[float] = []
-    for name, arms in healthy_suite().items():
+    for name, arms in pairs.items():
         off, on = (results.of(arms[arm]) for arm in ("off", "all"))
         for seed in sorted(off.keys() & on.keys()):
             gain = score(on[seed]) - score(off[seed])
             gains.append(gain)
             rows.append([name, f"{score(off[seed]):.2f}", f"{gain:+.3f}", *_acts(on[seed]["decisions"])])
     header = ["run", "off: PSNR", "all - off", "trials", "changes of the rate", "ended early"]
-    if not gains:
+    if len(gains) < 2:
         return table(header, rows)
     lost = sum(gain < WORST for gain in gains)
-    total = (
-        f"{len(gains)} of {len(healthy_suite())} pairs: mean {mean_of(gains)} dB, lowest {min(gains):+.3f}"
-    )
+    total = f"{len(gains)} of {len(pairs)} pairs: mean {mean_of(gains)} dB, lowest {min(gains):+.3f}"
     return f"{table(header, rows)}\n\n{total}; {lost} below {WORST} dB."
 
 
 def _acts(decisions: Sequence[Sequence[Any]]) -> list[object]:
     """How many trials and changes of the rate there were, and whether the run was stopped."""
     trials = sum(parameter == "trial" for _, _, parameter, *_ in decisions)
-    rates = sum(who == LEARNING_RATE and parameter == "lr_factor" for _, who, parameter, *_ in decisions)
+    rates = sum(parameter == "lr_factor" for _, _, parameter, *_ in decisions)
     stops = sum(parameter == "stop" for _, _, parameter, *_ in decisions)
     return [trials, rates, "yes" if stops else ""]

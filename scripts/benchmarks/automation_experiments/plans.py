@@ -13,11 +13,13 @@ from automation_experiments.settings import (
     CLIPPING,
     LEARNING_RATE,
     LOSSES,
+    RULES_OF_LONG_RUNS,
     RULES_OF_TODAY,
     SEARCH,
     STOPPING,
     Setting,
 )
+from traiNNer.automations.rate_search import SHORTEST_RUN
 from traiNNer.optim.optimizers import STARTING_RATES
 from traiNNer.registry import normalise
 
@@ -214,10 +216,28 @@ def healthy_suite() -> dict[str, Arms]:
         plain[f"compact 16x2, {text}, constant rate"] = replace(
             base, images=images, schedule={"type": "constant"}, steps=1600, validations=16
         )
-    return {
-        name: {"off": setting, "all": replace(setting, automations=ALL, rules=RULES_OF_TODAY)}
-        for name, setting in plain.items()
-    }
+    return {name: {"off": setting, "all": _with_all(setting)} for name, setting in plain.items()}
+
+
+LARGE = {
+    "compact 64x14": replace(
+        HEALTHY,
+        network={"type": "compact", "num_feat": 64, "num_conv": 14},
+        lr=1e-3,
+        steps=600,
+        validations=6,
+    )
+}
+
+
+def useful_size() -> dict[str, Arms]:
+    """A network of 527,000 parameters, everything off and everything on."""
+    return {name: {"off": setting, "all": _with_all(setting)} for name, setting in LARGE.items()}
+
+
+def _with_all(setting: Setting) -> Setting:
+    long = setting.steps >= SHORTEST_RUN
+    return replace(setting, automations=ALL, rules=RULES_OF_LONG_RUNS if long else RULES_OF_TODAY)
 
 
 ADAMW: Mapping[str, Any] = {"type": "AdamW", "weight_decay": 0}
@@ -245,7 +265,7 @@ SEARCHED = {
     "compact 16x2, SGD": Searched("compact 16x2", SGD, 0.025, 7, 0.8),
     "paragonsr2 nano, AdamW": Searched("paragonsr2 nano", ADAMW, 1e-3, 6, 0.016),
     "paragonsr2 nano, SGD": Searched("paragonsr2 nano", SGD, 0.1, 5, 0.8),
-    "compact 32x4, AdamW": Searched("compact 32x4", ADAMW, 1e-3, 5, 4e-3),
+    "compact 32x4, AdamW": Searched("compact 32x4", ADAMW, 1e-3, 5, 2e-3),
     "compact 8x2, AdamW, 10,000 steps": Searched("compact 8x2", ADAMW, 4e-3, 3, 8e-3, 10_000),
 }
 STARTS = {"1/64": 1 / 64, "1/8": 1 / 8, "8": 8.0, "64": 64.0}
@@ -288,6 +308,7 @@ EXPERIMENTS = {
     "early_stopping": early_stopping,
     "converged": converged,
     "healthy_suite": healthy_suite,
+    "useful_size": useful_size,
     "rate_search": rate_search,
 }
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from automation_experiments import tables
-from automation_experiments.healthy_table import healthy_table
+from automation_experiments.healthy_table import healthy_table, useful_size_table
 from automation_experiments.plots import interaction_plot, learning_rate_plot
 from automation_experiments.results import Results
-from automation_experiments.search_table import rate_search_table, written_rates_table
+from automation_experiments.search_table import higher_rate_table, rate_search_table, written_rates_table
 
 TABLES: dict[str, Callable[[Results], str]] = {
     "learning_rate": tables.learning_rate_table,
@@ -23,8 +23,10 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "converged": tables.converged_table,
     "splits": tables.splits_table,
     "healthy_suite": healthy_table,
+    "useful_size": useful_size_table,
     "written_rates": written_rates_table,
     "rate_search": rate_search_table,
+    "higher_rate": higher_rate_table,
 }
 PLOTS: dict[str, Callable[[Results], str]] = {
     "automations_learning_rate": learning_rate_plot,

@@ -11,6 +11,7 @@ from automation_experiments.plans import Arms, rate_search
 from automation_experiments.results import Results, mean_of
 from automation_experiments.settings import Setting
 from automation_experiments.tables import table
+from traiNNer.automations.written_rate import MARGIN, TAKEN, TRIED
 
 STARTS = [name for name in next(iter(rate_search().values())) if name.startswith("from ")]
 
@@ -40,6 +41,39 @@ def rate_search_table(results: Results) -> str:
     return table(["network, optimizer", *STARTS, "Spearman"], rows)
 
 
+def higher_rate_table(results: Results) -> str:
+    """Which written rates WrittenRateTrial doubles by the trials above, and what whole runs gain by that."""
+    rows: list[list[object]] = []
+    for condition, arms in rate_search().items():
+        finals = {float(name): results.psnr(arm) for name, arm in _grid(arms).items()}
+        gains: dict[float, list[float]] = {}
+        for seed in _seeds(results, arms):
+            tried = {float(rate): level for rate, level in _tried(results, arms, seed).items()}
+            for rate in (
+                r for r in finals if tried.get(TRIED * r, math.inf) < tried.get(r, -math.inf) - MARGIN
+            ):
+                low, high = (finals.get(r, {}).get(seed) for r in (rate, TAKEN * rate))
+                if low is not None and high is not None:
+                    gains.setdefault(rate, []).append(high - low)
+        every = [gain for found in gains.values() for gain in found]
+        if every:
+            cells = (f"{rate:g}: {fmean(found):+.3f}" for rate, found in sorted(gains.items()))
+            rows.append([condition, ", ".join(cells), len(every), f"{min(every):+.3f}"])
+    return table(["network, optimizer", "doubled rate: gain", "runs", "lowest"], rows)
+
+
+def _seeds(results: Results, arms: Arms) -> list[int]:
+    return sorted({seed for start in STARTS for seed in results.of(arms[start])})
+
+
+def _tried(results: Results, arms: Arms, seed: int) -> dict[str, float]:
+    """By rate, the loss after a trial, of the searches from every start."""
+    found: dict[str, float] = {}
+    for arm in (arms[start] for start in STARTS):
+        found |= _losses(arm, results.of(arm).get(seed, {"trials": []}))
+    return found
+
+
 def _grid(arms: Arms) -> Arms:
     return {name: arm for name, arm in arms.items() if not name.startswith("from ")}
 
@@ -61,14 +95,11 @@ def _found(results: Results, arms: Arms, start: str) -> str:
 def _agreement(results: Results, arms: Arms) -> float:
     """Mean over the seeds of Spearman's correlation of trial and run, over the rates that both have."""
     finals = {name: results.psnr(arm) for name, arm in _grid(arms).items()}
-    seeds = {seed for start in STARTS for seed in results.of(arms[start])}
-    return _mean([_of_seed(results, arms, seed, finals) for seed in sorted(seeds)])
+    return _mean([_of_seed(results, arms, seed, finals) for seed in _seeds(results, arms)])
 
 
 def _of_seed(results: Results, arms: Arms, seed: int, finals: Mapping[str, Mapping[int, float]]) -> float:
-    tried: dict[str, float] = {}
-    for arm in (arms[start] for start in STARTS):
-        tried |= _losses(arm, results.of(arm).get(seed, {"trials": []}))
+    tried = _tried(results, arms, seed)
     both = [name for name in tried if seed in finals.get(name, {})]
     try:
         return correlation(_ranks([-tried[n] for n in both]), _ranks([finals[n][seed] for n in both]))

@@ -15,6 +15,8 @@ RULES = {LEARNING_RATE: 2, CLIPPING: 2, STOPPING: 1, LOSSES: 3, "DynamicBatchSiz
 """Versions of the rules of the recorded runs: a higher number makes the runs with that automation run again."""
 RULES_OF_TODAY = {**RULES, LEARNING_RATE: 3, CLIPPING: 3, STOPPING: 2}
 """Those of decision 50, which only the healthy suite has run with so far."""
+RULES_OF_LONG_RUNS = {**RULES_OF_TODAY, LEARNING_RATE: 4}
+"""Runs that are long enough for trials have their written rate tried besides, which changes no other run."""
 SEARCH = 4
 """Version of the rules of `lr: auto`, see `Setting.searched`."""
 BASE = 1
