@@ -219,20 +219,14 @@ def healthy_suite() -> dict[str, Arms]:
     return {name: {"off": setting, "all": _with_all(setting)} for name, setting in plain.items()}
 
 
-LARGE = {
-    "compact 64x14": replace(
-        HEALTHY,
-        network={"type": "compact", "num_feat": 64, "num_conv": 14},
-        lr=1e-3,
-        steps=600,
-        validations=6,
-    )
-}
+LARGE: Mapping[str, Any] = {"type": "compact", "num_feat": 64, "num_conv": 14}
 
 
 def useful_size() -> dict[str, Arms]:
     """A network of 527,000 parameters, everything off and everything on."""
-    return {name: {"off": setting, "all": _with_all(setting)} for name, setting in LARGE.items()}
+    base = replace(HEALTHY, network=LARGE, steps=600, validations=6)
+    plain = {f"compact 64x14, rate {rate:g}": replace(base, lr=rate) for rate in (2.5e-4, 1e-3)}
+    return {name: {"off": setting, "all": _with_all(setting)} for name, setting in plain.items()}
 
 
 def _with_all(setting: Setting) -> Setting:
