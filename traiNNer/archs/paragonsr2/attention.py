@@ -96,7 +96,9 @@ class BlendedWindowAttention(nn.Module):
         column = (torch.arange(size, device=q.device) == width).to(q.dtype)
         q = q * factor_RS.view(-1, 1, 1).to(q.dtype) + column
         k = k + absent_RSL.view(r * s, length, 1) * (MASKED * column)
-        return _softmax_attention(q, k, v, width)[..., :c].unflatten(1, (r, s))
+        y = _softmax_attention(q, k, v, width)[..., :c]
+        # every size by name: the ONNX exporter of torch 2.9 infers wrong ones
+        return y.reshape(x_NRSLC.shape[0], r, s, length, c)
 
 
 def _softmax_attention(q_NWLD: Tensor, k_NWLD: Tensor, v_NWLD: Tensor, width: int) -> Tensor:
@@ -164,4 +166,6 @@ def _overlap_add(y: Tensor, dim: int, axis: _Axis) -> Tensor:
     behind = [0, 0] * (y.ndim - dim - 2)
     head = F.pad(y.narrow(dim + 1, 0, STRIDE), (*behind, 0, 0, 0, 1))
     tail = F.pad(y.narrow(dim + 1, STRIDE, OVERLAP), (*behind, 0, STRIDE - OVERLAP, 1, 0))
-    return (head + tail).flatten(dim, dim + 1).narrow(dim, 0, axis.length)
+    parts = head + tail
+    before, (count, stride), after = parts.shape[:dim], parts.shape[dim : dim + 2], parts.shape[dim + 2 :]
+    return parts.reshape(*before, count * stride, *after).narrow(dim, 0, axis.length)
