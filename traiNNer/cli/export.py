@@ -47,6 +47,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="options of the network")
     parser.add_argument("--key", metavar="NAME", help="where the weights are in a file that holds several")
     parser.add_argument("--onnx", action="store_true", help="ONNX too, compared with the network")
+    parser.add_argument("--ncnn", action="store_true", help="ncnn too, compared with the network")
     parser.add_argument("--fp16", action="store_true", help="each file in half precision too")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="release/<id> by default")
     parser.add_argument("--name", help="of the model; what the file says, or its name")

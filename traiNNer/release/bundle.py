@@ -35,6 +35,7 @@ from traiNNer.release.model_card import (
     open_model_db_entry,
     still_to_say,
 )
+from traiNNer.release.ncnn import NotForNcnn, compare_ncnn, export_ncnn, require_ncnn
 from traiNNer.release.onnx import compare_onnx, export_onnx, require_onnx
 from traiNNer.release.weights import write_weights
 from traiNNer.runtime.run_dir import atomic_write
@@ -68,6 +69,8 @@ def make_bundle(args: argparse.Namespace) -> Bundle:
     check_license(args.license or "")
     if args.onnx:
         require_onnx()
+    if args.ncnn:
+        require_ncnn()
     trained = load_trained(args.model, args.network_options, key=args.key)
     about = _about(trained, args)
     scores = read_scores(args.metrics) if args.metrics else {}
@@ -81,6 +84,8 @@ def make_bundle(args: argparse.Namespace) -> Bundle:
             made.weights(name, dtype)
             if args.onnx:
                 made.onnx(name, dtype)
+            if args.ncnn:
+                made.ncnn(name, dtype)
         about = replace(about, files=made.files, chainner=made.chainner)
         if images:
             write_image(stage / _COMPARISON, comparison(trained, images))
@@ -170,6 +175,23 @@ class _Files:
             self._leave_out(path, problems)
         else:
             self.files.append(replace(_described(path, dtype), comparisons=comparisons))
+
+    def ncnn(self, name: str, dtype: torch.dtype) -> None:
+        """Two files for ncnn, which are compared with the network."""
+        path = self._folder / f"{name}{_mark(dtype)}.param"
+        net, facts = self._trained.net, self._trained.facts
+        try:
+            export_ncnn(net, facts, path, dtype=dtype)
+        except NotForNcnn as error:
+            self._leave_out(path, [str(error)])
+            return
+        comparisons, problems = compare_ncnn(path, net, facts, dtype=dtype)
+        if problems:
+            path.with_suffix(".bin").unlink()
+            self._leave_out(path, problems)
+        else:
+            self.files.append(replace(_described(path, dtype), comparisons=comparisons))
+            self.files.append(_described(path.with_suffix(".bin"), dtype))
 
     def _leave_out(self, path: Path, problems: Sequence[str]) -> None:
         path.unlink(missing_ok=True)

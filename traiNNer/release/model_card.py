@@ -28,6 +28,10 @@ _SIZE_LETTERS = {
 """How OpenModelDB writes the size of a network: options and what stands behind their number."""
 
 
+_OF_NCNN = (".param", ".bin")
+"""Files that OpenModelDB has no type for."""
+
+
 @dataclass(frozen=True)
 class ReleasedFile:
     """One file of the bundle."""
@@ -38,7 +42,7 @@ class ReleasedFile:
     precision: str
     """float32 or float16."""
     comparisons: Sequence[Comparison] = ()
-    """Comparisons of an ONNX file with the network."""
+    """Comparisons of an ONNX or ncnn file with the network."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ def open_model_db_entry(about: About) -> dict[str, Any]:
         "scale": about.facts.scale,
         "inputChannels": 3,
         "outputChannels": 3,
-        "resources": [_resource(file, about.url) for file in about.files],
+        "resources": [_resource(f, about.url) for f in about.files if not f.name.endswith(_OF_NCNN)],
         **{key: value for key, value in optional.items() if value},
         "images": [],
     }
@@ -162,14 +166,27 @@ def model_card(about: About, scores: Mapping[str, Mapping[str, float]], *, compa
         ]
     parts += ["## Files", _table(("file", "precision", "bytes", "SHA-256"), map(_file_row, about.files))]
     parts += [f"chaiNNer {about.chainner}." if about.chainner else ""]
-    checked = [(f.name, str(c.shape), f"{c.difference:.1g}") for f in about.files for c in f.comparisons]
-    if checked:
-        words = (
-            f"ONNX opset {OPSET}. Input `input`, output `output`: (n, 3, h, w), RGB, 0 to 1, any batch, "
-            f"{_sizes(about.facts)}. Compared in onnxruntime with the network in float32, on noise:"
-        )
-        parts += ["## ONNX", words, _table(("file", "input", "largest difference"), checked)]
+    of_ncnn = [file for file in about.files if file.name.endswith(_OF_NCNN)]
+    of_onnx = [file for file in about.files if file not in of_ncnn]
+    parts += _compared(
+        "ONNX",
+        f"ONNX opset {OPSET}. Input `input`, output `output`: (n, 3, h, w), RGB, 0 to 1, any batch, "
+        f"{_sizes(about.facts)}. Compared in onnxruntime with the network in float32, on noise:",
+        of_onnx,
+    )
+    parts += _compared(
+        "ncnn",
+        f"Input `data`, output `output`: (3, h, w), RGB, 0 to 1, {_sizes(about.facts)}. Compared in ncnn, on the "
+        "CPU, with the network in float32, on noise:",
+        of_ncnn,
+    )
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _compared(title: str, words: str, files: Sequence[ReleasedFile]) -> list[str]:
+    """A section on files that were compared with the network; nothing where there are none."""
+    rows = [(f.name, str(c.shape), f"{c.difference:.1g}") for f in files for c in f.comparisons]
+    return [f"## {title}", words, _table(("file", "input", "largest difference"), rows)] if rows else []
 
 
 def _sizes(facts: NetworkFacts) -> str:

@@ -17,7 +17,7 @@ from traiNNer.runtime.run_dir import atomic_write
 from traiNNer.wording import counted
 
 OPSET = 20
-_SIZES = ((1, 24, 20), (2, 33, 17), (1, 71, 45))
+SIZES = ((1, 24, 20), (2, 33, 17), (1, 71, 45))
 """Batch, height and width of the comparison: below, at and above a window of attention, odd and even."""
 _TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.05}
 """Largest difference of values from 0 to 1 that passes, by dtype.
@@ -59,7 +59,7 @@ def export_onnx(
     with torch.no_grad():
         program = torch.onnx.export(
             folded,
-            (_noise((2, 3, *_allowed(facts, 36, 40))).to(dtype),),
+            (noise((2, 3, *allowed_size(facts, 36, 40))).to(dtype),),
             dynamo=True,
             opset_version=OPSET,
             input_names=["input"],
@@ -81,8 +81,8 @@ def compare_onnx(
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     comparisons: list[Comparison] = []
-    for batch, height, width in _SIZES:
-        lq = _noise((batch, 3, *_allowed(facts, height, width)))
+    for batch, height, width in SIZES:
+        lq = noise((batch, 3, *allowed_size(facts, height, width)))
         with torch.inference_mode():
             expected = net(lq)
         (made,) = session.run(None, {"input": lq.to(dtype).numpy()})
@@ -90,24 +90,28 @@ def compare_onnx(
         not_finite = int((~torch.isfinite(output)).sum())
         difference = (output - expected).abs().nan_to_num(torch.inf).max().item()
         comparisons.append(Comparison(tuple(lq.shape), difference, not_finite))
-    return comparisons, [text for comparison in comparisons if (text := _problem(comparison, dtype))]
+    return comparisons, [
+        text for comparison in comparisons if (text := problem_of(comparison, _TOLERANCE[dtype]))
+    ]
 
 
-def _problem(comparison: Comparison, dtype: torch.dtype) -> str | None:
+def problem_of(comparison: Comparison, tolerance: float) -> str | None:
+    """What is wrong with a file whose values may differ by `tolerance` of 0 to 1, or None."""
     if comparison.not_finite:
         values = counted(comparison.not_finite, "value is", "values are")
         return f"{values} not finite for an input of {comparison.shape}"
-    if comparison.difference > _TOLERANCE[dtype]:
+    if comparison.difference > tolerance:
         return f"differs from the network by {comparison.difference:.2g} for an input of {comparison.shape}"
     return None
 
 
-def _allowed(facts: NetworkFacts, height: int, width: int) -> tuple[int, int]:
+def allowed_size(facts: NetworkFacts, height: int, width: int) -> tuple[int, int]:
     """The next larger size that the network takes."""
     unit = facts.multiple_of
     rows, columns = (-(-max(size, facts.min_size) // unit) * unit for size in (height, width))
     return rows, columns
 
 
-def _noise(shape: tuple[int, ...]) -> Tensor:
+def noise(shape: tuple[int, ...]) -> Tensor:
+    """The same noise every time, 0 to 1."""
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
