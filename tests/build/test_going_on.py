@@ -92,6 +92,14 @@ def test_a_state_of_another_run_is_recognised(begun):
     assert "The state is of the run small; this one is other" in done.stdout
 
 
+def test_weights_that_are_given_for_a_state_are_told_where_they_belong(begun):
+    file, _, folder = begun
+    weights = folder / "experiments/small/models/net_g_6.safetensors"
+    done = small_run.train(file, "name=other", f"path.resume_state={weights}")
+    assert done.returncode == 2
+    assert f"{weights}: holds weights, which path.pretrain_network_g takes" in done.stderr
+
+
 def test_a_state_that_says_nothing_of_its_origin_goes_on(begun):
     file, _, folder = begun
     path = folder / "experiments/small/training_states/6.state"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import small_run
 from campaigns.attempts import Attempts, Findings, left_whole
+from cli.test_endings import catches
 from safetensors.torch import load_file
 
 from traiNNer.training.checkpoint import read_state
@@ -33,6 +34,12 @@ def started(file, *words, **settings):
         env=environment,
         **settings,
     )
+
+
+def wait_for_handlers(process):
+    """Before them a signal ends Python itself, which nothing of the program can change."""
+    while process.poll() is None and not catches(process, signal.SIGTERM):
+        time.sleep(0.002)
 
 
 def whole_states(run):
@@ -62,9 +69,10 @@ def test_a_run_stopped_at_random_moments_ends_in_the_same_bits(tmp_path):
             for _ in range(5):
                 process = started(file, "--auto_resume")
                 number, before = rng.choice(SIGNALS), rng.random() < 0.2
+                wait_for_handlers(process)
                 while not before and process.poll() is None and not (run / "training_states").is_dir():
                     time.sleep(0.02)
-                time.sleep(rng.uniform(0, 2))
+                time.sleep(rng.uniform(0, 0.2 if before and rng.random() < 0.5 else 2))
                 sent.append((number.name, process.poll()))
                 if process.poll() is None:
                     os.kill(process.pid, number)

@@ -233,6 +233,17 @@ def test_an_output_that_is_no_number_fails_a_test_by_name(folder, capsys):
         assert status == 0
 
 
+@pytest.mark.parametrize("command", ["upscale", "export"])
+def test_a_key_chooses_among_several_sets_of_weights(folder, capsys, command):
+    net = build_network({"type": "compact", "scale": 2, "num_feat": 4, "num_conv": 1})
+    state = {f"module.{name}": tensor for name, tensor in net.state_dict().items()}
+    torch.save({"one": state, "other": net.state_dict()}, folder / "net.pth")
+    main, arguments = COMMANDS[command][0], ["net.pth", *COMMANDS[command][1][1:]]
+    assert main(arguments) == 2
+    assert "several sets of weights (one, other): say which (param_key_g, --key)" in said_in_words(capsys)
+    assert main([*arguments, "--key", "other"]) == 0
+
+
 def test_make_lr_names_what_it_passes_over(folder, capsys):
     (folder / "hr/notes.txt").write_text("x")
     assert make_lr.main(["hr", "made/lr", "--processes", "1"]) == 0

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import forked
 import pytest
@@ -59,14 +60,22 @@ def test_a_signal_before_the_first_step_ends_in_words(folder, monkeypatch, where
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_ctrl_c_while_the_program_loads_ends_without_a_traceback(folder):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_the_program_loads_ends_without_a_traceback(folder, number):
     process = started(configured(folder, "loading"))
-    time.sleep(1.5)
-    os.killpg(process.pid, signal.SIGINT)
+    wait_for(lambda: catches(process, signal.SIGTERM))  # sent as early as it can be
+    os.killpg(process.pid, number)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 0, printed
-    assert "SIGINT: stopped before the first step" in printed
+    assert f"{number.name}: stopped before the first step" in printed
     assert "Traceback" not in printed
+
+
+def catches(process, number):
+    """Whether a process has a handler for a signal."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return int(caught, 16) >> (number - 1) & 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])

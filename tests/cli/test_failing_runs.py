@@ -50,7 +50,7 @@ def test_check_fails_on_what_is_not_finite(folder):
     assert done.returncode == 1
     assert "Not finite after one step: the loss total is inf" in done.stdout
     assert "went through" not in done.stdout
-    assert small_run.train(configured(folder, "checked"), "--check").returncode == 0
+    assert small_run.train(configured(folder, "checked"), "num_gpu=0", "--check", "scale=2").returncode == 0
 
 
 def test_a_report_that_fails_fails_no_run(folder, monkeypatch):

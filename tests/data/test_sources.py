@@ -149,6 +149,7 @@ def test_photographs_load_with_gt_cut_to_the_lq_size_times_scale(photographs, tm
     with caplog.at_level("INFO"):
         data = PairedImageDataset([tmp_path / "HR"], [tmp_path / "LRx3"], 3)
     assert "3 of 3 GT images are larger" in caplog.text
+    assert {record.levelname for record in caplog.records} == {"INFO"}  # make_lr.py itself makes such pairs
     for index in range(3):
         lq, gt, _ = data.pair(index)
         assert gt.shape[:2] == (lq.shape[0] * 3, lq.shape[1] * 3)

@@ -8,9 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from traiNNer.registry import ConfigError
-from traiNNer.runtime.console import accept_any_output, report_config_errors
-from traiNNer.runtime.os_errors import in_words
+# nothing that takes time: from `train` on a signal ends in words, and that should be soon
 from traiNNer.runtime.signals import Interrupted, StopSignal, ignore_signals
 
 _log = logging.getLogger(__name__)
@@ -44,6 +42,21 @@ def train(arguments: Sequence[str] | None = None) -> int:
     0: done, stopped early, interrupted and saved, or interrupted before the first step. 1: the run failed. 2: a
     mistake in the configuration or the data, said in words. 130: a second signal ended it at once.
     """
+    try:
+        with StopSignal() as stop:
+            return _train(arguments, stop)
+    except Interrupted as signal:
+        print(f"{signal}: stopped before the first step; there is nothing to save", file=sys.stderr)
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _train(arguments: Sequence[str] | None, stop: StopSignal) -> int:
+    from traiNNer.registry import ConfigError
+    from traiNNer.runtime.console import accept_any_output, report_config_errors
+    from traiNNer.runtime.os_errors import in_words
+
     accept_any_output()
     args = command_line().parse_intermixed_args(arguments)
     overrides = list(args.overrides)
@@ -52,21 +65,17 @@ def train(arguments: Sequence[str] | None = None) -> int:
     if args.launcher:
         overrides.append(f"launcher={args.launcher}")
     try:
-        with StopSignal() as stop:
-            return _run(Path(args.opt), overrides, stop, check=args.check)
+        return _run(Path(args.opt), overrides, stop, check=args.check)
     except ConfigError as error:
         return report_config_errors(error)
     except OSError as error:
         print(in_words(error), file=sys.stderr)
         return 1
-    except Interrupted as signal:
-        print(f"{signal}: stopped before the first step; there is nothing to save", file=sys.stderr)
-        return 0
-    except KeyboardInterrupt:
-        return 130
 
 
 def _run(path: Path, overrides: Sequence[str], stop: StopSignal, *, check: bool) -> int:
+    from traiNNer.registry import ConfigError
+
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
     # these import torch: a mistyped file name is said before that
