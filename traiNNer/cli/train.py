@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # nothing that takes time: from `train` on a signal ends in words, and that should be soon
-from traiNNer.runtime.signals import Interrupted, StopSignal, ignore_signals
+from traiNNer.runtime.signals import NOTHING_TO_SAVE, Interrupted, StopSignal, ignore_signals
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def train(arguments: Sequence[str] | None = None) -> int:
         with StopSignal() as stop:
             return _train(arguments, stop)
     except Interrupted as signal:
-        print(f"{signal}: stopped before the first step; there is nothing to save", file=sys.stderr)
+        print(NOTHING_TO_SAVE.format(signal), file=sys.stderr)
         return 0
     except KeyboardInterrupt:
         return 130
@@ -83,6 +83,7 @@ def _run(path: Path, overrides: Sequence[str], stop: StopSignal, *, check: bool)
     from traiNNer.build.what_next import what_next
     from traiNNer.data.image_io import ImageError
 
+    stop.loaded()
     session = Session.prepare(path, overrides, check=check)
     try:
         if check:

@@ -1,7 +1,8 @@
 """Ending in good order when asked to, by Ctrl-C, a closed terminal or a queue that takes its machine back.
 
-Before the first step a signal ends the program at once: there is nothing to save. In a run the first one finishes
-the step and saves, or gives up at once what a resumed run repeats; a second ends at once.
+Before the first step a signal ends the program at once: there is nothing to save. While modules are imported not
+even an exception is safe. In a run the first one finishes the step and saves, or gives up at once what a
+resumed run repeats; a second ends at once.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ STOPPING = tuple(
 )
 """Ctrl-C, `kill`, a closed terminal, Slurm's warning (--signal=USR1@60), Ctrl-Break."""
 
+NOTHING_TO_SAVE = "{}: stopped before the first step; there is nothing to save"
+
 
 def ignore_signals() -> None:
     """For the last moments of a program, when everything is written and only Python itself has to end."""
@@ -51,7 +54,7 @@ class StopSignal:
         self.received: str | None = None
         """Name of the signal, once there was one."""
         self._before: dict[int, Any] = {}
-        self._deferred = self._may_raise = False
+        self._loaded = self._deferred = self._may_raise = False
         self._process = os.getpid()
 
     def __enter__(self) -> StopSignal:
@@ -66,9 +69,13 @@ class StopSignal:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def loaded(self) -> None:
+        """Everything is imported: from now on a signal raises Interrupted, and what was begun is cleaned up."""
+        self._loaded = True
+
     def defer(self) -> None:
-        """From now on the first signal is only remembered, in `received`; a second is a KeyboardInterrupt."""
-        self._deferred = True
+        """In a run: the first signal is only remembered, in `received`; a second is a KeyboardInterrupt."""
+        self._loaded = self._deferred = True
 
     def came(self) -> bool:
         """Whether there was a signal."""
@@ -95,6 +102,9 @@ class StopSignal:
         if self.received:
             raise KeyboardInterrupt
         self.received = signal.Signals(number).name
+        if not self._loaded:  # what is raised while a library of C or Rust is imported ends in its panic
+            os.write(2, f"{NOTHING_TO_SAVE.format(self.received)}\n".encode())
+            os._exit(0)
         if not self._deferred:
             raise Interrupted(self.received)
         now = "giving up the validation" if self._may_raise else "finishing this step"
