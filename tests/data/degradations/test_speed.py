@@ -21,7 +21,7 @@ def shortest_ms(work, rounds):
 
 @pytest.mark.slow
 def test_a_sample_of_the_published_chain_costs_less_than_nine_blurs():
-    """It was 6 where this was written (scripts/benchmarks/benchmark_degradations.py), 3.9 ms."""
+    """It was 6 where this was written (scripts/benchmarks/benchmark_degradations.py)."""
     image, made = dead_leaves(272, 0, 1).astype(np.float32), chain("realesrgan")
     row = cv2.getGaussianKernel(21, 3).astype(np.float32)
 
