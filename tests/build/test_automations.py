@@ -35,6 +35,7 @@ def test_an_emergency_says_where_nobody_would_cut_the_rate(tmp_path, caplog, sch
         ({"type": "constant"}, {}, False),
         ({"type": "CosineAnnealingLR"}, {}, True),
         ({"type": "constant"}, {"IntelligentLearningRateScheduler": True}, True),
+        (None, {"IntelligentLearningRateScheduler": {"enabled": True, "monitor_only": True}}, True),
     ],
 )
 def test_patience_waits_for_a_lower_rate_only_where_something_will_lower_it(

@@ -163,7 +163,7 @@ def test_a_loss_that_begins_later_is_rehearsed(folder):
 
 NETWORKS = {
     "one channel in": (nn.Conv2d(1, 3, 3, padding=1), "3 channels"),
-    "one channel out": (nn.Conv2d(3, 1, 3, padding=1), "makes 1 channels of 8x8"),
+    "one channel out": (nn.Conv2d(3, 1, 3, padding=1), "makes 1 channel of 8x8"),
     "smaller": (nn.Conv2d(3, 3, 3), "makes 3 channels of 6x6"),
     "too deep": (nn.Sequential(*[nn.MaxPool2d(2)] * 5), "8x8 pixels"),
 }

@@ -76,14 +76,17 @@ class StoppingState(Plain):
             other.forget()
 
     def how_near(self, patience: int, earliest: int) -> float:
-        """How near a stop is, 0 to 1: by the rule that is nearest, but not nearer than its earliest step."""
+        """How near a stop is, 0 to 1: by the rule that is nearest, but not nearer than its earliest step.
+
+        1 means that it has been decided: a rule that is fulfilled may still have to wait, for what else gains.
+        """
         others = self.others.values()
         since = [self.record.best_step, *(other.record.best_step for other in others)]
         waited = min(share_waited(self.step, step, patience) for step in since)
         flat = min([self.flat, *(other.flat for other in others)]) / IN_A_ROW
         below = min(waited, share_waited(self.step, self.record.below_since, patience))
         nearest = max(flat, below, waited if self.exhausted or self.lowest else 0.0)
-        return 1.0 if self.stopped else min(1.0, nearest, self.step / max(1, earliest))
+        return 1.0 if self.stopped else min(0.99, nearest, self.step / max(1, earliest))
 
 
 def stop_nearness(supervisor: Supervisor) -> float | None:

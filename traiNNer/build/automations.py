@@ -130,18 +130,18 @@ def _given(
             lowest = scheduler.min_factor if isinstance(scheduler, IntelligentLearningRateScheduler) else None
             return {
                 "facts": facts,
-                "min_lr_factor": lowest if acting else 1.0 if _stays(options) else None,
+                "min_lr_factor": lowest if acting else 1.0 if _stays(options, specs) else None,
                 "rescue": acting,
                 "settled_from": settled_from,
             }
     return {"facts": facts}
 
 
-def _stays(options: Options) -> bool:
+def _stays(options: Options, specs: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether the schedule never lowers the rate, so that waiting for it would be in vain."""
     assert options.train is not None
     spec = options.train.scheduler
-    return spec is None or normalise(spec["type"]) == "constant"
+    return LEARNING_RATE not in specs if spec is None else normalise(spec["type"]) == "constant"
 
 
 def _acts(name: str, specs: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -27,6 +27,7 @@ from rich.progress import Progress
 from traiNNer.data.image_io import read_image, write_image
 from traiNNer.data.pairing import find_images
 from traiNNer.data.resize import shrink
+from traiNNer.wording import counted
 
 LOG = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ def ensure_demo_data(folder: str | Path, scale: int) -> bool:
             _add_lr(hr, scale)
         return bool(wanting)
     total = sum(count for count, _ in _SETS.values())
-    LOG.info("%s is missing: drawing synthetic photographs (%d), so that this run has data", folder, total)
+    photographs = counted(total, "synthetic photograph")
+    LOG.info("%s is missing: drawing %s, so that this run has data", folder, photographs)
     start = time.monotonic()
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
