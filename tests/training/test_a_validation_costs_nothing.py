@@ -10,7 +10,9 @@ import pytest
 from tiny import TIMES, assert_same, make_trainer
 from training.test_resume import Killed, records, resumed
 
-from traiNNer.runtime.signals import StopSignal
+from traiNNer.runtime.distributed import DistributedContext
+from traiNNer.runtime.signals import GivenUp, StopSignal
+from traiNNer.training.agreement import all_or_none
 from traiNNer.training.checkpoint import read_state
 
 
@@ -76,10 +78,10 @@ def test_a_failing_run_saves_its_last_whole_step(tmp_path):
     part = make_trainer(tmp_path / "b")
     forward = part.model._forward
 
-    def forward_or_fail(lq, gt):
+    def forward_or_fail(*arguments):
         if part.progress.step == 13:
             raise RuntimeError("a loss fails")
-        return forward(lq, gt)
+        return forward(*arguments)
 
     part.model._forward = forward_or_fail
     with pytest.raises(RuntimeError):
@@ -151,3 +153,28 @@ def test_a_signal_that_comes_before_a_validation_keeps_it_from_beginning(tmp_pat
     trainer.parts.validator._measure = lambda *a, **k: 1 / 0
     assert trainer.fit(stop) == ("interrupted", "SIGTERM at step 4")
     assert trainer.progress.validated != 4
+
+
+class Beside(DistributedContext):
+    """One of two processes; the other one's share is `theirs`."""
+
+    theirs = None
+
+    def gather(self, value):
+        return [value, self.theirs]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "error", "words"),
+    [
+        ((None, "GivenUp: SIGUSR1", True), GivenUp, "a signal to process 1"),
+        ((None, "KeyError: 'x'", False), RuntimeError, "process 1: KeyError: 'x'"),
+    ],
+)
+def test_what_ends_the_share_of_one_process_ends_that_of_the_others(theirs, error, words):
+    processes = Beside()
+    processes.theirs = theirs
+    with pytest.raises(error, match=words):
+        all_or_none(processes, lambda: 1)
+    processes.theirs = (2, "", False)
+    assert all_or_none(processes, lambda: 1) == [1, 2]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from traiNNer.models.networks import Networks
 from traiNNer.runtime.distributed import DistributedContext
+from traiNNer.runtime.signals import GivenUp
 
 T = TypeVar("T")
 
@@ -20,6 +21,7 @@ def all_or_none(processes: DistributedContext, work: Callable[[], T]) -> list[T]
 
     Raises:
         Exception: The failure of this process.
+        GivenUp: Where another process left its share at a signal.
         RuntimeError: With the words of another process's failure.
     """
     done: T | None = None
@@ -28,13 +30,16 @@ def all_or_none(processes: DistributedContext, work: Callable[[], T]) -> list[T]
         done = work()
     except Exception as error:  # noqa: BLE001 - raised again once the others know
         failure = error
-    shares = processes.gather((done, "" if failure is None else f"{type(failure).__name__}: {failure}"))
+    fault = "" if failure is None else f"{type(failure).__name__}: {failure}"
+    shares = processes.gather((done, fault, isinstance(failure, GivenUp)))
     if failure:
         raise failure
-    for rank, (_, fault) in enumerate(shares):
+    for rank, (_, fault, given_up) in enumerate(shares):
+        if given_up:
+            raise GivenUp(f"a signal to process {rank}")
         if fault:
             raise RuntimeError(f"process {rank}: {fault}")
-    return cast("list[T]", [share for share, _ in shares])
+    return cast("list[T]", [share for share, _, _ in shares])
 
 
 def processes_agree(networks: Networks, processes: DistributedContext) -> bool:
