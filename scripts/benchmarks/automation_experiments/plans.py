@@ -245,8 +245,8 @@ class Searched(NamedTuple):
     """One of NETWORKS."""
     optimizer: Mapping[str, Any]
     lowest: float
-    count: int
-    """Rates of the grid."""
+    rates: int
+    """How many the grid has."""
     best: float
     """Of them, mean over the seeds that have run."""
     steps: int = 2000
@@ -280,7 +280,7 @@ def rate_search() -> dict[str, Arms]:
             steps=case.steps,
             validations=4,
         )
-        rates = [case.lowest * 2**power for power in range(case.count)]
+        rates = [case.lowest * 2**power for power in range(case.rates)]
         usual = STARTING_RATES[normalise(case.optimizer["type"])]
         starts = {"usual": usual, **{name: case.best * times for name, times in STARTS.items()}}
         found[text] = {
