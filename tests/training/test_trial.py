@@ -4,6 +4,7 @@ import copy
 import math
 from dataclasses import dataclass, field
 from itertools import islice
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -205,8 +206,8 @@ def test_a_run_killed_after_or_stopped_in_a_trial_goes_on_to_the_same_end(tmp_pa
         return ends.received is not None
 
     stopped.begin()
-    stopped._interrupted = in_the_trial
-    while not ends.received:
+    stopped._stop = SimpleNamespace(came=in_the_trial)
+    while not ends.received and stopped.progress.step < 30:
         stopped.advance()
     stopped.save()
     assert stopped.progress.step == 10 and len(asked) == 2
