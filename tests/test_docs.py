@@ -124,3 +124,11 @@ def test_the_option_names_of_the_networks_page_exist():
     known = {name for network in list_networks() for name in NETWORKS.parameters(network)}
     words = {word for word in re.findall(r"`([a-z_]+)`", text) if not word.startswith(("_", "paragonsr2"))}
     assert words - known <= set(list_networks())
+
+
+def test_decisions_are_numbered_once_and_by_their_file():
+    files = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
+    numbers = [int(file.name[:4]) for file in files]
+    assert len(set(numbers)) == len(files) > 0
+    for file, number in zip(files, numbers, strict=True):
+        assert re.match(rf"# {number}\. \S", file.read_text(encoding="utf-8")), file.name

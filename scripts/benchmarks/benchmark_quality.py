@@ -38,7 +38,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 ARMS = (
     "template",
     "patches of 32, batch 8",
-    "rate 4e-3, cosine",
+    "rate 2e-3, cosine",
     "linear_start",
     "half of the loss on luma",
     "PSNRLoss for the last fifth",
@@ -67,7 +67,7 @@ def recipe(template: dict[str, Any], arm: str, network: dict[str, Any], steps: i
     if reached >= 1:
         data.update(lq_size=32, batch_size_per_gpu=8)
     if reached >= 2:
-        train["optim_g"]["lr"] = 4e-3
+        train["optim_g"]["lr"] = 2e-3
         train["scheduler"] = {"type": "CosineAnnealingLR", "eta_min": 1e-6}
         train.update(warmup_iter=min(100, steps // 10), grad_clip=True, grad_clip_max_norm=1.0)
     if reached >= 3:
