@@ -52,13 +52,14 @@ ALL = {
         "enabled": True,
         **dict.fromkeys(
             (
-                "IntelligentLearningRateScheduler",
                 "DynamicBatchSizeOptimizer",
                 "AdaptiveGradientClipping",
                 "IntelligentEarlyStopping",
             ),
             {"enabled": True},
         ),
+        # no higher rate is allowed, so that none is tried before the first step
+        "IntelligentLearningRateScheduler": {"enabled": True, "max_lr_factor": 1.0},
     },
     "dynamic_loss_scheduling": {"enabled": True},
 }

@@ -7,7 +7,13 @@ import random
 import pytest
 from automations.simulate import controls, drive, facts, window
 
-from traiNNer.automations.rate_search import FEWEST_STEPS, LearningRateSearch, SetSearchedRate
+from traiNNer.automations.rate_search import (
+    FEWEST_STEPS,
+    MOST_STEPS,
+    LearningRateSearch,
+    SetSearchedRate,
+    trial_steps,
+)
 from traiNNer.control import RunTrial
 from traiNNer.events import StartEvent, TrialEvent
 
@@ -119,3 +125,8 @@ def test_nothing_is_decided_before_the_start_or_after_the_end():
     answers = drive(automation, [*events, *more])
     assert isinstance(answers[len(events) - 1][0], SetSearchedRate) and not automation.waiting
     assert answers[len(events) :] == [[], [], []] and decision == answers[len(events) - 1][0]
+
+
+@pytest.mark.parametrize("total", [1_400, 10_000, 450_000, 10_000_000])
+def test_trials_take_a_small_share_of_a_run_and_never_thousands_of_steps(total):
+    assert FEWEST_STEPS <= trial_steps(total) <= min(0.05 * total / 7, MOST_STEPS)

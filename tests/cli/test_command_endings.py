@@ -107,6 +107,7 @@ def test_a_folder_that_may_not_be_written_is_named(folder, capsys):
 
 
 def test_a_report_that_cannot_be_written_is_said(folder, capsys):
+    (folder / "run/resolved.yml").write_text("{}")
     (folder / "run/report.html").mkdir()
     assert report.main(["run"]) == 1
     assert "run/report.html" in said_in_words(capsys)

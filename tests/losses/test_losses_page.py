@@ -31,7 +31,8 @@ def test_the_examples_are_some():
     networks = [example["network_d"] for example in examples if "network_d" in example]
     assert losses and labels and networks
     for loss in losses:
-        loss.pop("loss_weight", None)
+        for option in ("loss_weight", "target"):  # of every loss
+            loss.pop(option, None)
         assert LOSSES.check(loss) == []
     for label in labels:
         assert METRICS.check({"type": label}) == []

@@ -31,6 +31,8 @@ _NEVER_TOO_HIGH = {"SGD", "ASGD"}
 _MOST_ARMS = 7  # the first three, two extensions, two finer ones
 FEWEST_STEPS = 10
 """Of a trial; a run that cannot afford it keeps the starting rate."""
+MOST_STEPS = 500
+"""Of a trial; no more were ever tried, and a run of a million steps shall not wait for tens of thousands."""
 SHORTEST_RUN = math.ceil(FEWEST_STEPS * _MOST_ARMS / SHARE)
 """Steps from which on a run can afford a search."""
 _TOO_SHORT = f"the run is too short for a search (below {SHORTEST_RUN:,} steps)"
@@ -38,8 +40,8 @@ _REACH = COARSE ** (1 + MOST_EXTENSIONS) * FINE
 
 
 def trial_steps(total_iter: int) -> int:
-    """Steps of each trial of a run; below FEWEST_STEPS it is too short for any."""
-    return int(SHARE * total_iter) // _MOST_ARMS
+    """Steps of each trial of a run, at most MOST_STEPS; below FEWEST_STEPS it is too short for any."""
+    return min(int(SHARE * total_iter) // _MOST_ARMS, MOST_STEPS)
 
 
 @dataclass(frozen=True)
