@@ -1,6 +1,7 @@
 """Fixtures for all tests: where the real photographs and recorded numbers are, and one thread per process."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+
+from traiNNer.runtime.console import end_logging
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,6 +26,13 @@ PHOTOGRAPHS = (
     "rocket.jpg",
 )  # fmt: skip
 """Colour photographs that scikit-image installs with itself, so that nothing is downloaded."""
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """No test writes its log to the closed output of one before it."""
+    yield
+    end_logging()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The verbs that make data, run as a user runs them."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -59,6 +60,7 @@ def test_make_lr_makes_what_a_data_set_reads_and_leaves_what_is_there(photos, tm
     assert read_image(tmp_path / "LRx2/a.png").max() == 0
     assert _make_lr(photos, tmp_path, "--overwrite") == 0
     assert read_image(tmp_path / "LRx2/a.png").max() > 0
+    assert logging.getLogger("traiNNer").handlers == []  # nothing is left to write to output that is gone
 
 
 def test_make_lr_lists_failures_at_the_end_and_makes_the_rest(photos, tmp_path, capsys):

@@ -26,7 +26,7 @@ from traiNNer.data.image_io import ImageError, read_image, write_image
 from traiNNer.data.pairing import find_images
 from traiNNer.data.resize import shrink
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.console import start_logging
+from traiNNer.runtime.console import end_logging, start_logging
 from traiNNer.runtime.cpus import usable_cpus
 from traiNNer.runtime.paths import folds_case
 from traiNNer.wording import counted
@@ -113,11 +113,12 @@ def command_line() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and make the images. Returns the exit status: 1 if any failed, 2 for a mistake."""
     options = command_line().parse_args(arguments)
-    start_logging(None, quiet=False)
-    names = _names(options.hr, options.out)
     scales = sorted(set(options.scale))
     work = partial(_work, hr=options.hr, out=options.out, scales=scales, overwrite=options.overwrite)
     with ExitStack() as stack:
+        start_logging(None, quiet=False)
+        stack.callback(end_logging)
+        names = _names(options.hr, options.out)
         if options.processes == 1:
             done = map(work, names)
         else:
@@ -125,4 +126,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pool = stack.enter_context(ProcessPoolExecutor(options.processes, mp_context=context))
             done = pool.map(work, names, chunksize=4)
         results = list(track(done, "resizing", len(names), console=Console(stderr=True)))
-    return _report(results, options.out)
+        return _report(results, options.out)
