@@ -46,7 +46,7 @@ class DataCost(Plain):
 
     def sentence(self) -> str:
         """What the workers can do, for the log."""
-        who = f"{self.workers} worker{'s' * (self.workers > 1)}" if self.workers else "the training itself"
+        who = counted(self.workers, "worker") if self.workers else "the training itself"
         most = f"{who} can make {self.per_second:,.0f} samples a second at most"
         return f"{most} (num_worker_per_gpu: {self.workers})"
 

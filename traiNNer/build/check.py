@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from traiNNer.automations.loss_schedule import LossSchedule
 from traiNNer.build.automations import LOSS_SCHEDULING, check_automation
-from traiNNer.build.check_networks import check_generator, check_network, check_teacher
+from traiNNer.build.check_networks import check_generator, check_network, check_teacher, mapping
 from traiNNer.build.data import DATASET_TYPES
 from traiNNer.build.metrics import metric_spec
 from traiNNer.control import from_plain
@@ -41,24 +41,24 @@ _LOSSES_ELSEWHERE = {
 
 def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
     """Everything wrong with the parts that a canonical tree of options names; paths are from its top."""
-    train, val = _mapping(raw.get("train")), _mapping(raw.get("val"))
+    train, val = mapping(raw.get("train")), mapping(raw.get("val"))
     problems = [p.below("network_g") for p in check_generator(raw)]
-    problems += _check_sets(_mapping(raw.get("datasets")))
-    problems += [p.below("train", "optim_g") for p in check_optimizer(_mapping(train.get("optim_g")))]
+    problems += _check_sets(mapping(raw.get("datasets")))
+    problems += [p.below("train", "optim_g") for p in check_optimizer(mapping(train.get("optim_g")))]
     for key in ("scheduler", "scheduler_d"):
-        if scheduler := _mapping(train.get(key)):
+        if scheduler := mapping(train.get(key)):
             problems += [p.below("train", key) for p in SCHEDULES.check(scheduler, ("base_lr", "total_iter"))]
     losses = train.get("losses")
     if not losses:
         problems.append(Problem(("train",), "needs at least one entry in losses, such as {type: L1Loss}"))
     for index, spec in enumerate(losses if isinstance(losses, list) else []):
-        problems += [p.below("train", "losses", index) for p in _check_loss(_mapping(spec), train)]
+        problems += [p.below("train", "losses", index) for p in _check_loss(mapping(spec), train)]
     problems += [*_check_adversary(raw, train), *check_teacher(raw)]
-    for label, spec in _mapping(val.get("metrics")).items():
+    for label, spec in mapping(val.get("metrics")).items():
         own = metric_spec(label, spec)
         if _measures(val) or METRICS.find(str(own["type"])) is not None:
             problems += [p.below("val", "metrics", label) for p in METRICS.check(own)]
-    if _mapping(_mapping(raw.get("logger")).get("wandb")).get("project") and find_spec("wandb") is None:
+    if mapping(mapping(raw.get("logger")).get("wandb")).get("project") and find_spec("wandb") is None:
         problems.append(Problem(("logger", "wandb", "project"), INSTALL))
     return [*problems, *_check_automations(train)]
 
@@ -70,11 +70,11 @@ def check_test_parts(raw: Mapping[str, Any]) -> list[Problem]:
 
 
 def _check_automations(train: Mapping[str, Any]) -> Iterator[Problem]:
-    for name, spec in _mapping(train.get("training_automations")).items():
+    for name, spec in mapping(train.get("training_automations")).items():
         if name != "enabled":
-            for problem in check_automation(name, _mapping(spec)):
+            for problem in check_automation(name, mapping(spec)):
                 yield problem.below("train", "training_automations", name)
-    if scheduling := _mapping(train.get("dynamic_loss_scheduling")):
+    if scheduling := mapping(train.get("dynamic_loss_scheduling")):
         for problem in check_automation(LOSS_SCHEDULING, scheduling):
             yield problem.below("train", "dynamic_loss_scheduling")
 
@@ -83,7 +83,7 @@ def _check_sets(sets: Mapping[str, Any]) -> Iterator[Problem]:
     if "train" not in sets:
         yield Problem(("datasets",), "needs a set named train")
     for key, spec in sets.items():
-        kind = str(_mapping(spec).get("type", "PairedImageDataset"))
+        kind = str(mapping(spec).get("type", "PairedImageDataset"))
         if normalise(kind) not in ("paired", *map(normalise, DATASET_TYPES)):
             hint = did_you_mean(kind, DATASET_TYPES)
             known = ", ".join(DATASET_TYPES)
@@ -141,17 +141,17 @@ def is_idle(spec: Mapping[str, Any]) -> bool:
 
 def idle_parts(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """What is read and changes nothing: losses of weight 0 and metrics that are not here, a wrong `better`."""
-    losses = _mapping(raw.get("train")).get("losses")
+    losses = mapping(raw.get("train")).get("losses")
     for index, spec in enumerate(losses if isinstance(losses, list) else []):
-        if is_idle(_mapping(spec)):
+        if is_idle(mapping(spec)):
             text = f"the loss {spec['type']!r} does not exist here; left out, because its weight is 0"
             yield Problem(("train", "losses", index), text)
-    val = _mapping(raw.get("val"))
-    for label, spec in _mapping(val.get("metrics")).items():
+    val = mapping(raw.get("val"))
+    for label, spec in mapping(val.get("metrics")).items():
         if not _measures(val) and METRICS.find(str(metric_spec(label, spec)["type"])) is None:
             text = "the metric does not exist here; left out, because nothing is measured"
             yield Problem(("val", "metrics", label), text)
-        elif text := _wrong_direction(label, _mapping(spec)):
+        elif text := _wrong_direction(label, mapping(spec)):
             yield Problem(("val", "metrics", label, "better"), text)
 
 
@@ -177,22 +177,22 @@ def _check_adversary(raw: Mapping[str, Any], train: Mapping[str, Any]) -> Iterat
     """A discriminator and the losses that ask it belong together."""
     losses = train.get("losses")
     specs = losses if isinstance(losses, list) else []
-    parts = [_loss(_mapping(spec)) for spec in specs]
+    parts = [_loss(mapping(spec)) for spec in specs]
     asking = [index for index, part in enumerate(parts) if uses_discriminator(part)]
     playing = [i for i in asking if isinstance(part := parts[i], type) and issubclass(part, AdversarialLoss)]
     for index in playing[1:]:
         yield Problem(
             ("train", "losses", index), "is a second adversarial loss; a discriminator plays for one"
         )
-    if spec := _mapping(raw.get("network_d")):
+    if spec := mapping(raw.get("network_d")):
         yield from (problem.below("network_d") for problem in check_network(spec, enlarges=False))
         if not playing:
             yield Problem(
                 ("network_d",), "no loss trains it; add {type: GANLoss, loss_weight: 0.1} to train.losses"
             )
-        if optimizer := _mapping(train.get("optim_d")):
+        if optimizer := mapping(train.get("optim_d")):
             yield from (problem.below("train", "optim_d") for problem in check_optimizer(optimizer))
-            yield from _check_rates(_mapping(train.get("optim_g")), optimizer)
+            yield from _check_rates(mapping(train.get("optim_g")), optimizer)
         return
     for index in asking:
         yield Problem(
@@ -208,10 +208,6 @@ def _check_rates(generator: Mapping[str, Any], discriminator: Mapping[str, Any])
             "auto is for both networks or for none: the search is for the generator's rate, and the "
             "discriminator's follows it; write auto, or a number, in optim_g and optim_d",
         )
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def loss_schedule(spec: Mapping[str, Any], game_from: int | None) -> LossSchedule:

@@ -22,7 +22,7 @@ _NETWORKS_ELSEWHERE = (
 
 def check_generator(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """What is wrong with `network_g`; paths are from that key."""
-    spec = _mapping(raw.get("network_g"))
+    spec = mapping(raw.get("network_g"))
     if not spec:
         yield Problem(
             (), f"is required, such as {{type: paragonsr2_nano}}; known: {', '.join(NETWORKS.names())}"
@@ -36,7 +36,7 @@ def check_generator(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _check_recognised(raw: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterator[Problem]:
     """`type: auto`: the file says which network it is."""
-    path = _mapping(raw.get("path"))
+    path = mapping(raw.get("path"))
     file = path.get("pretrain_network_g")
     if not file:
         yield Problem((), "type auto takes the network from a file: name it in path.pretrain_network_g")
@@ -83,11 +83,11 @@ _FILE = ("path", "pretrain_network_g_teacher")
 
 def check_teacher(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """A teacher with a file and losses that compare with it belong together."""
-    path, listed = _mapping(raw.get("path")), _mapping(raw.get("train")).get("losses")
-    specs = [_mapping(loss) for loss in listed] if isinstance(listed, list) else []
+    path, listed = mapping(raw.get("path")), mapping(raw.get("train")).get("losses")
+    specs = [mapping(loss) for loss in listed] if isinstance(listed, list) else []
     asking = [index for index, loss in enumerate(specs) if loss.get("target") == TARGET]
     file = path.get("pretrain_network_g_teacher")
-    spec = teacher_spec(_mapping(raw.get("network_g_teacher")), file)
+    spec = teacher_spec(mapping(raw.get("network_g_teacher")), file)
     for index in asking:
         if spec is None:
             text = "teacher needs one: name its file in path.pretrain_network_g_teacher"
@@ -117,7 +117,7 @@ def _check_teaching(raw: Mapping[str, Any], spec: Mapping[str, Any], file: str) 
         found = spec.get("scale")
     else:
         try:
-            found = recognised(file, _mapping(raw.get("path")).get("param_key_g_teacher"), spec, scale).scale
+            found = recognised(file, mapping(raw.get("path")).get("param_key_g_teacher"), spec, scale).scale
         except ConfigError as error:
             yield from (Problem(_FILE, text) for text in error.problems)
             return
@@ -125,5 +125,6 @@ def _check_teaching(raw: Mapping[str, Any], spec: Mapping[str, Any], file: str) 
         yield Problem(_FILE, f"is of a network that upscales by {found}, and this run upscales by {scale}")
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A part of a tree that may be missing or of another kind, which is said elsewhere."""
     return value if isinstance(value, Mapping) else {}

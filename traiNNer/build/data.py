@@ -12,7 +12,7 @@ from pathlib import Path
 from traiNNer.build.data_folders import DEMO, is_demo, of_training, refuse_missing, refuse_same_folders, roots
 from traiNNer.build.degradation import build_chain, chain_options
 from traiNNer.build.demands import too_large
-from traiNNer.build.metrics import build_metrics
+from traiNNer.build.metrics import MetricError, build_metrics
 from traiNNer.build.other_runs import refuse_other_runs
 from traiNNer.build.overlap import shared_images
 from traiNNer.build.usable import usable
@@ -141,9 +141,9 @@ def _usable(
                 skip_bad_images=data.skip_bad_images,
                 reopen=functools.partial(_open, options, key, data, cache),
             )
+        except MetricError:
+            raise  # it would come again for the next set
         except ConfigError as error:
-            if error.problems[0].startswith("val.metrics."):
-                raise  # it is none of the set's, and would come again for the next one
             problems += [f"datasets.{key}: {line}" for line in error.problems]
     if problems:
         raise ConfigError(problems)

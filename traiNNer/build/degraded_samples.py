@@ -101,10 +101,10 @@ def readable_samples(
     clock: Callable[[], float] = time.thread_time,
 ) -> list[Sample]:
     """`draw_samples` of the first positions without those whose image cannot be read, which a run replaces."""
-    readable = list[int]()
+    readable, sampler = list[int](), Sampler(len(images), seed)
     for position in range(count):
         with contextlib.suppress(ImageError):
-            images.gt_image(Sampler(len(images), seed)[position].index)
+            images.gt_image(sampler[position].index)
             readable.append(position)
     return draw_samples(images, seed, size, readable, clock=clock)
 

@@ -23,6 +23,10 @@ _SMALL = 512
 _SIZES_TRIED = 64
 
 
+class MetricError(ConfigError):
+    """Metrics that cannot be made, for which no data set is to blame."""
+
+
 def metric_spec(label: str, spec: Any) -> dict[str, Any]:
     """`psnr: {type: calculate_psnr, crop_border: 2}` and `psnr: {better: higher}` as a registry reads them."""
     given = spec if isinstance(spec, Mapping) else {}
@@ -33,7 +37,7 @@ def build_metrics(options: Options) -> dict[str, Metric]:
     """By label, as the options describe them; PSNR and SSIM where they name none; none where they are off.
 
     Raises:
-        ConfigError: For every metric without the weights that it needs, by its path.
+        MetricError: For every metric without the weights that it needs, by its path.
     """
     metrics: dict[str, Any] = {}
     problems: list[str] = []
@@ -43,7 +47,7 @@ def build_metrics(options: Options) -> dict[str, Metric]:
         except ConfigError as error:
             problems += [f"val.metrics.{label}: {line}" for line in error.problems]
     if problems:
-        raise ConfigError(problems)
+        raise MetricError(problems)
     return metrics
 
 

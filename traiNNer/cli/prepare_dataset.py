@@ -38,6 +38,7 @@ from traiNNer.data.preparing.writing import (
 )
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.os_errors import naming
+from traiNNer.runtime.paths import caseless_stem
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -123,7 +124,8 @@ def _written(
 ) -> dict[str, list[str]]:
     """The files of every image that is kept, relative to the folder; what no image asks for is removed."""
     kept = {name: verdict.fate for name, verdict in verdicts.items() if verdict.fate != "dropped"}
-    targets = [args.out / fate / _place(name, verdicts) for name, fate in kept.items()]
+    shared = Counter(map(caseless_stem, verdicts))
+    targets = [args.out / fate / _place(name, shared) for name, fate in kept.items()]
     sources = [args.source / name for name in kept]
     made = pool.map(partial(write_one, tile=args.tile), sources, targets, chunksize=4)
     console = Console(stderr=True)
@@ -140,9 +142,11 @@ def _written(
     return written
 
 
-def _place(name: str, verdicts: dict[str, Verdict]) -> str:
+def _place(name: str, shared: Counter[str]) -> str:
     """The name of the target; with the suffix in it where another file differs by that alone, or by case."""
     path = Path(name)
-    stem = str(path.with_suffix("")).casefold()
-    alone = sum(str(Path(other).with_suffix("")).casefold() == stem for other in verdicts) == 1
-    return name if alone else str(path.with_name(f"{path.stem}_{path.suffix[1:]}{path.suffix}"))
+    return (
+        name
+        if shared[caseless_stem(name)] == 1
+        else str(path.with_name(f"{path.stem}_{path.suffix[1:]}{path.suffix}"))
+    )

@@ -36,6 +36,7 @@ from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import end_logging, start_logging
 from traiNNer.runtime.memory import OutOfMemoryError
 from traiNNer.runtime.os_errors import in_words
+from traiNNer.runtime.paths import caseless_stem
 
 _log = logging.getLogger(__name__)
 
@@ -133,8 +134,8 @@ def find_jobs(source: Path, out: Path, *, suffix: str, form: str) -> list[Job]:
         if source.resolve() in (out.resolve(), *out.resolve().parents):
             raise ConfigError(f"{out}: should not be inside {source}: results would be upscaled next time")
         names = [Path(name) for name in find_images(source)]
-        shared = Counter(map(_stem_in_any_case, names))
-        stems = [name if shared[_stem_in_any_case(name)] > 1 else name.with_suffix("") for name in names]
+        shared = Counter(map(caseless_stem, names))
+        stems = [name if shared[caseless_stem(name)] > 1 else name.with_suffix("") for name in names]
         return [
             Job(source / name, out / stem.with_name(f"{stem.name}{suffix}.{form}"))
             for name, stem in zip(names, stems, strict=True)
@@ -157,11 +158,6 @@ def find_jobs(source: Path, out: Path, *, suffix: str, form: str) -> list[Job]:
     if target.resolve() == source.resolve():
         raise ConfigError(f"{target}: is the input; choose another output")
     return [Job(source, target)]
-
-
-def _stem_in_any_case(name: Path) -> str:
-    """What is one name to Windows and macOS."""
-    return str(name.with_suffix("")).casefold()
 
 
 def _upscale_all(trained: Trained, jobs: Sequence[Job], args: argparse.Namespace, console: Console) -> int:

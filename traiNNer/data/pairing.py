@@ -114,6 +114,20 @@ class Pairs(NamedTuple):
     lq: Files
 
 
+class _Choice:
+    """The GT images that are listed, or all; `absent` are the names that no folder has had so far."""
+
+    def __init__(self, names: Collection[str] | None) -> None:
+        self.names, self.absent = names, set(names or ())
+
+    def among(self, files: list[str]) -> list[str]:
+        """Those of a folder's files that are wanted."""
+        if self.names is None:
+            return files
+        self.absent.difference_update(map(stem, files))
+        return [file for file in files if stem(file) in self.names]
+
+
 def paired_files(
     gt_roots: Sequence[Path],
     lq_roots: Sequence[Path],
@@ -124,23 +138,21 @@ def paired_files(
     """Match GT and LQ files by relative path and stem; of GT those that are listed, or all."""
     gt_names: list[Names] = []
     lq_names: list[Names] = []
+    choice = _Choice(listed)
     for gt_root, lq_root in zip(gt_roots, lq_roots, strict=True):
-        gt, lq = _match(gt_root, lq_root, filename_tmpl, problems, listed)
+        gt, lq = _match(gt_root, lq_root, filename_tmpl, problems, choice)
         gt_names.append(gt)
         lq_names.append(lq)
-    pairs = Pairs(Files.joined(gt_roots, gt_names), Files.joined(lq_roots, lq_names))
-    if listed is not None:
-        found = {stem(name) for root in gt_roots for name in find_images(root)}
-        problems.add(f"names of meta_info_file that are not in {gt_roots[0]}", sorted(set(listed) - found))
-    return pairs
+    problems.add(f"names of meta_info_file that are not in {gt_roots[0]}", sorted(choice.absent))
+    return Pairs(Files.joined(gt_roots, gt_names), Files.joined(lq_roots, lq_names))
 
 
 def _match(
-    gt_root: Path, lq_root: Path, filename_tmpl: str, problems: Problems, listed: Collection[str] | None
+    gt_root: Path, lq_root: Path, filename_tmpl: str, problems: Problems, choice: _Choice
 ) -> tuple[Names, Names]:
     """(GT, LQ) relative paths. The LQ stem is the template with the GT stem in it, in the same subfolder."""
     lq_suffixes = _suffixes(lq_root, problems)
-    gt_files = [name for name in find_images(gt_root) if listed is None or stem(name) in listed]
+    gt_files = choice.among(find_images(gt_root))
     gt_kept: list[str] = []
     lq_kept: list[str] = []
     left: list[str] = []
@@ -160,7 +172,7 @@ def _match(
     problems.add(f"GT images in {gt_root} without an LQ image in {lq_root}{hint}", alone)
     problems.add(
         f"LQ images in {lq_root} without a GT image in {gt_root}",
-        sorted(lq + ending for lq, ending in lq_suffixes.items()) if listed is None else [],
+        sorted(lq + ending for lq, ending in lq_suffixes.items()) if choice.names is None else [],
     )
     return Names.of(gt_kept), Names.of(lq_kept)
 

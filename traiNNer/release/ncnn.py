@@ -19,7 +19,7 @@ from torch import nn
 from traiNNer.archs import NetworkFacts
 from traiNNer.archs.fuse import fuse
 from traiNNer.registry import ConfigError
-from traiNNer.release.onnx import SIZES, Comparison, allowed_size, noise, problem_of
+from traiNNer.release.onnx import SIZES, Comparison, compared, noise, problems_in, taken_size
 from traiNNer.runtime.run_dir import atomic_write
 
 _NAMES = {"in0": "data", "out0": "output"}
@@ -52,7 +52,7 @@ def export_ncnn(net: nn.Module, facts: NetworkFacts, param: Path, *, dtype: torc
     """
     import pnnx  # a program of its own, which may be missing
 
-    sizes = [(1, 3, *allowed_size(facts, *size)) for size in ((36, 40), (24, 52))]
+    sizes = [(1, 3, *taken_size(facts, *size)) for size in ((36, 40), (24, 52))]
     with tempfile.TemporaryDirectory() as folder:
         traced = Path(folder, "net.pt")
         with warnings.catch_warnings():
@@ -88,7 +88,7 @@ def compare_ncnn(
 
     comparisons: list[Comparison] = []
     for _, height, width in SIZES:
-        lq = noise((1, 3, *allowed_size(facts, height, width)))
+        lq = noise((1, 3, *taken_size(facts, height, width)))
         with torch.inference_mode():
             expected = net(lq)[0]
         runner = ncnn.Net()  # type: ignore[reportAttributeAccessIssue] - made by its binary part
@@ -102,9 +102,5 @@ def compare_ncnn(
         output = torch.from_numpy(np.array(made))
         if output.shape != expected.shape:
             return [], [f"makes {tuple(output.shape)} of an input of {tuple(lq.shape)}"]
-        not_finite = int((~torch.isfinite(output)).sum())
-        difference = (output - expected).abs().nan_to_num(torch.inf).max().item()
-        comparisons.append(Comparison(tuple(lq.shape), difference, not_finite))
-    return comparisons, [
-        text for comparison in comparisons if (text := problem_of(comparison, _TOLERANCE[dtype]))
-    ]
+        comparisons.append(compared(output, expected, lq))
+    return comparisons, problems_in(comparisons, _TOLERANCE[dtype])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from traiNNer.archs import NetworkFacts
 from traiNNer.archs.fuse import fuse
+from traiNNer.archs.padding import allowed_size
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.run_dir import atomic_write
 from traiNNer.wording import counted
@@ -59,7 +60,7 @@ def export_onnx(
     with torch.no_grad():
         program = torch.onnx.export(
             folded,
-            (noise((2, 3, *allowed_size(facts, 36, 40))).to(dtype),),
+            (noise((2, 3, *taken_size(facts, 36, 40))).to(dtype),),
             dynamo=True,
             opset_version=OPSET,
             input_names=["input"],
@@ -82,21 +83,28 @@ def compare_onnx(
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     comparisons: list[Comparison] = []
     for batch, height, width in SIZES:
-        lq = noise((batch, 3, *allowed_size(facts, height, width)))
+        lq = noise((batch, 3, *taken_size(facts, height, width)))
         with torch.inference_mode():
             expected = net(lq)
         (made,) = session.run(None, {"input": lq.to(dtype).numpy()})
         output = torch.from_numpy(made).float()
-        not_finite = int((~torch.isfinite(output)).sum())
-        difference = (output - expected).abs().nan_to_num(torch.inf).max().item()
-        comparisons.append(Comparison(tuple(lq.shape), difference, not_finite))
-    return comparisons, [
-        text for comparison in comparisons if (text := problem_of(comparison, _TOLERANCE[dtype]))
-    ]
+        comparisons.append(compared(output, expected, lq))
+    return comparisons, problems_in(comparisons, _TOLERANCE[dtype])
 
 
-def problem_of(comparison: Comparison, tolerance: float) -> str | None:
-    """What is wrong with a file whose values may differ by `tolerance` of 0 to 1, or None."""
+def compared(output: Tensor, expected: Tensor, lq: Tensor) -> Comparison:
+    """What an exported file made of an image beside what the network makes of it."""
+    not_finite = int((~torch.isfinite(output)).sum())
+    difference = (output - expected).abs().nan_to_num(torch.inf).max().item()
+    return Comparison(tuple(lq.shape), difference, not_finite)
+
+
+def problems_in(comparisons: Sequence[Comparison], tolerance: float) -> list[str]:
+    """What is wrong with a file whose values may differ by `tolerance` of 0 to 1."""
+    return [text for comparison in comparisons if (text := _problem_of(comparison, tolerance))]
+
+
+def _problem_of(comparison: Comparison, tolerance: float) -> str | None:
     if comparison.not_finite:
         values = counted(comparison.not_finite, "value is", "values are")
         return f"{values} not finite for an input of {comparison.shape}"
@@ -105,10 +113,11 @@ def problem_of(comparison: Comparison, tolerance: float) -> str | None:
     return None
 
 
-def allowed_size(facts: NetworkFacts, height: int, width: int) -> tuple[int, int]:
+def taken_size(facts: NetworkFacts, height: int, width: int) -> tuple[int, int]:
     """The next larger size that the network takes."""
-    unit = facts.multiple_of
-    rows, columns = (-(-max(size, facts.min_size) // unit) * unit for size in (height, width))
+    rows, columns = (
+        allowed_size(size, least=facts.min_size, multiple=facts.multiple_of) for size in (height, width)
+    )
     return rows, columns
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 _OF_WINDOWS = 259  # MAX_PATH without the zero at its end
 
@@ -25,6 +26,11 @@ def path_limit() -> int | None:
     except OSError:
         allowed = 0
     return None if allowed else _OF_WINDOWS
+
+
+def caseless_stem(name: str | Path) -> str:
+    """A relative path without its suffix, as Windows and macOS tell names apart."""
+    return str(Path(name).with_suffix("")).casefold()
 
 
 def folds_case() -> bool:

@@ -37,10 +37,8 @@ from traiNNer.training.trainer import Trainer
 _AUTOMATIONS: dict[str, Any] = {
     "training_automations": {
         "enabled": True,
-        "IntelligentLearningRateScheduler": {
-            "enabled": True,
-            "max_lr_factor": 1.0,
-        },  # or a higher rate would be tried
+        # no higher rate is allowed, so that none is tried before the first step
+        "IntelligentLearningRateScheduler": {"enabled": True, "max_lr_factor": 1.0},
         "DynamicBatchSizeOptimizer": {"enabled": True, "monitor_only": True},  # or the batch would change
         "AdaptiveGradientClipping": {"enabled": True},
         "IntelligentEarlyStopping": {"enabled": True},
