@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from whole_runs import bench_sets, finished, train
 
 BETTER = {"base": "bicubic", "padding": "replicate", "layer_scale_init": 0.5, "icnr": True}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -71,17 +68,9 @@ def main() -> None:
     print(table(finished(args.out)))
 
 
-def finished(path: Path) -> list[dict[str, Any]]:
-    """The runs recorded so far."""
-    return (
-        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    )
-
-
 def run_once(args: argparse.Namespace, network: dict[str, Any], seed: int) -> dict[str, Any]:
     """One training; PSNR and seconds."""
     configuration = {
-        "name": "run",
         "scale": 2,
         "manual_seed": seed,
         "datasets": {
@@ -92,14 +81,7 @@ def run_once(args: argparse.Namespace, network: dict[str, Any], seed: int) -> di
                 "batch_size_per_gpu": args.batch,
                 "num_worker_per_gpu": 0,
             },
-            **{
-                f"val_{name}": {
-                    "name": name,
-                    "dataroot_gt": str(args.bench / name / "HR"),
-                    "dataroot_lq": str(args.bench / name / "LRx2"),
-                }
-                for name in ("Set5", "Set14")
-            },
+            **bench_sets(args.bench),
         },
         "network_g": network,
         "train": {
@@ -114,18 +96,10 @@ def run_once(args: argparse.Namespace, network: dict[str, Any], seed: int) -> di
         "val": {"val_freq": args.steps, "metrics": {"psnr": {"type": "psnr", "test_y_channel": True}}},
         "logger": {"save_checkpoint_freq": args.steps, "use_tb_logger": False},
     }
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        configuration["path"] = {"experiments_root": folder}
-        file = Path(folder) / "run.yml"
-        file.write_text(json.dumps(configuration), encoding="utf-8")  # JSON is YAML
-        began = time.monotonic()
-        command = [sys.executable, str(ROOT / "train.py"), "-opt", str(file)]
-        subprocess.run(
-            command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
-        lines = (Path(folder) / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    scores = {r["set"]: r["metrics"]["psnr"] for line in lines if (r := json.loads(line))["kind"] == "val"}
-    return {**scores, "seconds": round(time.monotonic() - began)}
+        scores = train(configuration, Path(folder))
+    return {**{name: of["psnr"] for name, of in scores.items()}, "seconds": round(time.monotonic() - began)}
 
 
 def table(runs: list[dict[str, Any]]) -> str:

@@ -17,20 +17,15 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import os
 import resource
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmark_network_options import finished
 from ruamel.yaml import YAML
+from whole_runs import SETS, bench_sets, finished, train
 
-ROOT = Path(__file__).resolve().parents[2]
-SETS = ("Set5", "Set14")
 NETWORKS: dict[str, dict[str, Any]] = {
     "compact": {"type": "compact", "num_feat": 32, "num_conv": 8},
     "span": {"type": "span", "feature_channels": 16},
@@ -59,26 +54,31 @@ def recipe(template: dict[str, Any], arm: str, network: dict[str, Any], steps: i
     reached = ARMS.index(arm)
     tree["network_g"] = dict(network)
     tree.update(scale=2, use_amp=False, use_channels_last=False, num_gpu=0)
-    train, data = tree["train"], tree["datasets"]["train"]
+    learning, data = tree["train"], tree["datasets"]["train"]
     data["num_worker_per_gpu"] = 0
-    whole = train["total_iter"]
-    train["scheduler"]["milestones"] = [round(m * steps / whole) for m in train["scheduler"]["milestones"]]
-    train["total_iter"] = steps
+    whole = learning["total_iter"]
+    learning["scheduler"]["milestones"] = [
+        round(m * steps / whole) for m in learning["scheduler"]["milestones"]
+    ]
+    learning["total_iter"] = steps
     if reached >= 1:
         data.update(lq_size=32, batch_size_per_gpu=8)
     if reached >= 2:
-        train["optim_g"]["lr"] = 2e-3
-        train["scheduler"] = {"type": "CosineAnnealingLR", "eta_min": 1e-6}
-        train.update(warmup_iter=min(100, steps // 10), grad_clip=True, grad_clip_max_norm=1.0)
+        learning["optim_g"]["lr"] = 2e-3
+        learning["scheduler"] = {"type": "CosineAnnealingLR", "eta_min": 1e-6}
+        learning.update(warmup_iter=min(100, steps // 10), grad_clip=True, grad_clip_max_norm=1.0)
     if reached >= 3:
         tree["network_g"]["linear_start"] = True
     if reached >= 4:
-        train["losses"] = [{"type": "L1Loss", "loss_weight": 0.5}, {"type": "LumaLoss", "loss_weight": 0.5}]
+        learning["losses"] = [
+            {"type": "L1Loss", "loss_weight": 0.5},
+            {"type": "LumaLoss", "loss_weight": 0.5},
+        ]
     if reached >= 5:
         turn = round(0.8 * steps)
-        for loss in train["losses"]:
+        for loss in learning["losses"]:
             loss["disable_after"] = turn - 1
-        train["losses"].append(
+        learning["losses"].append(
             {"type": "PSNRLoss", "toY": True, "eps": 1e-6, "loss_weight": 0.01, "start_iter": turn}
         )
     return tree
@@ -90,48 +90,26 @@ def run(
     """Scores of a training after its last step, and the CPU seconds of its process."""
     folder.mkdir(parents=True, exist_ok=True)
     steps = tree["train"]["total_iter"]
+    luma = {"crop_border": 2, "test_y_channel": True}
+    data = {**tree["datasets"]["train"], "dataroot_gt": str(args.gt), "dataroot_lq": str(args.lq)}
     tree = {
         **tree,
-        "name": "run",
         "manual_seed": seed,
-        "path": {"experiments_root": str(folder)},
+        "datasets": {"train": data, **bench_sets(args.bench)},
+        "val": {
+            "val_enabled": True,
+            "val_freq": steps,
+            "metrics": {"psnr": {"type": "psnr", **luma}, "ssim": {"type": "ssim", **luma}},
+        },
         "logger": {"print_freq": 500, "save_checkpoint_freq": 2000, "use_tb_logger": False},
     }
-    tree["datasets"] = {
-        "train": {**tree["datasets"]["train"], "dataroot_gt": str(args.gt), "dataroot_lq": str(args.lq)},
-        **{
-            f"val_{name}": {
-                "name": name,
-                "type": "PairedImageDataset",
-                "dataroot_gt": str(args.bench / name / "HR"),
-                "dataroot_lq": str(args.bench / name / "LRx2"),
-            }
-            for name in SETS
-        },
-    }
-    luma = {"crop_border": 2, "test_y_channel": True}
-    tree["val"] = {
-        "val_enabled": True,
-        "val_freq": steps,
-        "metrics": {"psnr": {"type": "psnr", **luma}, "ssim": {"type": "ssim", **luma}},
-    }
-    file = folder / "run.yml"
-    file.write_text(json.dumps(tree), encoding="utf-8")  # JSON is YAML
     began = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), "-opt", str(file), "--auto_resume"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    scores = train(tree, folder)
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
-    scores = {
-        record["set"]: {name: round(value, 4) for name, value in record["metrics"].items()}
-        for record in finished(folder / "run" / "metrics.jsonl")
-        if record["kind"] == "val" and record["iter"] == steps
-    }
-    return scores, seconds
+    return {
+        name: {metric: round(value, 4) for metric, value in of.items()} for name, of in scores.items()
+    }, seconds
 
 
 def step_seconds(args: argparse.Namespace, template: dict[str, Any], network: str) -> dict[str, float]:

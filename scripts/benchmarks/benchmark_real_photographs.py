@@ -33,8 +33,8 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from benchmark_network_options import finished
 from numpy.typing import NDArray
+from whole_runs import finished
 
 from traiNNer.archs.compact import Compact
 from traiNNer.build.degradation import build_chain

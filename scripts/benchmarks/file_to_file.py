@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import torch
 from spandrel import ImageModelDescriptor, ModelLoader
+from whole_runs import finished
 
 from traiNNer.archs import build_network
 from traiNNer.cli.export import main as export
@@ -83,7 +84,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
     parser.add_argument("--table", action="store_true", help="print what is there, and run nothing")
     args = parser.parse_args()
-    done = {record["family"]: record for record in _records(args.out)}
+    done = {record["family"]: record for record in finished(args.out)}
     if args.table:
         print(table(done))
         return
@@ -94,12 +95,6 @@ def main() -> None:
             with args.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
             print(record, flush=True)
-
-
-def _records(path: Path) -> list[dict[str, Any]]:
-    return (
-        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    )
 
 
 def journey(family: str, course: Course, folder: Path, gt: str, image: Path) -> dict[str, Any]:

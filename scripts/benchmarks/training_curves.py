@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from spandrel import ModelLoader
 from torch import Tensor
+from whole_runs import finished
 
 from traiNNer.archs import build_network
 from traiNNer.control import Controls
@@ -73,8 +74,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
     parser.add_argument("--table", action="store_true", help="print what is there, and run nothing")
     args = parser.parse_args()
-    lines = args.out.read_text(encoding="utf-8").splitlines() if args.out.exists() else []
-    done = {record["family"]: record for record in map(json.loads, lines)}
+    done = {record["family"]: record for record in finished(args.out)}
     if args.table:
         print(table(done))
         return

@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
+from whole_runs import finished
+
 from automation_experiments.plans import SEEDS
 from automation_experiments.settings import Setting
 
@@ -43,13 +45,8 @@ class Results:
     """
 
     def __init__(self, path: Path) -> None:
-        lines = (
-            [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            if path.exists()
-            else []
-        )
         self.by_key: dict[str, dict[str, Any]] = {
-            json.dumps(line["setting"], sort_keys=True): line["result"] for line in lines
+            json.dumps(line["setting"], sort_keys=True): line["result"] for line in finished(path)
         }
 
     def of(self, arm: Setting, seeds: Sequence[int] = SEEDS) -> dict[int, dict[str, Any]]:
