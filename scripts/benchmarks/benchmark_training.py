@@ -12,21 +12,18 @@ processes that read images; loader_ms_per_sample is their CPU time.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from operation_counts import operations_and_reads
+from startup_time import startup_seconds
 
 from traiNNer.build.check import check_parts
 from traiNNer.build.data import open_sets
@@ -46,7 +43,6 @@ from traiNNer.training.open_run import OutputSettings, open_run
 from traiNNer.training.parts import Parts
 from traiNNer.training.trainer import Trainer
 
-ROOT = Path(__file__).resolve().parents[2]
 ALL = {
     "training_automations": {
         "enabled": True,
@@ -63,8 +59,6 @@ ALL = {
     },
     "dynamic_loss_scheduling": {"enabled": True},
 }
-_READS = ("item", "tolist", "__bool__", "__float__", "__int__", "cpu", "numpy")
-"""Methods of a tensor that bring its values to the host."""
 
 
 class Seconds(NamedTuple):
@@ -177,54 +171,6 @@ def real(options: Options, parts: Parts) -> Trainer:
     return trainer
 
 
-# --- counting ----------------------------------------------------------------------------------------------
-
-
-class Operations(TorchDispatchMode):
-    """Counts what torch is asked to compute while it is in force."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """See `TorchDispatchMode`. Views cost nothing on any device."""
-        self.count += not func.is_view
-        return func(*args, **(kwargs or {}))
-
-
-@contextlib.contextmanager
-def counted_reads() -> Iterator[list[str]]:
-    """The names of the methods by which tensors come to the host meanwhile."""
-    reads: list[str] = []
-    originals = {name: getattr(Tensor, name) for name in _READS}
-
-    def counting(name: str) -> Callable[..., Any]:
-        def read(self: Tensor, *args: Any) -> Any:
-            reads.append(name)
-            return originals[name](self, *args)
-
-        return read
-
-    for name in _READS:
-        setattr(Tensor, name, counting(name))
-    try:
-        yield reads
-    finally:
-        for name, original in originals.items():
-            setattr(Tensor, name, original)
-
-
-def operations_and_reads(step: Callable[[], None], steps: int = WINDOW) -> tuple[float, float]:
-    """Operations and host reads per step, over whole windows."""
-    with counted_reads() as reads, Operations() as operations:
-        for _ in range(steps):
-            step()
-    return operations.count / steps, len(reads) / steps
-
-
 # --- timing ------------------------------------------------------------------------------------------------
 
 
@@ -264,30 +210,6 @@ def loader_ms_per_sample(images: ImageDataset, batch: int, lq_size: int, batches
     return 1e3 * (time.process_time() - began) / (batches * batch)
 
 
-_FIRST_STEP = """
-import sys, time
-from traiNNer.cli import train as launch
-from traiNNer.training.open_run import OutputSettings, open_run
-from traiNNer.training.parts import Parts
-from traiNNer.training.trainer import Trainer
-advance = Trainer.advance
-def first(self):
-    advance(self)
-    print("first step after", time.time() - {began}, flush=True)
-    raise KeyboardInterrupt
-Trainer.advance = first
-launch.train(["-opt", {file!r}])
-"""
-
-
-def startup_seconds(file: Path) -> float:
-    """From the start of the process to the end of the first step."""
-    program = _FIRST_STEP.format(began=time.time(), file=str(file))
-    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
-    (line,) = [line for line in printed.stdout.splitlines() if line.startswith("first step after")]
-    return float(line.split()[-1])
-
-
 # --- the report --------------------------------------------------------------------------------------------
 
 
@@ -306,8 +228,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     ]
     time_in_turns(loops, 2, device)
     seconds = time_in_turns(loops, arguments.rounds, device)
-    counts = {loop.name: operations_and_reads(loop.step) for loop in loops}
-    work, _ = operations_and_reads(forward_and_backward(parts, batch))
+    counts = {loop.name: operations_and_reads(loop.step, WINDOW) for loop in loops}
+    work, _ = operations_and_reads(forward_and_backward(parts, batch), WINDOW)
     windows = {name: statistics.median(s.wall for s in found) for name, found in seconds.items()}
     return {
         "network": arguments.network,

@@ -7,10 +7,11 @@ stands on the pages that it links to.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import docstrings
+from option_tables import SECTIONS, Node, listed, markdown_table, options_table, plain
 from schema import schema
 
 from traiNNer.archs import NETWORKS
@@ -21,35 +22,7 @@ from traiNNer.optim.external_optimizers import NAMES as EXTERNAL_OPTIMIZERS
 from traiNNer.optim.schedules import SCHEDULES
 from traiNNer.options import aliases as names
 from traiNNer.options import degradation_forms
-from traiNNer.options.scalars import write_scalar
 from traiNNer.registry import Registry
-
-_Node = Mapping[str, Any]
-
-_SECTIONS = {
-    "datasets": "DatasetOptions",
-    "path": "PathOptions",
-    "train": "TrainOptions",
-    "val": "ValOptions",
-    "logger": "LogOptions",
-    "wandb": "WandbOptions",
-    "degradation": "DegradationOptions",
-}
-
-_PLACES = {key: key for key in _SECTIONS} | {
-    "network_g": "networks",
-    "optim_g": "optimizers",
-    "network_g_teacher": "networks",
-    "network_d": "networks",
-    "optim_d": "optimizers",
-    "scheduler": "schedules",
-    "scheduler_d": "schedules",
-    "losses": "losses",
-    "metrics": "metrics",
-    "training_automations": "automations",
-    "dynamic_loss_scheduling": "automations",
-}
-"""Headings below which the values of an option are described."""
 
 _HEAD = """\
 # Every option
@@ -93,8 +66,8 @@ def reference() -> str:
     sections = [
         _HEAD,
         "## Top level",
-        _table(tree["properties"], tree["required"]),
-        *(part for key, name in _SECTIONS.items() for part in _section(key, tree["$defs"][name])),
+        options_table(tree["properties"], tree["required"]),
+        *(part for key, name in SECTIONS.items() for part in _section(key, tree["$defs"][name])),
         *_parts_of(tree),
         *_older(),
         *_not_yet(),
@@ -102,15 +75,15 @@ def reference() -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _section(key: str, node: _Node) -> Iterator[str]:
+def _section(key: str, node: Node) -> Iterator[str]:
     yield f"## {key}\n\n{' '.join(node['description'].split())}"
-    yield _table(node["properties"], node.get("required", ()))
+    yield options_table(node["properties"], node.get("required", ()))
 
 
 # --- parts -------------------------------------------------------------------------------------------------
 
 
-def _parts_of(tree: _Node) -> Iterator[str]:
+def _parts_of(tree: Node) -> Iterator[str]:
     train, val = tree["$defs"]["TrainOptions"]["properties"], tree["$defs"]["ValOptions"]["properties"]
     external = ", ".join(f"`{name}`" for name in EXTERNAL_OPTIMIZERS)
     yield f"## Optimizers\n\n{_OPTIMIZERS.replace('EXTERNAL', external)}"
@@ -124,7 +97,7 @@ def _parts_of(tree: _Node) -> Iterator[str]:
     yield "## Losses"
     yield "Sizes of the values, layers, weights and what shares what: [losses.md](losses.md). Every entry takes:"
     losses = train["losses"]["items"]
-    yield _table({key: node for key, node in losses["properties"].items() if key != "type"})
+    yield options_table({key: node for key, node in losses["properties"].items() if key != "type"})
     yield from _parts(LOSSES, losses)
     yield "## Metrics"
     yield (
@@ -142,7 +115,7 @@ def _parts_of(tree: _Node) -> Iterator[str]:
     yield f"## Automations\n\n{_AUTOMATIONS}"
 
 
-def _cases(node: _Node, without: str) -> dict[str, dict[str, _Node]]:
+def _cases(node: Node, without: str) -> dict[str, dict[str, Node]]:
     """The parameters of each type that a choice offers."""
     return {
         case["if"]["properties"]["type"]["const"]: {
@@ -152,25 +125,25 @@ def _cases(node: _Node, without: str) -> dict[str, dict[str, _Node]]:
     }
 
 
-def _parts(registry: Registry[Any], node: _Node, without: str = "") -> Iterator[str]:
+def _parts(registry: Registry[Any], node: Node, without: str = "") -> Iterator[str]:
     for case, parameters in zip(node["allOf"], _cases(node, without).items(), strict=True):
         yield from _part(registry, *parameters, required=case["then"].get("required", ()))
 
 
 def _part(
-    registry: Registry[Any], name: str, parameters: Mapping[str, _Node], required: Sequence[str] = ()
+    registry: Registry[Any], name: str, parameters: Mapping[str, Node], required: Sequence[str] = ()
 ) -> Iterator[str]:
     yield f"### {name}"
     part = registry.find(name)
     assert part is not None
     yield docstrings.body(part)
     if others := registry.aliases(name):
-        yield f"Also {_listed(others)}."
+        yield f"Also {listed(others)}."
     if parameters:
-        yield _table(parameters, required)
+        yield options_table(parameters, required)
 
 
-def _families(registry: Registry[Any], node: _Node, without: str) -> Iterator[str]:
+def _families(registry: Registry[Any], node: Node, without: str) -> Iterator[str]:
     """Networks with their parameters; variants as rows of the defaults in which they differ from theirs."""
     cases = _cases(node, without)
     classes = [name for name in cases if _is_own(registry.find(name))]
@@ -183,7 +156,7 @@ def _families(registry: Registry[Any], node: _Node, without: str) -> Iterator[st
             and other not in classes
         ]
         if rows:
-            yield _rows(("type", "other defaults"), rows)
+            yield markdown_table(("type", "other defaults"), rows)
 
 
 def _is_own(part: Any) -> bool:
@@ -191,82 +164,8 @@ def _is_own(part: Any) -> bool:
     return inspect.unwrap(part) is part
 
 
-def _changes(base: Mapping[str, _Node], other: Mapping[str, _Node]) -> list[tuple[str, str]]:
-    return [(key, _plain(node["default"])) for key, node in other.items() if node != base[key]]
-
-
-# --- tables ------------------------------------------------------------------------------------------------
-
-
-def _table(options: Mapping[str, _Node], required: Sequence[str] = ()) -> str:
-    rows = []
-    for key, node in options.items():
-        values, default = _linked(key, _values(node)), _default(node, required=key in required)
-        rows.append((f"`{key}`", values, default, node.get("description", "")))
-    return _rows(("option", "values", "default", "meaning"), rows)
-
-
-def _rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(_cell(text) for text in line)} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def _linked(key: str, words: str) -> str:
-    return f"[{words}](#{_PLACES[key]})" if key in _PLACES else words
-
-
-_KINDS = {"boolean": "true, false", "string": "text", "object": "mapping"}
-
-
-def _values(node: _Node) -> str:
-    """What an option may be, in words."""
-    if "$ref" in node:
-        return "mapping"
-    if "anyOf" in node:
-        words = [_values(case) for case in node["anyOf"] if case.get("type") != "null"]
-        return " or ".join(dict.fromkeys(words))
-    if "const" in node or "enum" in node:
-        return ", ".join(f"`{_plain(value)}`" for value in node.get("enum", [node.get("const")]))
-    match node.get("type"):
-        case "array":
-            return f"list of {_values(node['items'])}s"
-        case "integer" | "number" as kind:
-            return " ".join(["whole number" if kind == "integer" else "number", *_bounds(node)])
-        case [*_]:
-            return "text or list of texts"
-        case kind:
-            return _KINDS.get(str(kind), "any")
-
-
-def _bounds(node: _Node) -> Iterator[str]:
-    words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
-    return (f"{word} {node[key]}" for key, word in words.items() if key in node)
-
-
-def _default(node: _Node, *, required: bool) -> str:
-    value = node.get("default")
-    if required:
-        return "required"
-    return "" if value in (None, [], {}) or "$ref" in node else f"`{_plain(value)}`"
-
-
-def _plain(value: Any) -> str:
-    match value:
-        case dict():
-            return "{" + ", ".join(f"{key}: {_plain(item)}" for key, item in value.items()) + "}"
-        case list():
-            return "[" + ", ".join(map(_plain, value)) + "]"
-        case float():
-            return f"{value:g}"
-    return write_scalar(value)
-
-
-def _listed(words: Iterable[str]) -> str:
-    return ", ".join(f"`{word}`" for word in words)
+def _changes(base: Mapping[str, Node], other: Mapping[str, Node]) -> list[tuple[str, str]]:
+    return [(key, plain(node["default"])) for key, node in other.items() if node != base[key]]
 
 
 # --- other spellings ---------------------------------------------------------------------------------------
@@ -288,20 +187,20 @@ def _older() -> Iterator[str]:
         for owner, aliases in names.OPTION_ALIASES.items()
         for old, alias in aliases.items()
     ]
-    yield _rows(("written", "read as"), [(f"`{old}`", f"`{new}`") for old, new in places])
+    yield markdown_table(("written", "read as"), [(f"`{old}`", f"`{new}`") for old, new in places])
     yield (
         f"- Options of `degradation` at the top level and in `datasets.train` (traiNNer-redux, Real-ESRGAN), or "
         f"in `degradations` (neosr). With `{degradation_forms.SWITCH}: true` the others are those of the preset "
         "`redux`, with `false` they ask for nothing. "
         f"{', '.join(f'`{old}` is `{new}`' for old, new in degradation_forms.ALIASES.items())}; "
-        f"{_listed(degradation_forms.WITHOUT_EFFECT)} have no effect.\n"
-        f"- Losses as keys of `train`, each with its `type`: {_listed(names.LOSS_FORMS)}.\n"
+        f"{listed(degradation_forms.WITHOUT_EFFECT)} have no effect.\n"
+        f"- Losses as keys of `train`, each with its `type`: {listed(names.LOSS_FORMS)}.\n"
         "- Automations in snake_case, and directly under `train`; `auto_vram_management` at the top level, too.\n"
         "- `reduction: mean` of a loss, `better` of a metric, `scale` of a data set or of `network_g` where it "
         "equals that of the configuration: nothing to say, accepted.\n"
-        f"- Options of automations without effect any more, with a warning: {_listed(names.DEPRECATED_OPTIONS)}. "
+        f"- Options of automations without effect any more, with a warning: {listed(names.DEPRECATED_OPTIONS)}. "
         "An option under the wrong automation is ignored with a warning that names the right one.\n"
-        f"- Decided by the program, ignored with a note: {_listed(_internal())}."
+        f"- Decided by the program, ignored with a note: {listed(_internal())}."
     )
 
 
@@ -315,9 +214,7 @@ def _not_yet() -> Iterator[str]:
         "Known from other trainers. Accepted where they ask for nothing (their usual default, `false`, `null`, "
         "`enabled: false`, or the feature's switch off); otherwise the run is refused with these words."
     )
-    rows = [
-        (f"`{'.'.join(f.place)}`" if f.place else "top level", _listed(f.options)) for f in names.FEATURES
-    ]
+    rows = [(f"`{'.'.join(f.place)}`" if f.place else "top level", listed(f.options)) for f in names.FEATURES]
     missing = [name for name in LOSSES_NOT_YET if LOSSES.find(f"{name}loss") is None]
-    rows += [("`train.losses`", _listed(missing))] if missing else []
-    yield _rows(("where", "options"), rows)
+    rows += [("`train.losses`", listed(missing))] if missing else []
+    yield markdown_table(("where", "options"), rows)

@@ -1,23 +1,13 @@
 """What a step costs beyond the network: operations of torch, and reads of the device by the host."""
 
 import argparse
-import importlib.util
 
+import benchmark_training as benchmark
 import pytest
-import small_run
+from operation_counts import operations_and_reads
 
 from traiNNer.data.loader import TrainLoader
 
-
-def script():
-    path = small_run.ROOT / "scripts/benchmarks/benchmark_training.py"
-    spec = importlib.util.spec_from_file_location("benchmark_training", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-benchmark = script()
 NETWORKS = {"compact": {}, "esrgan": {"num_block": 2}}
 
 
@@ -38,8 +28,8 @@ def test_a_step_asks_for_few_operations_and_reads_the_device_once_per_window(fol
     trainer = benchmark.real(resolved, parts)
     for _ in range(20):
         trainer.advance()
-    operations, reads = benchmark.operations_and_reads(trainer.advance, steps=20)
+    operations, reads = operations_and_reads(trainer.advance, steps=20)
     batch = next(TrainLoader(images, 0).batches(0, 2, 16))
-    work, _ = benchmark.operations_and_reads(benchmark.forward_and_backward(parts, batch))
+    work, _ = operations_and_reads(benchmark.forward_and_backward(parts, batch), steps=20)
     assert work < operations <= 1.4 * work
     assert reads == pytest.approx(1 / parts.plan.window)
