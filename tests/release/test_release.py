@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import small_run
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -15,7 +16,8 @@ from traiNNer.archs import build_network, load_network
 from traiNNer.archs.loading import load_with_metadata
 from traiNNer.cli.export import main
 from traiNNer.data.image_io import read_image, write_image
-from traiNNer.release.model_card import bare_name, model_id
+from traiNNer.release.entry_form import entry_problems, still_to_say
+from traiNNer.release.open_model_db import bare_name, model_id
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -117,6 +119,15 @@ def test_the_entry_is_as_open_model_db_wants_it(bundle):
     assert (entry["inputChannels"], entry["outputChannels"]) == (3, 3)
     assert entry["trainingIterations"] == 5000
     assert entry["size"] == ["16nf", "1ng", "3nb"]
+    assert entry_problems(entry, NAME) == []
+    assert still_to_say(entry) == [
+        "architecture (theirs have no paragonsr2: it is added to their data/architectures.json)"
+    ]
+    (pair,) = entry["images"]
+    lq, sr = (
+        read_image(bundle / pair[side].removeprefix("https://example.org/files/")) for side in ("LR", "SR")
+    )
+    assert sr.shape[:2] == (2 * lq.shape[0], 2 * lq.shape[1])
     kinds = [(resource["platform"], resource["type"]) for resource in entry["resources"]]
     assert kinds == [("pytorch", "safetensors"), ("onnx", "onnx")] * 2
     for resource in entry["resources"]:
@@ -146,6 +157,7 @@ def test_the_card_shows_scores_files_and_a_comparison_beside_bicubic(bundle):
         ("  a  b ", "2x-a-b"),
         ("Max2", "2x-Max2"),
         ("2x4you", "2x-2x4you"),
+        ("M\u00f6we", "2x-Mowe"),
     ],
 )
 def test_an_id_begins_with_the_scale_once(name, expected):
@@ -155,7 +167,12 @@ def test_an_id_begins_with_the_scale_once(name, expected):
 
 
 def test_what_training_wrote_into_the_file_need_not_be_said_again(tmp_path, capsys):
-    path = saved(compact(), tmp_path / "net_g_best.safetensors", name="2x_Mine", iteration="300", author="Me")
+    run_options = small_run.options(tmp_path, total_iter=2)
+    (tmp_path / "resolved.yml").write_text(json.dumps(run_options))
+    (tmp_path / "models").mkdir()
+    path = saved(
+        compact(), tmp_path / "models/net_g_best.safetensors", name="2x_Mine", iteration="300", author="Me"
+    )
     assert run(path, "--output", tmp_path / "out") == 0
     assert (
         "still to be said in its entry: license, tags, description, resources.urls, images"
@@ -163,6 +180,7 @@ def test_what_training_wrote_into_the_file_need_not_be_said_again(tmp_path, caps
     )
     entry = json.loads((tmp_path / "out/2x-Mine.json").read_text())
     assert (entry["author"], entry["trainingIterations"], entry["license"]) == ("me", 300, None)
+    assert (entry["trainingBatchSize"], entry["trainingHRSize"], entry["trainingOTF"]) == (4, 32, False)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "2x-Mine.json",
         "2x-Mine.safetensors",
@@ -194,7 +212,9 @@ MISTAKES = {
     "no license": (["--license", "free for all"], "should be an SPDX identifier"),
     "no metrics": (["--metrics", "notes.txt"], "should be a metrics.json"),
     "no image": (["--image", "notes.txt"], "notes.txt: "),
-    "no name": (["--name", "2x"], "should have letters or digits"),
+    "no name": (["--name", "2x"], "should have letters from a to z"),
+    "no address": (["--url", "files/"], "--url: should begin with https://"),
+    "no model": (["--pretrained", "my model"], "--pretrained: string should match"),
     "an unknown option": (["num_fet=3"], "did you mean 'num_feat'"),
 }
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.cli.overrides import network_overrides
 from traiNNer.data.image_io import ImageError
-from traiNNer.registry import ConfigError
+from traiNNer.options import load_options
+from traiNNer.options.degradation_forms import ONLINE_TYPES
+from traiNNer.registry import ConfigError, normalise
 from traiNNer.release.bundle import make_bundle
+from traiNNer.release.entry_form import entry_problems, still_to_say
 
 
 @ends_in_words
@@ -19,11 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Export the model of the command line; returns the exit status.
 
     0: done. 1: a file is not as the network is, and was left out, or nothing could be written. 2: a mistake on the
-    command line, in words.
+    command line or in an entry, in words.
     """
     args = command_line().parse_intermixed_args(arguments)
+    if args.model.suffix == ".json":
+        return check_entry(args.model)
     try:
         args.network_options = network_overrides(args.overrides)
+        args.training = training_facts(args.model)
         bundle = make_bundle(args)
     except ImageError as error:
         raise ConfigError(str(error)) from None
@@ -34,16 +42,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for comparison in file.comparisons:
             out(f"    {comparison.shape}: differs from the network by {comparison.difference:.1g}\n")
     out(f"chaiNNer: {bundle.chainner}\n")
-    out(f"for OpenModelDB, still to be said in its entry: {', '.join(bundle.missing)}\n")
+    out(_said_of(bundle.missing))
     for problem in bundle.problems:
         sys.stderr.write(f"failed: {problem}\n")
     return 1 if bundle.problems else 0
 
 
+def training_facts(model: Path) -> dict[str, Any]:
+    """What OpenModelDB asks of a training and the options of the run tell whose folder a model is in."""
+    resolved = model.resolve().parents[1] / "resolved.yml"
+    if model.resolve().parent.name != "models" or not resolved.is_file():
+        return {}
+    try:
+        options = load_options(resolved)
+    except ConfigError:  # of a run that another version has made
+        return {}
+    data = options.datasets.get("train")
+    if data is None or not isinstance(data.batch_size_per_gpu, int):
+        return {}
+    return {
+        "trainingBatchSize": data.batch_size_per_gpu * data.accum_iter,
+        "trainingHRSize": (data.lq_size or 0) * options.scale,
+        "trainingOTF": normalise(data.type) in ONLINE_TYPES,
+    }
+
+
+def check_entry(path: Path) -> int:
+    """Say whether OpenModelDB would take an entry that somebody has filled in.
+
+    Raises:
+        ConfigError: With what it would refuse.
+    """
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path}: is not JSON: {error}") from None
+    found = entry_problems(entry, path.stem)
+    if found:
+        raise ConfigError([f"{path.name}: {problem}" for problem in found])
+    sys.stdout.write(f"{path}: is as OpenModelDB wants it\n{_said_of(still_to_say(entry))}")
+    return 0
+
+
+def _said_of(missing: Sequence[str]) -> str:
+    return f"for OpenModelDB, still to be said in its entry: {', '.join(missing)}\n" if missing else ""
+
+
 def command_line() -> argparse.ArgumentParser:
     """What the command takes."""
     parser = argparse.ArgumentParser(description="Make a trained network ready to be published.")
-    parser.add_argument("model", type=Path, help=".safetensors or .pth; which network it is, is found out")
+    parser.add_argument("model", type=Path, help=".safetensors or .pth; or an entry (.json) to check")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="options of the network")
     parser.add_argument("--key", metavar="NAME", help="where the weights are in a file that holds several")
     parser.add_argument("--onnx", action="store_true", help="ONNX too, compared with the network")

@@ -11,38 +11,26 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-import numpy as np
 import torch
 
-from traiNNer.data.image_io import Pixels, eight_bits, read_image, write_image
-from traiNNer.data.resize import imresize
+from traiNNer.data.image_io import read_image
 from traiNNer.inference.load import Trained, load_trained
-from traiNNer.inference.upscale import ImageUpscaler
 from traiNNer.registry import ConfigError
 from traiNNer.release.chainner import chainner_verdict
-from traiNNer.release.model_card import (
-    About,
-    ReleasedFile,
-    bare_name,
-    check_license,
-    model_card,
-    model_id,
-    open_model_db_entry,
-    still_to_say,
-)
+from traiNNer.release.entry_form import still_to_say
+from traiNNer.release.model_card import About, ReleasedFile, model_card
 from traiNNer.release.ncnn import NotForNcnn, compare_ncnn, export_ncnn, require_ncnn
 from traiNNer.release.onnx import compare_onnx, export_onnx, require_onnx
+from traiNNer.release.open_model_db import bare_name, check_words, model_id, open_model_db_entry
+from traiNNer.release.samples import COMPARISON, samples, write_samples, written_samples
 from traiNNer.release.weights import write_weights
 from traiNNer.runtime.run_dir import atomic_write
 from traiNNer.wording import counted
-
-_COMPARISON = "comparison.png"
-_SHOWN = 192  # LQ pixels of a comparison, from the middle of each image
 
 
 class Bundle(NamedTuple):
@@ -66,13 +54,13 @@ def make_bundle(args: argparse.Namespace) -> Bundle:
         ImageError: For an image that cannot be read.
         OSError: If the folder cannot be written. Whatever is raised, it is left as it was.
     """
-    check_license(args.license or "")
     if args.onnx:
         require_onnx()
     if args.ncnn:
         require_ncnn()
     trained = load_trained(args.model, args.network_options, key=args.key)
     about = _about(trained, args)
+    check_words(about)
     scores = read_scores(args.metrics) if args.metrics else {}
     images = [read_image(path) for path in args.image]
     name = model_id(about.name, about.facts.scale)
@@ -86,10 +74,9 @@ def make_bundle(args: argparse.Namespace) -> Bundle:
                 made.onnx(name, dtype)
             if args.ncnn:
                 made.ncnn(name, dtype)
-        about = replace(about, files=made.files, chainner=made.chainner)
-        if images:
-            write_image(stage / _COMPARISON, comparison(trained, images))
-        card = model_card(about, scores, comparison=_COMPARISON if images else "")
+        pairs = write_samples(stage, name, samples(trained, images))
+        about = replace(about, files=made.files, images=pairs, chainner=made.chainner)
+        card = model_card(about, scores, comparison=COMPARISON if images else "")
         _write(stage / "README.md", card)
         entry = open_model_db_entry(about)
         _write(stage / f"{name}.json", json.dumps(entry, indent=4) + "\n")
@@ -123,8 +110,7 @@ def _earlier_release(folder: Path) -> list[Path]:
             continue
         weights = [path for kind in ("*.safetensors", "*.onnx") for path in folder.glob(kind)]
         found += [entry, *(path for path in weights if _sha256(path) in listed)]
-    if found:
-        found += folder.glob(_COMPARISON)
+        found += written_samples(folder, entry.stem)
     return found
 
 
@@ -213,29 +199,6 @@ def read_scores(path: Path) -> dict[str, dict[str, float]]:
         raise ConfigError(f"--metrics {path}: should be a metrics.json as test.py writes it") from None
 
 
-def comparison(trained: Trained, images: Sequence[Pixels]) -> Pixels:
-    """The middle of each LQ image, one below the other: bicubic at the left, the network at the right."""
-    upscaler = ImageUpscaler(trained.net, trained.facts, device=torch.device("cpu"))
-    pairs = [
-        np.concatenate(
-            [eight_bits(enlarge(_middle(image))) for enlarge in (_bicubic(trained), upscaler.pixels)], axis=1
-        )
-        for image in images
-    ]
-    width = max(pair.shape[1] for pair in pairs)
-    padded = [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pairs]
-    return cast("Pixels", np.concatenate(padded))
-
-
-def _bicubic(trained: Trained) -> Callable[[Pixels], Pixels]:
-    return lambda image: imresize(image, trained.facts.scale)
-
-
-def _middle(image: Pixels) -> Pixels:
-    top, left = (max(0, (size - _SHOWN) // 2) for size in image.shape[:2])
-    return cast("Pixels", np.ascontiguousarray(image[top : top + _SHOWN, left : left + _SHOWN]))
-
-
 def _about(trained: Trained, args: argparse.Namespace) -> About:
     """What the command line says, else what the file says."""
     said, scale = trained.metadata, trained.facts.scale
@@ -254,6 +217,7 @@ def _about(trained: Trained, args: argparse.Namespace) -> About:
         tags=[tag for tag in args.tags.split(",") if tag.strip()],
         pretrained=args.pretrained,
         iterations=args.iterations or (int(iterations) if iterations.isdecimal() else 0),
+        training=args.training,
         url=args.url,
     )
 

@@ -1,34 +1,15 @@
-"""What is told about a released model: a page in Markdown, and the entry that OpenModelDB asks for.
-
-The entry follows `src/lib/schema.ts` and `src/lib/model-props.ts` of OpenModelDB/open-model-database.
-"""
+"""What is told about a released model, and the page in Markdown that tells it."""
 
 from __future__ import annotations
 
-import datetime
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from traiNNer.archs import NetworkFacts
-from traiNNer.registry import ConfigError
 from traiNNer.release.onnx import OPSET, Comparison
 
-_SIZE_LETTERS = {
-    "num_feat": "nf",
-    "feature_channels": "nf",
-    "dim": "nf",
-    "num_groups": "ng",
-    "num_block": "nb",
-    "num_blocks": "nb",
-    "n_blocks": "nb",
-    "num_conv": "nc",
-}
-"""How OpenModelDB writes the size of a network: options and what stands behind their number."""
-
-
-_OF_NCNN = (".param", ".bin")
+OF_NCNN = (".param", ".bin")
 """Files that OpenModelDB has no type for."""
 
 
@@ -65,72 +46,15 @@ class About:
     pretrained: str = ""
     """OpenModelDB's ID of the model that training began with."""
     iterations: int = 0
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """What else OpenModelDB asks of a training, under its names."""
     url: str = ""
-    """Where the files will be, without their names."""
+    """Where the files will be, without their names; empty: unknown."""
     files: Sequence[ReleasedFile] = field(default=())
+    images: Sequence[tuple[str, str]] = ()
+    """Files of an image and of what the model makes of it."""
     chainner: str = ""
     """Whether chaiNNer loads the weights: `loads`, or why not."""
-
-
-def bare_name(name: str, scale: int) -> str:
-    """A name without the scale at its begin or end: `2x_Nano` and `Nano_x2` are `Nano`."""
-    name = re.sub(rf"^(?:{scale}x|x{scale})(?![0-9])[-_ ]*", "", name.strip(), flags=re.IGNORECASE)
-    return re.sub(rf"[-_ ]+(?:{scale}x|x{scale})$", "", name, flags=re.IGNORECASE)
-
-
-def model_id(name: str, scale: int) -> str:
-    """OpenModelDB's ID: `<scale>x-` and letters, digits and single dashes.
-
-    Raises:
-        ConfigError: If nothing remains of the name.
-    """
-    words = re.sub(r"[^a-zA-Z0-9]+", "-", bare_name(name, scale)).strip("-")
-    if not words:
-        raise ConfigError(f"--name {name!r}: should have letters or digits besides the scale")
-    return f"{scale}x-{words}"
-
-
-def check_license(license: str) -> None:
-    """Raise ConfigError if it cannot be an SPDX expression that OpenModelDB reads."""
-    if license and not all(re.fullmatch(r"[a-zA-Z0-9.\-]+", part) for part in re.split(r"\s+OR\s+", license)):
-        raise ConfigError(
-            f"--license {license!r}: should be an SPDX identifier, such as CC-BY-4.0 or Apache-2.0"
-        )
-
-
-def open_model_db_entry(about: About) -> dict[str, Any]:
-    """The content of `data/models/<id>.json`."""
-    sizes = [
-        f"{about.options[key]}{letters}" for key, letters in _SIZE_LETTERS.items() if key in about.options
-    ]
-    optional = {
-        "trainingIterations": about.iterations,
-        "dataset": about.dataset,
-        "pretrainedModelG": about.pretrained,
-    }
-    authors = [_dashed(author) for author in about.authors]
-    return {
-        "name": about.name,
-        "author": authors[0] if len(authors) == 1 else authors,
-        "license": about.license or None,
-        "tags": [_dashed(tag) for tag in about.tags],
-        "description": about.description.strip(),
-        "date": datetime.date.today().isoformat(),
-        "architecture": about.architecture.partition("_")[0],
-        "size": sizes or None,
-        "scale": about.facts.scale,
-        "inputChannels": 3,
-        "outputChannels": 3,
-        "resources": [_resource(f, about.url) for f in about.files if not f.name.endswith(_OF_NCNN)],
-        **{key: value for key, value in optional.items() if value},
-        "images": [],
-    }
-
-
-def still_to_say(entry: Mapping[str, Any]) -> list[str]:
-    """What OpenModelDB wants to know and the entry does not say."""
-    empty = [key for key in ("author", "license", "tags", "description") if not entry[key]]
-    return [*empty, *(["resources.urls"] if not all(r["urls"] for r in entry["resources"]) else []), "images"]
 
 
 def model_card(about: About, scores: Mapping[str, Mapping[str, float]], *, comparison: str) -> str:
@@ -166,7 +90,7 @@ def model_card(about: About, scores: Mapping[str, Mapping[str, float]], *, compa
         ]
     parts += ["## Files", _table(("file", "precision", "bytes", "SHA-256"), map(_file_row, about.files))]
     parts += [f"chaiNNer {about.chainner}." if about.chainner else ""]
-    of_ncnn = [file for file in about.files if file.name.endswith(_OF_NCNN)]
+    of_ncnn = [file for file in about.files if file.name.endswith(OF_NCNN)]
     of_onnx = [file for file in about.files if file not in of_ncnn]
     parts += _compared(
         "ONNX",
@@ -193,22 +117,6 @@ def _sizes(facts: NetworkFacts) -> str:
     if facts.multiple_of == facts.min_size == 1:
         return "any size"
     return f"heights and widths of {facts.min_size} or more that are multiples of {facts.multiple_of}"
-
-
-def _dashed(text: str) -> str:
-    """As OpenModelDB writes users and tags: lower case, digits and single dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-
-
-def _resource(file: ReleasedFile, url: str) -> dict[str, Any]:
-    kind = file.name.rpartition(".")[2]
-    return {
-        "platform": "onnx" if kind == "onnx" else "pytorch",
-        "type": kind,
-        "size": file.bytes,
-        "sha256": file.sha256,
-        "urls": [f"{url.rstrip('/')}/{file.name}"] if url else [],
-    }
 
 
 def _file_row(file: ReleasedFile) -> tuple[str, ...]:
