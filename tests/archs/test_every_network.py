@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from small_networks import (
     ALL,
@@ -84,9 +85,24 @@ def test_a_discriminator_judges_by_maps_in_order_and_logits_of_one_channel_each(
     assert torch.equal(torch.cat([tap.flatten(1) for tap in logits], dim=1), run(net, image).flatten(1))
 
 
+def _is_sampling_derived_twice():
+    """Not in torch 2.11 and older, where such a discriminator is refused before the first step."""
+    places = torch.zeros(1, 2, 2, 2, requires_grad=True)
+    (slope,) = torch.autograd.grad(
+        F.grid_sample(torch.ones(1, 1, 2, 2), places, align_corners=False).sum(), places, create_graph=True
+    )
+    try:
+        slope.sum().backward()
+    except RuntimeError:
+        return False
+    return True
+
+
 @every_discriminator
 @pytest.mark.parametrize("contrast", [0.0, 1.0])
 def test_a_gradient_penalty_is_finite_on_flat_images_too_and_moves_the_weights(name, contrast):
+    if name == "dunet" and not _is_sampling_derived_twice():
+        pytest.skip("this torch has no second derivative of grid_sample")
     net = build(name).train()
     image = (contrast * _image(net, n=2)).requires_grad_()
     (slope,) = torch.autograd.grad(run(net, image).sum(), image, create_graph=True)

@@ -134,7 +134,7 @@ def _rehearse(
         kind = type(adversary.learner.net).__name__.lower()
         raise ConfigError(
             f"network_d: {kind} cannot be trained with the penalties of this loss (r1_weight, r2_weight): "
-            f"{str(error).splitlines()[0]}"
+            f"{str(error).splitlines()[0]}; a newer torch may have it, other discriminators do without"
         ) from error
     adversary.learner.net.train()
 
