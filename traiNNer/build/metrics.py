@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
-from traiNNer.metrics import METRICS
+from traiNNer.metrics import METRICS, Metric
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError
-from traiNNer.training.validation import Metric, needs_gt
+from traiNNer.training.validation import needs_gt
 
 _log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import numpy as np
 from traiNNer.build.metrics import unmeasurable
 from traiNNer.data.image_io import ImageError
 from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
+from traiNNer.metrics import Metric
 from traiNNer.registry import ConfigError
-from traiNNer.training.validation import Metric
 
 _log = logging.getLogger(__name__)
 

@@ -18,9 +18,10 @@ from traiNNer.cli.trainner import SUMMARY, VERBS
 from traiNNer.options.recipes import recipes
 from traiNNer.options.shape import section_at, sections
 
-_FOLDERS = ("gt", "lq", "val_gt", "out", "hr", "source", "folder", "run", "first", "others")
+_FOLDERS = ("gt", "lq", "val_gt", "out", "hr", "source", "folder", "run")
 _FILES = (
-    "file", "opt", "write", "model", "one", "other", "input", "output", "image", "metrics", "configuration",
+    "compared", "file", "opt", "write", "model", "one", "other", "input", "output", "image", "metrics",
+    "configuration",
 )  # fmt: skip
 """Arguments that name a folder, and those that name a file, by the names they have here."""
 

@@ -34,7 +34,7 @@ VERBS = {
     "card": Verb("check_card", "measure what this card or processor does, and say what to write for it"),
     "train": Verb("train", "train a network"),
     "report": Verb("report", "write the report of a run (again)"),
-    "compare": Verb("compare", "lay runs beside each other on one page"),
+    "compare": Verb("compare", "lay runs, or trained models, beside each other on one page"),
     "replay": Verb("replay", "ask the automations of a run again, with the same settings or others"),
     "test": Verb("test", "measure a trained network"),
     "blend": Verb("blend", "mix the weights of two networks"),

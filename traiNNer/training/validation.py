@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from traiNNer.inference.images import ImageSet, ReadPair, Shown, bicubic, read_a
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.inference.tile_size import FittingTiles
 from traiNNer.inference.tiles import Tiles
+from traiNNer.metrics import Metric
 from traiNNer.models.precision import Precision
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.training.agreement import all_or_none
@@ -25,16 +26,6 @@ from traiNNer.training.structure import RATIOS, structure
 _FINITE = "finite"  # of a record: 1 where the output consists of finite numbers
 _HALF_A_LEVEL = 0.5 / 255
 T = TypeVar("T")
-
-
-class Metric(Protocol):
-    """A score per image."""
-
-    higher_is_better: bool
-
-    def __call__(self, sr: Tensor, gt: Tensor) -> Tensor:
-        """(n, 3, h, w) in 0..1, twice; (n,) scores."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ def _scores(runs: Sequence[Run]) -> str:
         cells = [f"<td>{shown(_mean(first))}"]
         for run in runs[1:]:
             values = per_image(run, data, metric)
-            cells.append(f"<td>{shown(_mean(values))}<td>{_in_words(paired_difference(first, values))}")
+            cells.append(f"<td>{shown(_mean(values))}<td>{in_words(paired_difference(first, values))}")
         rows.append(f"<tr><td>{escape(data)}<td>{escape(metric)}" + "".join(cells))
     titles = ["set", "metric", _titled(runs[0])]
     for run in runs[1:]:
@@ -188,7 +188,8 @@ def _mean(values: Mapping[str, float]) -> float:
     return fmean(finite) if finite else math.nan
 
 
-def _in_words(found: Difference) -> str:
+def in_words(found: Difference) -> str:
+    """A difference with its interval, as HTML; bold where 0 is outside."""
     if not found.pairs:
         return "no image in common"
     text = f"{found.mean:+.4f} &plusmn; {found.half:.4f} ({counted(found.pairs, 'image')})"

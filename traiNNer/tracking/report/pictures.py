@@ -79,9 +79,10 @@ def picture(title: str, lq: Pixels, net: nn.Module, scale: int) -> Picture:
     image = torch.from_numpy(part.copy()).permute(2, 0, 1)[None].float() / 255
     out = upscale(net, net.facts, image)[0].permute(1, 2, 0)  # type: ignore[arg-type] - every network has facts
     trained = (out * 255).round().to(torch.uint8).numpy()
-    return Picture(title, _address(imresize(part, scale)), _address(trained))
+    return Picture(title, data_address(imresize(part, scale)), data_address(trained))
 
 
-def _address(image: NDArray[np.uint8]) -> str:
+def data_address(image: NDArray[np.uint8]) -> str:
+    """An image (h, w, 3), RGB, for the `src` of a page that stands alone."""
     _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode()

@@ -1,0 +1,163 @@
+"""Trained models for a page that compares them: their scores on the same images, and what they make of some."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+
+from traiNNer.data.image_io import Pixels, eight_bits
+from traiNNer.data.paired_dataset import Pair, PairedImageDataset
+from traiNNer.data.resize import imresize
+from traiNNer.events import SetScores
+from traiNNer.inference.images import ImageSet, bicubic
+from traiNNer.inference.load import Trained, load_trained
+from traiNNer.inference.network import EvalNetwork
+from traiNNer.inference.upscale import ImageUpscaler
+from traiNNer.metrics import Metric
+from traiNNer.metrics.psnr import Psnr
+from traiNNer.metrics.ssim import Ssim
+from traiNNer.models.precision import Precision
+from traiNNer.registry import ConfigError
+from traiNNer.runtime.device import choose_device
+from traiNNer.runtime.distributed import DistributedContext
+from traiNNer.tracking.report.models import Model, Versions
+from traiNNer.tracking.report.pictures import data_address
+from traiNNer.training.validation import ValidationSet, Validator
+
+METRICS_SHOWN = {"psnr_y": True, "ssim_y": True}
+"""As papers report them, of luma without `scale` pixels at each edge; and whether higher is better."""
+_SIDE = 320
+"""Side of the part of an image that is shown, in pixels of the result."""
+
+
+def compared_models(
+    files: Mapping[Path, Mapping[str, Any]], gt: Path, lq: Path | None, pictures: int
+) -> tuple[list[Model], list[Versions]]:
+    """Bicubic upscaling and every model on all images, and some of the images, from large to small gain.
+
+    Args:
+        files: Weights of networks of one scale, with options of the network that a file does not tell.
+        gt: Folder of originals.
+        lq: Folder of what is upscaled; None: made of the originals by MATLAB's bicubic.
+        pictures: How many images are shown.
+
+    Raises:
+        ConfigError: For weights and images that cannot be used.
+        ImageError: For an image that cannot be read.
+    """
+    names = _names(list(files))
+    trained = {name: load_trained(*one) for name, one in zip(names, files.items(), strict=True)}
+    scales = {one.facts.scale for one in trained.values()}
+    if len(scales) > 1:
+        listed = ", ".join(
+            f"{path} {one.facts.scale}x" for path, one in zip(files, trained.values(), strict=True)
+        )
+        raise ConfigError(f"the models should be of one scale ({listed})")
+    (scale,) = scales
+    images = _images(gt, lq, scale)
+    scores = {name: _scores(one, images) for name, one in trained.items()}
+    first = next(iter(scores.values()))
+    models = [Model("bicubic", "", {m: _by_image(first, first.baseline[m]) for m in METRICS_SHOWN})]
+    for name, one in trained.items():
+        parameters = sum(p.numel() for p in one.net.parameters())
+        found = {m: _by_image(scores[name], scores[name].metrics[m]) for m in METRICS_SHOWN}
+        models.append(Model(name, f"{one.type}, {parameters:,} parameters", found))
+    chosen = _spread(models[0].scores["psnr_y"], models[1].scores["psnr_y"], pictures)
+    index = {name: k for k, name in enumerate(images.names)}
+    return models, [_versions(images.pair(index[image]), trained) for image in chosen]
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """Short and distinct: of files, with the folders of their runs, or whole paths."""
+    stems = [path.stem for path in files]
+    runs = [f"{path.resolve().parents[1].name} {path.stem}" for path in files]
+    return next((n for n in (stems, runs) if len(set(n)) == len(files)), [str(path) for path in files])
+
+
+def _images(gt: Path, lq: Path | None, scale: int) -> ImageSet:
+    if lq is not None:
+        return PairedImageDataset([gt], [lq], scale)
+    return _Shrunk(PairedImageDataset([gt], [gt], 1), scale)
+
+
+class _Shrunk:
+    """Originals, cut to whole LQ pixels, and what MATLAB's bicubic makes of them."""
+
+    def __init__(self, originals: PairedImageDataset, scale: int) -> None:
+        self._originals, self._scale = originals, scale
+        self.names = originals.names
+
+    def __len__(self) -> int:
+        return len(self._originals)
+
+    def pair(self, index: int) -> Pair:
+        """See `ImageSet`."""
+        gt, scale = self._originals.pair(index).lq, self._scale
+        height, width = (side // scale * scale for side in gt.shape[:2])
+        gt = cast("Pixels", np.ascontiguousarray(gt[:height, :width]))
+        return Pair(imresize(gt, 1 / scale), gt, self.names[index])
+
+
+def _scores(one: Trained, images: ImageSet) -> SetScores:
+    device, scale = choose_device("auto", 0), one.facts.scale
+    validator = Validator(
+        [ValidationSet("images", images)],
+        _metrics(scale),
+        scale=scale,
+        precision=Precision(device),
+        processes=DistributedContext(),
+        tile="auto",
+    )
+    network = EvalNetwork(one.net.to(device).eval(), one.facts)
+    return validator.run(network, step=0, position=0, lr_exhausted=False).sets["images"]
+
+
+def _metrics(scale: int) -> dict[str, Metric]:
+    """Of luma without edges, as papers report them."""
+    return {
+        "psnr_y": Psnr(crop_border=scale, test_y_channel=True),
+        "ssim_y": Ssim(crop_border=scale, test_y_channel=True),
+    }
+
+
+def _by_image(scores: SetScores, values: Sequence[float]) -> dict[str, float]:
+    return dict(zip(scores.images, values, strict=True))
+
+
+def _spread(base: Mapping[str, float], values: Mapping[str, float], count: int) -> list[str]:
+    """Images from the largest to the smallest gain, evenly."""
+    gains = {
+        image: values[image] - base[image] for image in base if math.isfinite(values[image] - base[image])
+    }
+    ordered = sorted(gains, key=lambda image: -gains[image])
+    places = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
+    return [ordered[place] for place in places]
+
+
+def _versions(pair: Pair, trained: Mapping[str, Trained]) -> Versions:
+    """The part of an image where bicubic upscaling loses most, in every version."""
+    scale = next(iter(trained.values())).facts.scale
+    gt = eight_bits(cast("Pixels", pair.gt))
+    enlarged = eight_bits(bicubic(pair.lq, scale))
+    rows, columns = _busiest(gt, enlarged)
+    made = {"bicubic": enlarged}
+    for name, one in trained.items():
+        upscaler = ImageUpscaler(one.net, one.facts, device=choose_device("auto", 0))
+        made[name] = eight_bits(upscaler.pixels(pair.lq))
+    made["original"] = gt
+    size = rows.stop - rows.start, columns.stop - columns.start
+    return Versions(pair.name, size, {name: data_address(one[rows, columns]) for name, one in made.items()})
+
+
+def _busiest(gt: Pixels, enlarged: Pixels) -> tuple[slice, slice]:
+    lost = np.abs(gt.astype(np.float32) - enlarged).mean(2)
+    height, width = (min(_SIDE, side) for side in lost.shape)
+    sums = cv2.boxFilter(lost, -1, (width, height), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
+    valid = sums[: lost.shape[0] - height + 1, : lost.shape[1] - width + 1]
+    top, left = (int(place) for place in np.unravel_index(int(valid.argmax()), valid.shape))
+    return slice(top, top + height), slice(left, left + width)
