@@ -1,6 +1,8 @@
+import json
 import logging
 import math
 import random
+from pathlib import Path
 
 import pytest
 from automations.simulate import controls, drive, facts, flat, noisy, window
@@ -102,6 +104,49 @@ def test_a_change_of_regime_is_absorbed_within_60_steps(factor, offset):
     assert clip.threshold > 1.5 * clip.target
     change = [d for d in decisions if "regime" in d.reason]
     assert change and not any(d.counts for d in change)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.2, 0.35])
+@pytest.mark.parametrize(("factor", "steps"), [(3, 60), (10, 100), (10, 400), (100, 300)])
+def test_norms_that_grow_are_followed_and_spikes_on_the_way_are_not(factor, steps, sigma):
+    clipped = grown = 0
+    for seed in range(4):
+        rng = random.Random(seed)
+        growth = [0.03 * factor ** (min(max(0, i - 100), steps) / steps) for i in range(steps + 200)]
+        norms = [n * math.exp(rng.gauss(0, sigma)) for n in growth]
+        spikes = {100 + steps // 3, 100 + 2 * steps // 3}
+        for step in spikes:
+            norms[step] = 30 * growth[step]
+        during, _, last = run(windows_of(norms))
+        for step, (norm, clip) in enumerate(zip(norms, each_step(during), strict=True)):
+            if step in spikes:
+                assert norm > clip.threshold
+            elif 100 <= step < 100 + steps:
+                clipped += norm > clip.threshold
+                grown += 1
+        assert 0.4 < last.target / (0.03 * factor) < 1.3 and 1.1 < last.threshold / (0.03 * factor) < 10
+    assert clipped < 0.15 * grown  # the first ten steps of a growth pass before it is seen
+
+
+def test_blocks_that_wake_up_in_a_healthy_run_are_not_held_down():
+    """ParagonSR2 Realtime from scratch, unclipped: norms grow from 0.004 to 0.08 between steps 20 and 150."""
+    norms = json.loads(Path(__file__).with_name("norms_of_waking_blocks.json").read_text(encoding="utf-8"))
+    during, _, _ = run(windows_of(norms))
+    assert (
+        sum(norm > clip.threshold for norm, clip in zip(norms[20:], each_step(during)[20:], strict=True)) <= 8
+    )
+    for step in range(23, len(norms), 40):
+        spiked = [30 * norm if at == step else norm for at, norm in enumerate(norms)]
+        assert spiked[step] > each_step(run(windows_of(spiked))[0])[step].threshold
+
+
+def windows_of(norms):
+    return [norms[start : start + 10] for start in range(0, len(norms), 10)]
+
+
+def each_step(during):
+    """The clip in force at every step, of one for every window of ten."""
+    return [clip for clip in during for _ in range(10)]
 
 
 def test_a_frozen_automation_still_follows_a_change_of_regime():

@@ -27,7 +27,7 @@ _ANNOUNCED = "auto-calibrating parameters based on detected architecture"
 _CALIBRATED = "Detected %s architecture. Threshold: %.4f, Monitoring freq: %d"
 _PERFORMED = "Avg gradient: %.6f, Threshold: %.4f, Clipping rate: %.3f%%, Auto-adjusted: %dx"
 _OUTSIDE = "the typical gradient norm, %.4g, lies outside min_threshold..max_threshold (%g..%g): %s"
-_BURST = 100  # steps after a change of regime in which an emergency takes it for a burst
+_BURST = 100  # steps after norms raised the threshold in which an emergency takes that for a burst
 CHANGES = {"lr_factor", "batch", "lq_size", "loss_factor", "losses"}
 
 
@@ -48,7 +48,7 @@ class _Network(Plain):
     report: Tally = field(default_factory=Tally)
     proposed: Clip | None = None
     before_regime: float | None = None
-    """Threshold before the latest change of regime, for an emergency that finds it was a burst."""
+    """Threshold before the latest change of regime or rise, for an emergency that finds it was a burst."""
     regime_step: int = 0
     adjustments: int = 0
     warned: bool = False
@@ -182,11 +182,22 @@ class AdaptiveGradientClipping(Automation[_State]):
         before = norms.typical
         if norms.follow(finite, self._memory):
             network.review = Tally()
-            network.before_regime, network.regime_step = in_force.threshold, self.state.step
+            self._note_burst(network, in_force)
             why = f"regime change (typical grad norm {before:.4g} -> {norms.typical:.4g})"
             return _Proposal(norms.clip(self._bounded(norms.usual)), why, norms.typical, before)
         self._report(network, in_force)
-        return self._review(network, in_force)
+        return self._rise(network, in_force) or self._review(network, in_force)
+
+    def _rise(self, network: _Network, in_force: Clip) -> _Proposal | None:
+        """Norms that grow steadily are followed at once: clipped, they would only be slower."""
+        before = network.norms.typical
+        expected = network.norms.rise(in_force.threshold)
+        if expected is None or self._bounded(expected) <= in_force.threshold:
+            return None
+        self._note_burst(network, in_force)
+        why = f"a rise (typical grad norm {before:.4g} -> {network.norms.typical:.4g})"
+        clip = network.norms.clip(self._bounded(expected))
+        return _Proposal(clip, why, network.norms.typical, before)
 
     def _calibration(self, network: _Network) -> _Proposal:
         clip = network.norms.clip(self._bounded(network.norms.usual))
@@ -234,6 +245,11 @@ class AdaptiveGradientClipping(Automation[_State]):
         threshold = self._bounded(base * factor)
         clip = Clip(threshold, min(in_force.target, threshold), max(in_force.skip_above, threshold))
         return _Proposal(clip, f"a request (factor {factor:g})")
+
+    def _note_burst(self, network: _Network, in_force: Clip) -> None:
+        """Remember the threshold that norms are about to raise, the earliest of the last steps."""
+        if network.before_regime is None or self.state.step - network.regime_step > _BURST:
+            network.before_regime, network.regime_step = in_force.threshold, self.state.step
 
     # --- numbers -------------------------------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ FLOOR = 0.1
 """Smallest deviation of log-norms that limits are computed with."""
 
 _RECENT = 10  # steps over which a change of regime is looked for
+_CLEARLY = 1.5  # deviations; by chance the median of so few steps is so far out once in 6000 times
+_ROOM = 2.0  # deviations between growing norms and the threshold below which it is raised
 _TYPICAL = 0.03  # norm; the middle of what networks of this kind show
 _SHORT_MEMORY = 20  # values that statistics stand for after something else was changed
 
@@ -63,7 +65,7 @@ class GradientNorms(Plain):
     moments: RunningMoments = field(default_factory=RunningMoments)
     """Running mean and variance of the logarithm of the norm."""
     recent: list[float] = field(default_factory=list)
-    """The latest log-norms."""
+    """The latest log-norms, twice as many as a change of regime is looked for in."""
     complex: bool | None = None
     """The class of the architecture, by its gradients; None before calibration."""
 
@@ -85,15 +87,36 @@ class GradientNorms(Plain):
         logs = [math.log(norm) for norm in norms]
         reach = 3 * self.deviation
         low, high = self.moments.mean - reach, self.moments.mean + reach
-        self.recent = (self.recent + logs)[-_RECENT:]
-        outside = max(sum(v > high for v in self.recent), sum(v < low for v in self.recent))
+        self.recent = (self.recent + logs)[-2 * _RECENT :]
+        latest = self.recent[-_RECENT:]
+        outside = max(sum(v > high for v in latest), sum(v < low for v in latest))
         if outside > _RECENT // 2:
-            self._estimate(self.recent, memory)
+            self._estimate(latest, memory)
             self.recent = []
             return True
         for value in logs:
             self.moments.add(value, memory=memory, floor=FLOOR)
         return False
+
+    def rise(self, threshold: float) -> float | None:
+        """What will be usual a window from now, where norms grow and would soon pass `threshold`; else None.
+
+        They grow where the median of the latest lies clearly above the mean and above the median before it; single
+        spikes do not move a median. Mean and deviation over many steps lag behind, so both begin afresh, the
+        deviation about the line that the norms follow.
+        """
+        if len(self.recent) < 2 * _RECENT:
+            return None
+        before, now = median(self.recent[:_RECENT]), median(self.recent[_RECENT:])
+        slope = (now - before) / _RECENT
+        level = [value - slope * index for index, value in enumerate(self.recent)]
+        noise = max(FLOOR, robust_moments(level, FLOOR)[1])
+        soon = now + 1.5 * (now - before)  # from the middle of these steps to the end of the next
+        grows = slope > 0 and now - self.moments.mean > _CLEARLY * noise
+        if not grows or soon + _ROOM * noise <= math.log(threshold):
+            return None
+        self.moments = RunningMoments(now, noise**2, _RECENT)
+        return math.exp(soon + 3 * noise)
 
     def forget(self) -> None:
         """After a change elsewhere: what was learned stays, and counts for little against what comes."""
