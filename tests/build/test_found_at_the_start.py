@@ -9,6 +9,7 @@ import small_run
 import torch
 from torch import nn
 
+from traiNNer.archs import NetworkFacts
 from traiNNer.build.data import open_sets
 from traiNNer.build.metrics import unmeasurable
 from traiNNer.build.model import BuiltLoss
@@ -162,7 +163,7 @@ def test_a_loss_that_begins_later_is_rehearsed(folder):
 
 
 NETWORKS = {
-    "one channel in": (nn.Conv2d(1, 3, 3, padding=1), "3 channels"),
+    "one channel in": (nn.Conv2d(1, 3, 3, padding=1), "takes images of 1 channel, and these are RGB"),
     "one channel out": (nn.Conv2d(3, 1, 3, padding=1), "makes 1 channel of 8x8"),
     "smaller": (nn.Conv2d(3, 3, 3), "makes 3 channels of 6x6"),
     "too deep": (nn.Sequential(*[nn.MaxPool2d(2)] * 5), "8x8 pixels"),
@@ -172,6 +173,8 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_of_other_channels_or_sizes_is_refused(name):
     net, said = NETWORKS[name]
+    channels = getattr(net, "in_channels", 3)
+    net.facts = NetworkFacts("generator", channels=channels)
     with pytest.raises(ConfigError, match=said):
         rehearse_network(net, 8, 1, CPU)
     assert net.training

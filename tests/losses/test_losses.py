@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from traiNNer.archs import build_network
 from traiNNer.archs.vgg_features import shared_network
 from traiNNer.data.resize import imresize
-from traiNNer.losses import LOSSES, LossInputs
+from traiNNer.losses import LOSSES, LossInputs, uses_discriminator
 from traiNNer.losses.adversarial import discriminator_output
 from traiNNer.losses.precision import at_least_float32
 from traiNNer.metrics import ssim
@@ -398,3 +398,19 @@ def test_a_wrong_loss_is_explained(spec, message):
 )
 def test_names_of_users_are_known(alias):
     assert LOSSES.build({"type": alias})(inputs(*noisy(1, 3, 24, 24))).isfinite()
+
+
+@every_loss
+def test_planes_of_one_channel_are_compared_unless_colours_are(spec):
+    """A plane and its picture of three equal channels are as far apart, but where channels are seen together."""
+    kind = LOSSES.find(spec["type"])
+    if kind.coloured or uses_discriminator(kind):
+        return
+    generator = torch.Generator().manual_seed(3)
+    output, gt = (torch.rand(1, 1, 64, 64, generator=generator) for _ in range(2))
+    loss = LOSSES.build(spec)
+    value = loss(inputs(output, gt))
+    assert value.ndim == 0 and math.isfinite(value) and value > 0
+    if spec["type"] not in ("LDLLoss", "MSSSIML1Loss"):  # a sum and a product over the channels
+        pictures = (image.expand(-1, 3, -1, -1).contiguous() for image in (output, gt))
+        torch.testing.assert_close(value, loss(inputs(*pictures)), rtol=1e-4, atol=1e-6)

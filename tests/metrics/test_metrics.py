@@ -164,9 +164,9 @@ def test_the_names_of_users_build_the_function(function):
         METRICS.build({"type": name, "crop_boarder": 2})
 
 
-def test_luma_needs_three_channels():
-    with pytest.raises(ValueError, match="3 channels"):
-        psnr(torch.rand(1, 1, 16, 16), torch.rand(1, 1, 16, 16), y_channel=True)
+def test_luma_needs_one_or_three_channels():
+    with pytest.raises(ValueError, match="1 or 3 channels, not 2"):
+        psnr(torch.rand(1, 2, 16, 16), torch.rand(1, 2, 16, 16), y_channel=True)
 
 
 def test_ssim_refuses_images_smaller_than_its_window():

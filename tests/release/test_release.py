@@ -229,17 +229,19 @@ def test_a_mistake_is_said_in_words_and_nothing_is_written(tmp_path, monkeypatch
     assert not (tmp_path / "release").exists()
 
 
-def test_discriminators_and_grey_networks_are_refused(tmp_path, capsys):
+def test_discriminators_and_networks_of_two_channels_are_refused(tmp_path, capsys):
     net = build_network({"type": "munet", "num_feat": 8, "ch_mult": (1, 2)})
     about = {"architecture": "munet", "options": json.dumps({"num_feat": 8, "ch_mult": [1, 2]})}
     save_file(net.state_dict(), tmp_path / "d.safetensors", about)
     assert run(tmp_path / "d.safetensors") == 2
     assert "munet is a discriminator" in capsys.readouterr().err
-    grey = build_network(
-        {"type": "compact", "scale": 2, "num_feat": 4, "num_conv": 1, "num_in_ch": 1, "num_out_ch": 1}
+    two = build_network(
+        {"type": "compact", "scale": 2, "num_feat": 4, "num_conv": 1, "num_in_ch": 2, "num_out_ch": 2}
     )
-    assert run(saved(grey, tmp_path / "grey.safetensors")) == 2
-    assert "is not a network of RGB images (num_in_ch: 1)" in capsys.readouterr().err
+    assert run(saved(two, tmp_path / "two.safetensors")) == 2
+    assert (
+        "is a network of neither RGB images nor those of one channel (2 in, 2 out)" in capsys.readouterr().err
+    )
 
 
 def test_sixteen_bit_images_can_be_compared_too(tmp_path):

@@ -1,7 +1,8 @@
 """Networks. Each module holds one architecture or family; the registry imports them all.
 
-A generator takes `(n, 3, h, w)` RGB in 0..1 and returns `(n, 3, h * scale, w * scale)`, not clamped; a
-discriminator returns logits. Every network carries `facts`, what others must know to run it.
+A generator takes `(n, 3, h, w)` RGB in 0..1 and returns `(n, 3, h * scale, w * scale)`, not clamped (both with one
+channel where `facts.channels` says so: luma or grey); a discriminator returns logits. Every network carries
+`facts`, what others must know to run it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class NetworkFacts:
     tile_margin: int | None = 0
     """LQ pixels around a tile beyond which nothing matters to it; None: tiles change the result a little, or a lot
     of pixels matter."""
+    channels: int = 3
+    """Of the images that it takes: 3 for RGB, 1 for luma or grey."""
     trains_alone: bool = True
     """Whether a batch of one sample can be trained; normalisation over a batch may need two."""
 

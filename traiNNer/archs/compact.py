@@ -70,7 +70,7 @@ class Compact(nn.Module):
             raise ConfigError(
                 f"compact adds its input to its output: num_in_ch {num_in_ch} != num_out_ch {num_out_ch}"
             )
-        self.facts = NetworkFacts(kind="generator", scale=scale, tile_margin=num_conv + 2)
+        self.facts = NetworkFacts(kind="generator", scale=scale, tile_margin=num_conv + 2, channels=num_in_ch)
         layers: list[nn.Module] = []
         for channels in (num_in_ch, *[num_feat] * num_conv):
             layers += [nn.Conv2d(channels, num_feat, 3, padding=1), _activation(act_type, num_feat)]

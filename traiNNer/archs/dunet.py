@@ -45,7 +45,7 @@ class DUnet(nn.Module):
     def __init__(self, *, num_in_ch: int = 3, num_feat: int = 64) -> None:
         super().__init__()
         self.options = recorded(locals())
-        self.facts = NetworkFacts(kind="discriminator", min_size=_DEPTH, tile_margin=None)
+        self.facts = NetworkFacts(kind="discriminator", min_size=_DEPTH, tile_margin=None, channels=num_in_ch)
         self.in_to_dim = nn.Conv2d(num_in_ch, num_feat, 3, padding=1)
         self.e_x1, self.e_x2, self.e_x3 = _down(num_feat), _down(num_feat * 2), _down(num_feat * 4)
         self.up1, self.up2, self.up3 = _up(num_feat * 8), _up(num_feat * 4), _up(num_feat * 2)

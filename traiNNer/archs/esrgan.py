@@ -112,6 +112,7 @@ class ESRGAN(nn.Module):
             min_size=self.unshuffle,
             multiple_of=self.unshuffle,
             tile_margin=margin,
+            channels=num_in_ch,
         )
         self.conv_first = nn.Conv2d(num_in_ch * self.unshuffle**2, num_feat, 3, padding=1)
         self.body = nn.Sequential(*(RRDB(num_feat, num_grow_ch) for _ in range(num_block)))

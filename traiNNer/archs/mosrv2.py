@@ -152,6 +152,7 @@ class MoSRv2(nn.Module):
             min_size=fold,
             multiple_of=fold,
             tile_margin=None if upsampler == "dysample" else margin,
+            channels=in_ch,
         )
         entry = [nn.PixelUnshuffle(fold)] if fold > 1 else []
         self.gblocks = nn.Sequential(

@@ -143,7 +143,9 @@ class MUNet(nn.Module):
         self.options = recorded(locals())
         if not ch_mult:
             raise ConfigError("ch_mult needs at least one value, such as [1, 2, 4, 8]")
-        self.facts = NetworkFacts(kind="discriminator", min_size=2 ** len(ch_mult), tile_margin=None)
+        self.facts = NetworkFacts(
+            kind="discriminator", min_size=2 ** len(ch_mult), tile_margin=None, channels=num_in_ch
+        )
         self.pool_frequency = pool_frequency
         luma = LUMA if num_in_ch == 3 else (1 / num_in_ch,) * num_in_ch
         self.register_buffer("luma", torch.tensor(luma).view(1, -1, 1, 1), persistent=False)

@@ -59,7 +59,9 @@ class PatchGAN(nn.Module):
         if min(n_layers, num_d) < 1:
             raise ConfigError(f"patchgan needs n_layers and num_d of at least 1 (got {n_layers} and {num_d})")
         # at half the size, rounded up, the coarsest image needs what instance normalisation needs: 2 pixels
-        self.facts = NetworkFacts(kind="discriminator", min_size=2 ** (num_d - 1) + 1, tile_margin=None)
+        self.facts = NetworkFacts(
+            kind="discriminator", min_size=2 ** (num_d - 1) + 1, tile_margin=None, channels=input_nc
+        )
         widths = [input_nc, *(min(ndf * 2**level, WIDEST) for level in range(n_layers + 1)), 1]
         for resolution in range(num_d):
             self.add_module(f"layer{resolution}", _network(widths, norm))

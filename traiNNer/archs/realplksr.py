@@ -148,7 +148,9 @@ class RealPLKSR(nn.Module):
         # mixer 2, large kernel, attention 1; group statistics and learned places reach over the whole image
         reach = 2 + n_blocks * (2 + kernel_size // 2 + int(use_ea))
         local = layer_norm and upsampler == "pixelshuffle"
-        self.facts = NetworkFacts(kind="generator", scale=scale, tile_margin=reach if local else None)
+        self.facts = NetworkFacts(
+            kind="generator", scale=scale, tile_margin=reach if local else None, channels=in_ch
+        )
         self.feats = nn.Sequential(
             _conv(in_ch, dim, 3),
             *(

@@ -148,7 +148,7 @@ class SPAN(nn.Module):
                 f"rgb_mean needs {counted(num_in_ch, 'value')}, one a channel, got {len(rgb_mean)}"
             )
         # one pixel for each of 18 + 2 + 1 convolutions in a row
-        self.facts = NetworkFacts(kind="generator", scale=scale, tile_margin=21)
+        self.facts = NetworkFacts(kind="generator", scale=scale, tile_margin=21, channels=num_in_ch)
         self.norm = norm
         self.img_range = img_range
         self.register_buffer("mean", torch.tensor(rgb_mean).view(1, -1, 1, 1), persistent=False)

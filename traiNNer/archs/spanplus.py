@@ -93,7 +93,10 @@ class SpanPlus(nn.Module):
             raise ConfigError(f"spanplus: num_out_ch {num_out_ch} takes upsampler dys")
         margin = sum(3 * (count + 2) + 1 for count in blocks) + 2
         self.facts = NetworkFacts(
-            "generator", scale=scale, tile_margin=None if upsampler == "dys" else margin
+            "generator",
+            scale=scale,
+            tile_margin=None if upsampler == "dys" else margin,
+            channels=num_in_ch,
         )
         self.feats = nn.Sequential(
             _conv3xc(num_in_ch, feature_channels),

@@ -35,7 +35,7 @@ class UNetDiscriminatorSN(nn.Module):
     def __init__(self, *, num_in_ch: int = 3, num_feat: int = 64, skip_connection: bool = True) -> None:
         super().__init__()
         self.options = recorded(locals())
-        self.facts = NetworkFacts(kind="discriminator", min_size=8, tile_margin=None)
+        self.facts = NetworkFacts(kind="discriminator", min_size=8, tile_margin=None, channels=num_in_ch)
         self.skip_connection = skip_connection
         self.conv0 = nn.Conv2d(num_in_ch, num_feat, 3, padding=1)
         self.conv1 = _halving(num_feat, num_feat * 2)

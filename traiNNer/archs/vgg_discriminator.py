@@ -46,7 +46,9 @@ class VGGStyleDiscriminator(nn.Module):
     def __init__(self, *, num_in_ch: int = 3, num_feat: int = 64, input_size: InputSize = 128) -> None:
         super().__init__()
         self.options = recorded(locals())
-        self.facts = NetworkFacts(kind="discriminator", min_size=input_size, tile_margin=None)
+        self.facts = NetworkFacts(
+            kind="discriminator", min_size=input_size, tile_margin=None, channels=num_in_ch
+        )
         self.input_size = input_size
         self.halvings = (input_size // LAST).bit_length() - 1
         before = num_in_ch

@@ -53,6 +53,7 @@ def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
         problems.append(Problem(("train",), "needs at least one entry in losses, such as {type: L1Loss}"))
     for index, spec in enumerate(losses if isinstance(losses, list) else []):
         problems += [p.below("train", "losses", index) for p in _check_loss(mapping(spec), train)]
+        problems += [p.below("train", "losses", index) for p in _check_colours(mapping(spec), raw)]
     problems += [*_check_adversary(raw, train), *check_teacher(raw)]
     for label, spec in mapping(val.get("metrics")).items():
         own = metric_spec(label, spec)
@@ -107,6 +108,14 @@ def _check_loss(spec: Mapping[str, Any], train: Mapping[str, Any]) -> list[Probl
         needed = "compares with the EMA weights; set train.ema_decay, such as 0.999"
         problems.append(Problem((), needed))
     return problems
+
+
+def _check_colours(spec: Mapping[str, Any], raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """A loss that compares colours, in a run of one channel."""
+    color = mapping(mapping(raw.get("datasets")).get("train")).get("color", "rgb")
+    if color != "rgb" and spec.get("loss_weight") != 0 and getattr(_loss(spec), "coloured", False):
+        text = f"{spec['type']} compares colours, and datasets.train.color: {color} leaves none: leave it out"
+        yield Problem(("type",), text)
 
 
 def _check_weights(spec: Mapping[str, Any]) -> Iterator[Problem]:

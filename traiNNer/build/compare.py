@@ -63,11 +63,11 @@ def _pairs(runs: Sequence[Run], folders: Sequence[Path], options: Sequence[Optio
     for run, folder, own in ((runs[k], folders[k], options[k]) for k in others):
         gains = {i: v - first.get(i, math.nan) for i, v in per_image(run, data_name, metric).items()}
         chosen = sorted((i for i in gains if i in index and math.isfinite(gains[i])), key=lambda i: gains[i])
-        nets = (first_net, _network(folder, own))
+        nets = ((first_net, options[0]), (_network(folder, own), own))
         for image in dict.fromkeys((*chosen[-1:], *chosen[:1])):
             title = f"{data_name}/{image}: {gains[image]:+.3f} {metric}"
             lq = images.pair(index[image]).lq
-            left, right = (picture(title, lq, net, own.scale).after for net in nets)
+            left, right = (picture(title, lq, net, of.color).after for net, of in nets)
             found.append(Pair((runs[0].name, run.name), Picture(title, left, right)))
     return found
 

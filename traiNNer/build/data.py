@@ -30,6 +30,7 @@ from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.pairing import Progress
 from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
 from traiNNer.data.synthetic import ensure_demo_data
+from traiNNer.models.colour import IN_WORDS
 from traiNNer.options import DatasetOptions, Options
 from traiNNer.registry import ConfigError, normalise
 from traiNNer.runtime.cpus import usable_cpus
@@ -85,6 +86,7 @@ def open_sets(
                 "datasets.%s: %d of %d images are in datasets.train too, first %s: their scores are too good"
             )
             _log.warning(text, key, len(shared), len(images), shared[0])
+    _say_color(options)
     return train, by_name(options, val_sets, validated_file(options))
 
 
@@ -101,7 +103,13 @@ def open_test_sets(options: Options, processes: DistributedContext) -> dict[str,
         raise ConfigError(problems)
     opened = _open_all(options, keys, processes, may_write=False)
     good = _usable(options, opened, processes, read_all=False)
+    _say_color(options)
     return by_name(options, good, result_file(options))
+
+
+def _say_color(options: Options) -> None:
+    if options.color != "rgb":
+        _log.info("datasets: color: %s: networks see one channel, %s", options.color, IN_WORDS[options.color])
 
 
 def _open_all(

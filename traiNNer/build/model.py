@@ -21,9 +21,10 @@ from traiNNer.automations.lr_decisions import ScheduleFallback
 from traiNNer.build.automations import LEARNING_RATE, LOSS_SCHEDULING, chosen
 from traiNNer.build.check import is_idle, loss_schedule, loss_spec
 from traiNNer.build.networks import build_discriminator, build_generator
+from traiNNer.build.rehearsal import rehearse_adversary
 from traiNNer.build.teacher import TARGET, build_teacher
 from traiNNer.data.mixing import BatchAugmentation
-from traiNNer.losses import LOSSES, LossInputs, uses_discriminator
+from traiNNer.losses import LOSSES, uses_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.losses.targets import SharpTarget, TeacherTarget
 from traiNNer.models.adversary import Adversary
@@ -85,6 +86,7 @@ def build_precision(options: Options, device: torch.device) -> Precision:
         autocast_dtype=low if options.use_amp else None,
         # torch's issue 180984: on Apple's devices convolutions of slices of channels come out wrong
         channels_last=options.use_channels_last and device.type != "mps",
+        color=options.color,
     )
 
 
@@ -111,32 +113,8 @@ def build_adversary(
         penalty_every=train.net_d_reg_every,
         sharp_target=options.degradation is not None and options.degradation.gan_gt_usm,
     )
-    _rehearse(adversary, losses, patch, precision)
+    rehearse_adversary(adversary, losses, patch, precision)
     return adversary
-
-
-@torch.no_grad()
-def _rehearse(
-    adversary: Adversary, losses: Mapping[str, BuiltLoss], patch: int, precision: Precision
-) -> None:
-    """Ask the discriminator for what the losses want of it, which may be thousands of steps away."""
-    image = torch.zeros(1, 3, patch, patch, dtype=precision.dtype, device=precision.device)
-    inputs = LossInputs(image, image, image, discriminator=adversary.discriminate)
-    adversary.learner.net.eval()  # nothing of it moves
-    for loss in losses.values():
-        if uses_discriminator(loss.module):
-            loss.module(inputs)
-    try:
-        adversary.rehearse_penalty(image)
-    except RuntimeError as error:  # torch names the operation: sampling at learned places, as of dunet
-        if "derivative for" not in str(error):
-            raise
-        kind = type(adversary.learner.net).__name__.lower()
-        raise ConfigError(
-            f"network_d: {kind} cannot be trained with the penalties of this loss (r1_weight, r2_weight): "
-            f"{str(error).splitlines()[0]}; a newer torch may have it, other discriminators do without"
-        ) from error
-    adversary.learner.net.train()
 
 
 def _schedule_of_discriminator(
@@ -293,6 +271,7 @@ def released_metadata(options: Options, model: SRModel) -> dict[str, dict[str, s
             "options": json.dumps(learner.net.options),
             "scale": str(options.scale if name == "g" else 1),
             "name": options.name,
+            **({} if options.color == "rgb" else {"color": options.color}),
         }
         for name, learner in model.networks.learners.items()
     }

@@ -9,7 +9,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from traiNNer.archs import NetworkFacts
 from traiNNer.losses import LossInputs, uses_discriminator
+from traiNNer.models.adversary import Adversary
+from traiNNer.models.colour import Color
 from traiNNer.models.precision import Precision
 from traiNNer.registry import ConfigError
 from traiNNer.wording import counted
@@ -34,24 +37,38 @@ def rehearse_network(
     """
     training = net.training
     net.eval()  # nothing of it moves
-    patch = torch.zeros(1, 3, lq_size, lq_size, dtype=precision.dtype, device=precision.device)
+    facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
+    if facts.channels != precision.channels:
+        raise ConfigError(f"{key}: {wrong_channels(facts.channels, precision.color)}")
+    patch = torch.zeros(1, facts.channels, lq_size, lq_size, dtype=precision.dtype, device=precision.device)
     try:
         output = net(patch)
     except torch.OutOfMemoryError:
         return  # smaller parts of the batch are tried later
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
         raise ConfigError(
-            f"{key}: does not take patches of 3 channels (images are RGB here) and {lq_size}x{lq_size} "
+            f"{key}: does not take patches of {counted(facts.channels, 'channel')} and {lq_size}x{lq_size} "
             f"pixels (datasets.train.lq_size): {_first_line(error)}"
         ) from error
     finally:
         net.train(training)
-    wanted = (1, 3, lq_size * scale, lq_size * scale)
+    wanted = (1, facts.channels, lq_size * scale, lq_size * scale)
     if tuple(output.shape) != wanted:
         raise ConfigError(
             f"{key}: makes {_described(tuple(output.shape))} of an LQ patch where the ground truth has "
             f"{_described(wanted)}"
         )
+
+
+def wrong_channels(channels: int, color: Color) -> str:
+    """What is to be said of a network of `channels` where the images are of `color`."""
+    takes = f"takes images of {counted(channels, 'channel')}"
+    if color == "rgb":
+        return f"{takes}, and these are RGB: for one channel set color: y (luma) or color: grey in datasets.train"
+    return (
+        f"{takes}, and color: {color} in datasets.train makes one of each image: set num_in_ch: 1 and "
+        "num_out_ch: 1, or as this network calls them"
+    )
 
 
 def _described(shape: tuple[int, ...]) -> str:
@@ -60,6 +77,38 @@ def _described(shape: tuple[int, ...]) -> str:
         if len(shape) == 4
         else f"a tensor of shape {shape}"
     )
+
+
+@torch.no_grad()
+def rehearse_adversary(
+    adversary: Adversary, losses: Mapping[str, _Weighed], patch: int, precision: Precision
+) -> None:
+    """Ask the discriminator for what the losses want of it, which may be thousands of steps away.
+
+    Raises:
+        ConfigError: For one of other channels, and for penalties that torch has no second derivative for.
+    """
+    facts: NetworkFacts = adversary.learner.net.facts  # type: ignore[assignment]  # every registered network has it
+    channels = facts.channels
+    if channels != precision.channels:
+        raise ConfigError(f"network_d: {wrong_channels(channels, precision.color)}")
+    image = torch.zeros(1, channels, patch, patch, dtype=precision.dtype, device=precision.device)
+    inputs = LossInputs(image, image, image, discriminator=adversary.discriminate)
+    adversary.learner.net.eval()  # nothing of it moves
+    for loss in losses.values():
+        if uses_discriminator(loss.module):
+            loss.module(inputs)
+    try:
+        adversary.rehearse_penalty(image)
+    except RuntimeError as error:  # torch names the operation: sampling at learned places, as of dunet
+        if "derivative for" not in str(error):
+            raise
+        kind = type(adversary.learner.net).__name__.lower()
+        raise ConfigError(
+            f"network_d: {kind} cannot be trained with the penalties of this loss (r1_weight, r2_weight): "
+            f"{str(error).splitlines()[0]}; a newer torch may have it, other discriminators do without"
+        ) from error
+    adversary.learner.net.train()
 
 
 def rehearse_losses(losses: Mapping[str, _Weighed], lq_size: int, scale: int, precision: Precision) -> None:
@@ -116,7 +165,9 @@ def _fault(module: nn.Module, lq_size: int, scale: int, precision: Precision) ->
 
 def _noise(size: int, seed: int, precision: Precision) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(1, 3, size, size, generator=generator).to(precision.device, precision.dtype)
+    return torch.rand(1, precision.channels, size, size, generator=generator).to(
+        precision.device, precision.dtype
+    )
 
 
 def _smallest(works: Callable[[int], bool], low: int, most: int) -> int | None:

@@ -40,7 +40,7 @@ def run_pictures(folder: Path) -> list[Picture]:
         return []
     images = assemble_measured(options, data.model_copy(update={"skip_bad_images": True}))
     net = load_network(weights)
-    return pictures_of(images, net, set_name=set_name, scores=scores, scale=options.scale)
+    return pictures_of(images, net, set_name=set_name, scores=scores, color=options.color)
 
 
 def best_weights(folder: Path, options: Options) -> Path | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from traiNNer.cli.ending import ends_in_words
-from traiNNer.cli.overrides import network_overrides
+from traiNNer.cli.overrides import COLOR_HELP, network_overrides
 from traiNNer.data.image_io import ImageError
 from traiNNer.options import load_options
 from traiNNer.options.degradation_forms import ONLINE_TYPES
@@ -94,6 +94,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("model", type=Path, help=".safetensors or .pth; or an entry (.json) to check")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="options of the network")
     parser.add_argument("--key", metavar="NAME", help="where the weights are in a file that holds several")
+    parser.add_argument("--color", choices=("y", "grey"), help=COLOR_HELP)
     parser.add_argument("--onnx", action="store_true", help="ONNX too, compared with the network")
     parser.add_argument("--ncnn", action="store_true", help="ncnn too, compared with the network")
     parser.add_argument("--fp16", action="store_true", help="each file in half precision too")

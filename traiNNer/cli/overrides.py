@@ -8,6 +8,9 @@ from typing import Any
 from traiNNer.options.yaml_source import read_value
 from traiNNer.registry import ConfigError
 
+COLOR_HELP = "what a network of one channel sees; as its file says, else y (luma, 16 to 235 of 255)"
+"""Help of the option `--color`."""
+
 
 def network_overrides(texts: Sequence[str]) -> dict[str, Any]:
     """The values of `key=value`, read as YAML reads them.

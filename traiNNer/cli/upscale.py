@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from traiNNer.cli.ending import INTERRUPTED, ends_in_words
-from traiNNer.cli.overrides import network_overrides
+from traiNNer.cli.overrides import COLOR_HELP, network_overrides
 from traiNNer.data.image_io import IMAGE_SUFFIXES, WRITTEN_SUFFIXES, ImageError, eight_bits, image_size
 from traiNNer.data.pairing import find_images
 from traiNNer.inference.load import Trained, load_trained
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     start_logging(console if console.is_terminal else None, quiet=False)
     try:
-        trained = load_trained(args.model, network_overrides(args.overrides), key=args.key)
+        trained = load_trained(args.model, network_overrides(args.overrides), key=args.key, color=args.color)
         jobs = find_jobs(args.input, args.output, suffix=args.suffix, form=args.format)
         if not args.overwrite:
             jobs, done = [job for job in jobs if not job.target.exists()], len(jobs)
@@ -88,6 +88,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("output", type=Path, help="a folder, or for one file the file to write")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="options of the network")
     parser.add_argument("--key", metavar="NAME", help="where the weights are in a file that holds several")
+    parser.add_argument("--color", choices=("y", "grey"), help=COLOR_HELP)
     parser.add_argument("--overwrite", action="store_true", help="make files anew that exist")
     parser.add_argument(
         "--ensemble", action="store_true", help="average eight flips and turns: 8 times the work"
@@ -178,6 +179,7 @@ def _upscale_all(trained: Trained, jobs: Sequence[Job], args: argparse.Namespace
             device=choose_device(args.device),
             dtype=torch.float16 if args.fp16 else torch.bfloat16 if args.bf16 else torch.float32,
             tile=args.tile,
+            color=trained.color,
             ensemble=args.ensemble,
             on_pixels=lambda pixels: shown.advance(pixels / upscaler.passes),
         )

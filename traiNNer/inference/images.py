@@ -15,6 +15,8 @@ from torch import Tensor
 from traiNNer.data.image_io import Pixels
 from traiNNer.data.paired_dataset import Pair
 from traiNNer.data.resize import imresize
+from traiNNer.models.colour import Color, coloured
+from traiNNer.models.precision import Precision
 
 
 class ImageSet(Protocol):
@@ -58,8 +60,10 @@ class Shown:
     lq: Pixels
     gt: Pixels | None
     enlarged: Tensor
-    """What the network made of it, (1, 3, h * scale, w * scale), 0 to 1."""
+    """What the network made of it, (1, 1 or 3, h * scale, w * scale), 0 to 1."""
     scale: int
+    color: Color = "rgb"
+    """What the network sees."""
 
     @cached_property
     def bicubic(self) -> Pixels:
@@ -68,8 +72,9 @@ class Shown:
 
     @cached_property
     def output(self) -> Pixels:
-        """What the network made of it, rounded."""
-        return to_pixels(self.enlarged[0], self.lq.dtype)
+        """What the network made of it, rounded; of one channel with the colours of the LQ, see `coloured`."""
+        lq = Precision(self.enlarged.device, dtype=self.enlarged.dtype).rgb(torch.from_numpy(self.lq)[None])
+        return to_pixels(coloured(self.enlarged, lq, self.color)[0], self.lq.dtype)
 
 
 def bicubic(lq: Pixels, scale: int) -> Pixels:

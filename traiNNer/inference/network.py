@@ -24,7 +24,7 @@ class EvalNetwork:
 
     @torch.inference_mode()
     def upscale(self, lq: Tensor, *, tile: int = 0, overlap: int = 32) -> Tensor:
-        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1; arguments as of `upscale` below.
+        """(n, c, h, w) to (n, c, h * scale, w * scale), 0 to 1; arguments as of `upscale` below.
 
         Not under autocast: rounding to bfloat16 costs tenths of a decibel at high quality.
         """
@@ -44,18 +44,18 @@ def upscale(net: nn.Module, facts: NetworkFacts, lq: Tensor, *, tile: int = 0, o
     Args:
         net: A generator, in eval mode for reproducible results.
         facts: Of that network.
-        lq: (n, 3, h, w), RGB, 0 to 1.
+        lq: (n, c, h, w), c being `facts.channels`, 0 to 1.
         tile: Side of the tiles in input pixels; 0 takes the image whole.
         overlap: Input pixels of context on each side of a tile, which are computed and thrown away.
 
     Returns:
-        (n, 3, h * scale, w * scale), 0 to 1.
+        (n, c, h * scale, w * scale), 0 to 1.
     """
     if tile <= 0 or max(lq.shape[-2:]) <= tile:
         return _padded(net, facts, lq).clamp(0, 1)
-    n, _, height, width = lq.shape
+    n, channels, height, width = lq.shape
     s = facts.scale
-    out = lq.new_empty((n, 3, height * s, width * s))
+    out = lq.new_empty((n, channels, height * s, width * s))
     for top in range(0, height, tile):
         for left in range(0, width, tile):
             bottom, right = min(top + tile, height), min(left + tile, width)

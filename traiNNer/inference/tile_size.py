@@ -56,7 +56,7 @@ class _LiveBytes(TorchDispatchMode):
 def bytes_per_pixel(model: EvalNetwork, device: torch.device) -> float:
     """Memory for tensors that the network takes for each LQ pixel, while it computes a small image."""
     side = -(-max(_PROBE, model.facts.min_size) // model.facts.multiple_of) * model.facts.multiple_of
-    lq = torch.full((1, 3, side, side), 0.5, device=device)
+    lq = torch.full((1, model.facts.channels, side, side), 0.5, device=device)
     with _LiveBytes() as watched:
         model.upscale(lq, tile=0, overlap=0)
     return watched.peak / side**2
@@ -104,7 +104,7 @@ class FittingTiles:
         self._tiles: dict[tuple[int, int], Tiles] = {}
 
     def upscale(self, model: EvalNetwork, lq: Tensor) -> Tensor:
-        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1; raises as `Tiles.upscale`."""
+        """(n, c, h, w) to (n, c, h * scale, w * scale), 0 to 1; raises as `Tiles.upscale`."""
         return self.of(model, (lq.shape[2], lq.shape[3])).upscale(model, lq)
 
     def measure(self, model: EvalNetwork) -> None:

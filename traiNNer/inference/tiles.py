@@ -30,7 +30,7 @@ class Tiles:
         self._side, self._overlap = side, overlap
 
     def upscale(self, model: EvalNetwork, lq: Tensor) -> Tensor:
-        """(n, 3, h, w) to (n, 3, h * scale, w * scale), 0 to 1.
+        """(n, c, h, w) to (n, c, h * scale, w * scale), 0 to 1.
 
         Raises:
             OutOfMemoryError: Where even the smallest tiles do not fit.

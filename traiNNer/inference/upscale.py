@@ -17,6 +17,7 @@ from traiNNer.inference.network import EvalNetwork
 from traiNNer.inference.picture import Picture, filled
 from traiNNer.inference.tile_size import FittingTiles
 from traiNNer.inference.tiles import Tiles
+from traiNNer.models.colour import Color, coloured, in_color
 from traiNNer.models.precision import Precision
 
 _log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class ImageUpscaler:
         dtype: In which it computes: float32, float16 or bfloat16. The last two keep 11 and 8 bits of a value.
         tile: Side of the tiles in LQ pixels; 0: whole images; None: whole images where the free memory allows it,
             else the largest tiles that fit. Where memory runs out all the same, they are halved.
+        color: What the network sees of an image; of one channel, the rest is enlarged by bicubic.
         ensemble: Average the results of the eight flipped and turned versions of each image: a little better,
             eight times the work.
         on_pixels: Called with the LQ pixels that the network has worked on, one image's together being about its
@@ -60,12 +62,14 @@ class ImageUpscaler:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         tile: int | None = None,
+        color: Color = "rgb",
         ensemble: bool = False,
         on_pixels: Callable[[int], None] | None = None,
     ) -> None:
         inner = _InDtype(net.to(device).eval(), dtype)
         self._model = EvalNetwork(inner, facts)
-        self.facts, self._device, self._ensemble = facts, device, ensemble
+        self.facts, self._ensemble = facts, ensemble
+        self._precision = Precision(device, color=color)
         self._tiles = FittingTiles(device, tile)
         if tile is None:
             self._tiles.measure(self._model)
@@ -111,12 +115,13 @@ class ImageUpscaler:
 
     def _upscaled(self, pixels: Pixels) -> Tensor:
         """To (3, h * scale, w * scale), 0 to 1."""
-        lq = Precision(self._device).images(torch.from_numpy(pixels)[None])
+        rgb = self._precision.rgb(torch.from_numpy(pixels)[None])
+        lq = in_color(rgb, self._precision.color)
         tiles = self._tiles.of(self._model, (lq.shape[2], lq.shape[3]))
         output = self._averaged(tiles, lq) if self._ensemble else tiles.upscale(self._model, lq)
         if not bool(torch.isfinite(output).all()):
             raise FloatingPointError("the output is not finite; compute in float32, or in bfloat16 (--bf16)")
-        return output[0]
+        return coloured(output, rgb, self._precision.color)[0]
 
     def _averaged(self, tiles: Tiles, lq: Tensor) -> Tensor:
         total = torch.zeros((), device=lq.device)

@@ -32,6 +32,8 @@ class Loss(nn.Module):
     """Whether it reads what the discriminator makes of images."""
     averaged: ClassVar[bool] = False
     """Whether it compares with the output of the EMA network."""
+    coloured: ClassVar[bool] = False
+    """Whether it compares colours, which images of one channel have not."""
 
 
 class DiscriminatorOutput(NamedTuple):

@@ -21,8 +21,8 @@ _CR = (0.5, -0.418688, -0.081312)
 
 
 def luma(image: Tensor) -> Tensor:
-    """Brightness (n, 1, h, w), 0 to 1, of images (n, 3, h, w), RGB, 0 to 1."""
-    return _mix(image, _Y)
+    """Brightness (n, 1, h, w), 0 to 1, of images (n, 3, h, w), RGB, 0 to 1; one channel is brightness already."""
+    return image if image.shape[1] == 1 else _mix(image, _Y)
 
 
 def chroma(image: Tensor) -> Tensor:
@@ -65,6 +65,8 @@ class ColorLoss(Loss):
         criterion: Of the differences: absolute (l1, or charbonnier, which is smooth at 0) or squared (l2).
         scale: Side of the averaged squares in pixels.
     """
+
+    coloured = True
 
     def __init__(self, *, criterion: Criterion = "l1", scale: int = 4) -> None:
         super().__init__()

@@ -29,6 +29,8 @@ class LQConsistencyLoss(Loss):
         chroma_weight: Of colour.
     """
 
+    coloured = True
+
     def __init__(
         self, *, criterion: Criterion = "l1", luma_weight: float = 1.0, chroma_weight: float = 1.0
     ) -> None:

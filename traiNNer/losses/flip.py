@@ -43,6 +43,8 @@ class FLIPLoss(Loss):
         pixels_per_degree: Of visual angle; the default is a screen of 3840 pixels and 0.7 metres at 0.7 metres.
     """
 
+    coloured = True
+
     blur: Tensor
     edges: Tensor
     points: Tensor

@@ -99,6 +99,8 @@ class HSLuvLoss(Loss):
         downscale_factor: Compare images made smaller by this, antialiased bicubic.
     """
 
+    coloured = True
+
     def __init__(
         self,
         *,

@@ -24,6 +24,8 @@ class CosimLoss(Loss):
         cosim_lambda: Factor.
     """
 
+    coloured = True
+
     def __init__(self, *, cosim_lambda: float = 5.0) -> None:
         super().__init__()
         self.cosim_lambda = cosim_lambda

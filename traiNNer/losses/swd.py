@@ -33,6 +33,8 @@ class MSSWDLoss(Loss):
         patch_size: Side of the projected patches in pixels, odd.
     """
 
+    coloured = True
+
     def __init__(self, *, num_scale: int = 3, num_proj: int = 24, patch_size: int = 11) -> None:
         super().__init__()
         if num_scale < 1 or num_proj < 1:

@@ -1,4 +1,4 @@
-"""How a step computes: device, precision, memory layout."""
+"""How a step computes: device, precision, memory layout, and the channels that its images have."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from traiNNer.models.colour import Color, in_color
+
 
 @dataclass(frozen=True)
 class Precision:
-    """Device, precision and memory layout of a step."""
+    """Device, precision, memory layout and channels of a step."""
 
     device: torch.device
     autocast_dtype: torch.dtype | None = None
@@ -20,6 +22,13 @@ class Precision:
     dtype: torch.dtype = torch.float32
     """The type of weights, images and losses."""
     channels_last: bool = False
+    color: Color = "rgb"
+    """What the networks see of the pixels, which are RGB until here."""
+
+    @property
+    def channels(self) -> int:
+        """Of the images that the networks see."""
+        return 3 if self.color == "rgb" else 1
 
     @property
     def name(self) -> Literal["fp32", "bf16", "fp16"]:
@@ -43,7 +52,11 @@ class Precision:
             getattr(torch, self.device.type).manual_seed(seed)  # torch.cuda, torch.mps, torch.xpu
 
     def images(self, pixels: Tensor) -> Tensor:
-        """(n, h, w, 3) integers to (n, 3, h, w), 0 to 1, on the device."""
+        """(n, h, w, 3) integers to (n, `channels`, h, w), 0 to 1, on the device."""
+        return in_color(self.rgb(pixels), self.color)
+
+    def rgb(self, pixels: Tensor) -> Tensor:
+        """(n, h, w, 3) integers to (n, 3, h, w), RGB, 0 to 1, on the device."""
         white = 65535.0 if pixels.dtype == torch.uint16 else 255.0
         order = torch.channels_last if self.channels_last else torch.contiguous_format
         if pixels.dtype == torch.uint16 and self.device.type == "mps":

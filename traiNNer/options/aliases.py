@@ -67,8 +67,7 @@ FEATURES = (
         "network_ae": None, "watch": False, "switch_iter_per_epoch": 1, "onnx": None,
     }),
     Feature(("datasets", "*"), {
-        "io_backend": {"type": "disk"}, "mean": [0, 0, 0], "std": [1, 1, 1], "color": None,
-        "clip_size": None,
+        "io_backend": {"type": "disk"}, "mean": [0, 0, 0], "std": [1, 1, 1], "clip_size": None,
     }),
     Feature(("path",), {
         "pretrain_network_ae_path": None, "pretrain_network_g_ema": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from traiNNer.options.color import complete_color, relate_color
 from traiNNer.options.degradation_forms import relate_degradation, relate_preset_of_sets
 from traiNNer.options.document import DERIVED, MISSING, Draft
 from traiNNer.options.fields import OPTIMIZER, TrainOptions
@@ -20,6 +21,7 @@ _LQ_SIZE = 64  # pixels; what published recipes for small networks use
 def complete(draft: Draft) -> None:
     """Add what other options determine: sets held out, names, patch sizes, types of metrics, an optimizer."""
     complete_held_out(draft)
+    complete_color(draft)
     for path in draft.matches(("datasets", "*")):
         _derive(draft, (*path, "name"), path[-1])
         for place in [(*path, key) for key in ("lq_size", "gt_size") if draft.get((*path, key)) == "auto"]:
@@ -75,6 +77,7 @@ def relate(draft: Draft) -> None:
     _relate_top(draft)
     for path in draft.matches(("datasets", "*")):
         _relate_dataset(draft, path)
+    relate_color(draft)
     _relate_train(draft)
     relate_degradation(draft)
     relate_preset_of_sets(draft)

@@ -32,6 +32,10 @@ class DatasetOptions(Section):
     """Folder or list of folders of low-resolution images, in the order of `dataroot_gt`. A validation
     or test set may have these alone: its images are enlarged, and scored by metrics that need no ground
     truth (`niqe`)."""
+    color: Literal["rgb", "y", "grey"] = "rgb"
+    """What the network sees of the images: `rgb`; `y`: the luma Y of YCbCr (BT.601, 16 to 235 of 255), as in
+    BasicSR and papers; `grey` (or gray): brightness from 0 to 255. The last two take a network of one channel,
+    such as `num_in_ch: 1` and `num_out_ch: 1`. The same for all sets: that of `datasets.train`."""
     part: Literal["all", "training", "held_out"] = "all"
     """Which of the images: `held_out`: the few that `val: auto` sets aside, chosen by their names; `training`:
     all but those. What is `held_out` has type and folders of `datasets.train` where it names no folders."""

@@ -246,6 +246,13 @@ class Options(Section):
         """What is worth saying about the configuration, for the log."""
         return self._provenance.notes
 
+    @property
+    def color(self) -> Literal["rgb", "y", "grey"]:
+        """What the network sees of the images of all sets."""
+        for data in self.datasets.values():
+            return data.color
+        return "rgb"
+
     def origin(self, path: Path) -> str:
         """Where a value comes from: `default`, `file line 12`, `command line` or `derived`."""
         mark = self._provenance.marks.get(path)

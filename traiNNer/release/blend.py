@@ -60,6 +60,9 @@ def _refuse_others(one: Path, first: Loaded, other: Path, second: Loaded) -> Non
         raise ConfigError(
             f"{other} is a {second.type} and {one} a {first.type}: only one kind can be blended"
         )
+    colors = {loaded.metadata["color"] for loaded in (first, second) if "color" in loaded.metadata}
+    if len(colors) > 1:
+        raise ConfigError(f"of {one} and {other} one sees y and one grey: only equal networks can be blended")
     mine, theirs = (json.loads(json.dumps(loaded.net.options)) for loaded in (first, second))
     differing = [f"{key} ({mine[key]} and {theirs[key]})" for key in mine if mine[key] != theirs[key]]
     if differing:

@@ -58,7 +58,7 @@ def make_bundle(args: argparse.Namespace) -> Bundle:
         require_onnx()
     if args.ncnn:
         require_ncnn()
-    trained = load_trained(args.model, args.network_options, key=args.key)
+    trained = load_trained(args.model, args.network_options, key=args.key, color=args.color)
     about = _about(trained, args)
     check_words(about)
     scores = read_scores(args.metrics) if args.metrics else {}
@@ -207,6 +207,7 @@ def _about(trained: Trained, args: argparse.Namespace) -> About:
     return About(
         name=bare_name(args.name or said.get("name") or args.model.stem, scale),
         facts=trained.facts,
+        color=trained.color,
         architecture=trained.type,
         options=trained.options,
         parameters=sum(p.numel() for p in trained.net.parameters()),
@@ -229,6 +230,7 @@ def _metadata(trained: Trained, about: About) -> dict[str, str]:
         yield "architecture", about.architecture
         yield "options", json.dumps(about.options)
         yield "scale", str(about.facts.scale)
+        yield "color", "" if about.color == "rgb" else about.color
         yield "name", about.name
         yield "author", ", ".join(about.authors)
         yield "license", about.license

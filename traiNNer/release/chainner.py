@@ -74,7 +74,7 @@ def asked_of_spandrel(path: Path, net: nn.Module, facts: NetworkFacts) -> str:
         reason = str(error).strip().split("\n")[0][:120]
         return f"does not load it ({reason}); give it the .onnx"
     side = allowed_size(_SIDE, least=facts.min_size, multiple=facts.multiple_of)
-    lq = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    lq = torch.rand(1, facts.channels, side, side, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         output = found.model.eval()(lq.clone())
         output = output[0] if isinstance(output, tuple) else output

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from traiNNer.archs import NetworkFacts
+from traiNNer.models.colour import IN_WORDS, Color
 from traiNNer.release.onnx import OPSET, Comparison
 
 OF_NCNN = (".param", ".bin")
@@ -37,6 +38,8 @@ class About:
     """A name of the registry."""
     options: Mapping[str, Any]
     parameters: int
+    color: Color = "rgb"
+    """What it sees of images."""
     authors: Sequence[str] = ()
     license: str = ""
     """SPDX expression, such as CC-BY-4.0."""
@@ -67,6 +70,7 @@ def model_card(about: About, scores: Mapping[str, Mapping[str, float]], *, compa
     """
     facts = {
         "Scale": about.facts.scale,
+        "Sees": "" if about.color == "rgb" else f"one channel: {IN_WORDS[about.color]}",
         "Architecture": f"{about.architecture}, {about.parameters:,} parameters",
         "Author": ", ".join(about.authors),
         "License": about.license,
@@ -94,14 +98,14 @@ def model_card(about: About, scores: Mapping[str, Mapping[str, float]], *, compa
     of_onnx = [file for file in about.files if file not in of_ncnn]
     parts += _compared(
         "ONNX",
-        f"ONNX opset {OPSET}. Input `input`, output `output`: (n, 3, h, w), RGB, 0 to 1, any batch, "
+        f"ONNX opset {OPSET}. Input `input`, output `output`: (n, {_channels(about)}, 0 to 1, any batch, "
         f"{_sizes(about.facts)}. Compared in onnxruntime with the network in float32, on noise:",
         of_onnx,
     )
     parts += _compared(
         "ncnn",
-        f"Input `data`, output `output`: (3, h, w), RGB, 0 to 1, {_sizes(about.facts)}. Compared in ncnn, on the "
-        "CPU, with the network in float32, on noise:",
+        f"Input `data`, output `output`: ({_channels(about)}, 0 to 1, {_sizes(about.facts)}. Compared in ncnn, on "
+        "the CPU, with the network in float32, on noise:",
         of_ncnn,
     )
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -111,6 +115,10 @@ def _compared(title: str, words: str, files: Sequence[ReleasedFile]) -> list[str
     """A section on files that were compared with the network; nothing where there are none."""
     rows = [(f.name, str(c.shape), f"{c.difference:.1g}") for f in files for c in f.comparisons]
     return [f"## {title}", words, _table(("file", "input", "largest difference"), rows)] if rows else []
+
+
+def _channels(about: About) -> str:
+    return f"{about.facts.channels}, h, w), {IN_WORDS[about.color]}"
 
 
 def _sizes(facts: NetworkFacts) -> str:

@@ -45,14 +45,14 @@ def require_ncnn() -> None:
 def export_ncnn(net: nn.Module, facts: NetworkFacts, param: Path, *, dtype: torch.dtype) -> None:
     """Write the network, folded to fewer operations, as `param` and, beside it, the weights as `.bin`.
 
-    Input `data`, output `output`: (3, h, w), RGB, 0 to 1; the output is not clamped.
+    Input `data`, output `output`: (3 or 1, h, w), 0 to 1; the output is not clamped.
 
     Raises:
         NotForNcnn: If an operation of the network does not exist there.
     """
     import pnnx  # a program of its own, which may be missing
 
-    sizes = [(1, 3, *taken_size(facts, *size)) for size in ((36, 40), (24, 52))]
+    sizes = [(1, facts.channels, *taken_size(facts, *size)) for size in ((36, 40), (24, 52))]
     with tempfile.TemporaryDirectory() as folder:
         traced = Path(folder, "net.pt")
         with warnings.catch_warnings():
@@ -88,7 +88,7 @@ def compare_ncnn(
 
     comparisons: list[Comparison] = []
     for _, height, width in SIZES:
-        lq = noise((1, 3, *taken_size(facts, height, width)))
+        lq = noise((1, facts.channels, *taken_size(facts, height, width)))
         with torch.inference_mode():
             expected = net(lq)[0]
         runner = ncnn.Net()  # type: ignore[reportAttributeAccessIssue] - made by its binary part

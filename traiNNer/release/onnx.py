@@ -31,7 +31,7 @@ class Comparison(NamedTuple):
     """An ONNX file against the network in float32, on noise."""
 
     shape: tuple[int, ...]
-    """Shape of the input, (n, 3, h, w)."""
+    """Shape of the input, (n, c, h, w)."""
     difference: float
     """Largest difference of a value, of 0 to 1."""
     not_finite: int
@@ -50,7 +50,7 @@ def require_onnx() -> None:
 def export_onnx(
     net: nn.Module, facts: NetworkFacts, path: Path, *, dtype: torch.dtype, metadata: Mapping[str, str]
 ) -> None:
-    """Write the network, folded to fewer operations, with input `input` and output `output`: RGB, 0 to 1.
+    """Write the network, folded to fewer operations, with input `input` and output `output`, 0 to 1.
 
     Batch, height and width are free (but for `facts.min_size` and `facts.multiple_of`); the output is not clamped.
     Input and output have the dtype of the weights.
@@ -60,7 +60,7 @@ def export_onnx(
     with torch.no_grad():
         program = torch.onnx.export(
             folded,
-            (noise((2, 3, *taken_size(facts, 36, 40))).to(dtype),),
+            (noise((2, facts.channels, *taken_size(facts, 36, 40))).to(dtype),),
             dynamo=True,
             opset_version=OPSET,
             input_names=["input"],
@@ -83,7 +83,7 @@ def compare_onnx(
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     comparisons: list[Comparison] = []
     for batch, height, width in SIZES:
-        lq = noise((batch, 3, *taken_size(facts, height, width)))
+        lq = noise((batch, facts.channels, *taken_size(facts, height, width)))
         with torch.inference_mode():
             expected = net(lq)
         (made,) = session.run(None, {"input": lq.to(dtype).numpy()})

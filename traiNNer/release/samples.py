@@ -29,7 +29,7 @@ class Sample(NamedTuple):
 
 def samples(trained: Trained, images: Sequence[Pixels]) -> list[Sample]:
     """Each image as the model upscales it, on the CPU."""
-    upscaler = ImageUpscaler(trained.net, trained.facts, device=torch.device("cpu"))
+    upscaler = ImageUpscaler(trained.net, trained.facts, device=torch.device("cpu"), color=trained.color)
     found = []
     for image in images:
         lq = _middle(image)

@@ -18,6 +18,7 @@ from traiNNer.inference.network import EvalNetwork
 from traiNNer.inference.tile_size import FittingTiles
 from traiNNer.inference.tiles import Tiles
 from traiNNer.metrics import Metric
+from traiNNer.models.colour import as_rgb
 from traiNNer.models.precision import Precision
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.training.agreement import all_or_none
@@ -235,7 +236,8 @@ class Validator:
         ratios = [structure(output, reference, given)[0].to(scores.dtype)] if image.gt is not None else []
         if show:
             lq, gt = image.lq[0].numpy(), None if image.gt is None else image.gt[0].numpy()
-            show(Shown(validation_set.name, image.name, image.number, lq, gt, output, self._scale))
+            color = self._precision.color
+            show(Shown(validation_set.name, image.name, image.number, lq, gt, output, self._scale, color))
         return torch.cat([scores, *ratios, torch.isfinite(output).all()[None].to(scores.dtype)])
 
     def _measure_bicubic(self, validation_set: ValidationSet, image: ReadPair) -> Tensor:
@@ -252,6 +254,8 @@ class Validator:
         return torch.where(met, torch.nan, self._compare(validation_set, enlarged, gt))
 
     def _compare(self, validation_set: ValidationSet, output: Tensor, gt: Tensor) -> Tensor:
+        if self._precision.color == "grey":  # scored as the pictures that they are shown as
+            output, gt = as_rgb(output, "grey"), as_rgb(gt, "grey")
         scores = [metric(output, gt)[0] for metric in self._metrics_of(validation_set).values()]
         return torch.stack(scores) if scores else output.new_zeros(0)
 

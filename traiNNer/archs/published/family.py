@@ -28,6 +28,10 @@ Given: TypeAlias = Mapping[str, Any]
 WIDEST = 256
 """LQ pixels of a margin beyond which tiles that equal the whole image are not worth their price."""
 RECOMPUTE = "use_checkpointing"
+CHANNELS = (
+    "num_in_ch", "in_ch", "in_chans", "in_channels", "in_nc", "inp_channels", "img_channel", "n_colors",
+)  # fmt: skip
+"""The authors' names of the channels of the input."""
 LICENCE = "permissive"
 """Licence of all parts of spandrel 0.4.2: MIT, Apache-2.0, BSD or public domain, says its description."""
 
@@ -128,6 +132,7 @@ class Family:
             min_size=-(-self.least // multiple) * multiple,
             multiple_of=multiple,
             tile_margin=None if margin is None or margin > WIDEST else margin,
+            channels=next((options[name] for name in CHANNELS if name in options), 3),
             trains_alone=self.trains_alone,
         )
 

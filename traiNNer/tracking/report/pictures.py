@@ -11,15 +11,18 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from traiNNer.archs import NetworkFacts
 from traiNNer.control import from_plain
 from traiNNer.data.image_io import Pixels, eight_bits
 from traiNNer.data.resize import imresize
 from traiNNer.data.single_dataset import MeasuredDataset
 from traiNNer.events import SetScores, ValidationEvent
+from traiNNer.inference.images import to_pixels
 from traiNNer.inference.network import upscale
+from traiNNer.models.colour import Color, coloured, in_color
+from traiNNer.models.precision import Precision
 
 _SIDE = 192
 """Side of the central part that is shown, in LQ pixels at most."""
@@ -36,9 +39,9 @@ class Picture(NamedTuple):
 
 
 def pictures_of(
-    images: MeasuredDataset, net: nn.Module, *, set_name: str, scores: SetScores, scale: int
+    images: MeasuredDataset, net: nn.Module, *, set_name: str, scores: SetScores, color: Color
 ) -> list[Picture]:
-    """The images of a validation set where a network gains most and least over bicubic."""
+    """The images of a validation set where a network of `color` gains most and least over bicubic."""
     metric, gains = _gains(scores)
     index = {image: k for k, image in enumerate(images.names)}
     chosen = sorted((image for image in gains if image in index), key=lambda image: gains[image])
@@ -46,7 +49,7 @@ def pictures_of(
     for word, image in (("largest", chosen[-1:]), ("smallest", chosen[:-1][:1])):
         for one in image:
             title = f"{set_name}/{one}: {word} gain over bicubic, {gains[one]:+.2f} {metric}"
-            pictures.append(picture(title, images.pair(index[one]).lq, net, scale))
+            pictures.append(picture(title, images.pair(index[one]).lq, net, color))
     return pictures
 
 
@@ -70,19 +73,21 @@ def _gains(scores: SetScores) -> tuple[str, dict[str, float]]:
 
 
 @torch.no_grad()
-def picture(title: str, lq: Pixels, net: nn.Module, scale: int) -> Picture:
+def picture(title: str, lq: Pixels, net: nn.Module, color: Color) -> Picture:
     """The middle of one image, upscaled by bicubic and by a network."""
     height, width = lq.shape[:2]
     side = min(_SIDE, height, width)
     top, left = (height - side) // 2, (width - side) // 2
     part = eight_bits(lq[top : top + side, left : left + side])
-    image = torch.from_numpy(part.copy()).permute(2, 0, 1)[None].float() / 255
-    out = upscale(net, net.facts, image)[0].permute(1, 2, 0)  # type: ignore[arg-type] - every network has facts
-    trained = (out * 255).round().to(torch.uint8).numpy()
-    return Picture(title, data_address(imresize(part, scale)), data_address(trained))
+    facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
+    image = Precision(torch.device("cpu")).rgb(torch.from_numpy(part.copy())[None])
+    out = coloured(upscale(net, facts, in_color(image, color)), image, color)
+    return Picture(
+        title, data_address(imresize(part, facts.scale)), data_address(to_pixels(out[0], np.uint8))
+    )
 
 
-def data_address(image: NDArray[np.uint8]) -> str:
+def data_address(image: Pixels) -> str:
     """An image (h, w, 3), RGB, for the `src` of a page that stands alone."""
     _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode()
