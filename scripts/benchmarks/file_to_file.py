@@ -1,12 +1,12 @@
-"""Take a published architecture from file to file: fine-tune, kill, resume, release, load, enlarge, ONNX.
+"""Take a published architecture from file to file: fine-tune, kill, resume, release, load, enlarge.
 
     python scripts/benchmarks/file_to_file.py --gt HR --image LR/bird.png --out docs/data/file_to_file.jsonl
     python scripts/benchmarks/file_to_file.py --out docs/data/file_to_file.jsonl --table
 
 For each family a file of weights in the authors' form (their initial values, under `params_ema`) is fine-tuned by
 `train.py` with `network_g: {type: auto}`, killed after the first checkpoint, resumed, exported by
-`scripts/export.py --onnx`, loaded by spandrel, and both enlarge a photograph. A JSON line each; families that have
-one are skipped, so the script may be stopped and started again.
+`scripts/export.py`, loaded by spandrel, and both enlarge a photograph. A JSON line each; families that have
+one are skipped, so the script may be stopped and started again. ONNX: `onnx_of_networks.py`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import multiprocessing
 import re
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,44 +34,49 @@ from traiNNer.data.image_io import eight_bits, read_image
 from traiNNer.inference.load import load_trained
 from traiNNer.inference.upscale import ImageUpscaler
 
-ROOT = Path(__file__).resolve().parents[2]
+_FORK = multiprocessing.get_context("fork")
+"""Processes that have imported everything already; this one trains nothing: a fork takes no gradients along."""
 
 
 class Course(NamedTuple):
-    """How long a family is trained, as a CPU bears it."""
+    """How a family is trained, as a CPU bears it."""
 
-    steps: int
-    lq_size: int = 32
-    batch: int = 2
+    options: Mapping[str, Any] = {}
+    """What makes the published size smaller, where a CPU would not bear it."""
     scale: int = 4
-    onnx: bool = True
-    """Whether ONNX is tried; torch traces networks of windows for minutes, or cannot for every size."""
+    lq_size: int = 16
+    batch: int = 1
+    steps: int = 200
 
 
 FAMILIES = {
-    "compact": Course(200),
-    "span": Course(40),
-    "swinir_s": Course(10, onnx=False),
-    "omnisr": Course(10, onnx=False),
-    "dat_light": Course(8, onnx=False),
-    "realplksr_tiny": Course(8),
-    "mosr_t": Course(20),
-    "safmn": Course(60),
-    "seemore_t": Course(20),
-    "plksr_tiny": Course(8),
-    "ditn_real": Course(20),
-    "fdat_tiny": Course(10),
-    "craft": Course(8, onnx=False),
-    "swin2sr_s": Course(8, onnx=False),
-    "esrgan_lite": Course(6, lq_size=16),
-    "realcugan": Course(20, lq_size=40, scale=2),
-    "hat_s": Course(4, lq_size=16, onnx=False),
-    "rcan": Course(4, lq_size=16),
-    "dctlsa": Course(8, onnx=False),
-    "atd_light": Course(4, onnx=False),
-    "drct": Course(4, lq_size=16, onnx=False),
+    "safmn": Course(),
+    "seemore_t": Course(),
+    "compact": Course(),
+    "ditn_real": Course(),
+    "mosr_t": Course(),
+    "span": Course(),
+    "dctlsa": Course(),
+    "craft": Course(),
+    "omnisr": Course(),
+    "swinir_s": Course(),
+    "swin2sr_s": Course(),
+    "dat_light": Course(batch=2),
+    "fdat_tiny": Course(),
+    "atd_light": Course(),
+    "plksr_tiny": Course(),
+    "realplksr_tiny": Course(),
+    "rcan": Course({"n_resgroups": 3, "n_resblocks": 6}),
+    "nafnet": Course({"middle_blk_num": 1, "enc_blk_nums": (1, 1, 1, 4), "dec_blk_nums": (1,) * 4}, scale=1),
+    "moesr": Course({"n_blocks": 3, "n_block": 2}),
+    "realcugan": Course(scale=2, lq_size=40),
+    "grl_t": Course(),
+    "drct": Course({"depths": (6, 6), "num_heads": (6, 6), "embed_dim": 96}),
+    "rgt": Course({"depth": (4, 4), "num_heads": (4, 4), "embed_dim": 80}),
+    "esrgan_lite": Course(),
+    "hat_s": Course(),
 }
-"""By name in the registry; sizes are those that people publish, the smallest of each family."""
+"""By name in the registry; sizes are the smallest of each family that people publish, or smaller."""
 
 
 def main() -> None:
@@ -101,14 +105,14 @@ def journey(family: str, course: Course, folder: Path, gt: str, image: Path) -> 
     """All stations of one family; what went wrong stands in the record, in words."""
     started = time.time()
     torch.manual_seed(0)
-    net = build_network({"type": family, "scale": course.scale})
+    net = build_network({"type": family, "scale": course.scale, **course.options})
     torch.save({"params_ema": net.state_dict()}, folder / "published.pth")
     record: dict[str, Any] = {"family": family, **course._asdict()}
     record["parameters"] = sum(p.numel() for p in net.parameters())
     del net
-    record |= _train(_configuration(course, folder, gt), folder, course)
+    record |= _train(_configuration(course, folder, gt), folder)
     weights = folder / f"experiments/journey/models/net_g_{course.steps}.safetensors"
-    record |= _release(weights, folder, onnx=course.onnx)
+    record |= _release(weights, folder)
     record |= _enlarge(next((folder / "release").glob("*.safetensors")), image)
     return record | {"seconds": round(time.time() - started)}
 
@@ -150,20 +154,22 @@ def _configuration(course: Course, folder: Path, gt: str) -> Path:
     return path
 
 
-def _train(configuration: Path, folder: Path, course: Course) -> dict[str, Any]:
+def _train(configuration: Path, folder: Path) -> dict[str, Any]:
     """Train until the first checkpoint, kill, and go on to the end."""
-    command = [sys.executable, str(ROOT / "train.py"), "-opt", str(configuration)]
     states = folder / "experiments/journey/training_states"
-    with (folder / "first.log").open("w", encoding="utf-8") as log:
-        first = subprocess.Popen(command, stdout=log, stderr=log)
-        while first.poll() is None and not list(states.glob("*.state")):
-            time.sleep(0.1)
-        first.kill()
-        first.wait()
+    log = folder / "train.log"
+    first = _FORK.Process(target=_trained, args=(configuration, log))
+    first.start()
+    while first.is_alive() and not list(states.glob("*.state")):
+        time.sleep(0.5)
+    first.kill()
+    first.join()
     if not list(states.glob("*.state")):
-        raise RuntimeError((folder / "first.log").read_text(encoding="utf-8")[-2000:])
-    said = _call(train, ["-opt", str(configuration), "--auto_resume"])
-    resumed = re.search(r"Going on from \S+, iteration ([\d,]+)", said)
+        raise RuntimeError(log.read_text(encoding="utf-8")[-2000:])
+    second = _FORK.Process(target=_trained, args=(configuration, log))
+    second.start()
+    second.join()
+    resumed = re.search(r"Going on from \S+, iteration ([\d,]+)", log.read_text(encoding="utf-8"))
     lines = (folder / "experiments/journey/metrics.jsonl").read_text(encoding="utf-8").splitlines()
     losses = [json.loads(line)["loss"]["l1"] for line in lines]
     summary = json.loads((folder / "experiments/journey/summary.json").read_text(encoding="utf-8"))
@@ -175,23 +181,21 @@ def _train(configuration: Path, folder: Path, course: Course) -> dict[str, Any]:
     }
 
 
-def _release(weights: Path, folder: Path, *, onnx: bool) -> dict[str, Any]:
-    command = [str(weights), "--name", "Journey", "--output", str(folder / "release")]
-    said = _call(export, [*command, "--onnx"] if onnx else command)
-    left_out = re.search(r"failed: \S+\.onnx: (.*)", said)
+def _trained(configuration: Path, log: Path) -> None:
+    with log.open("a", encoding="utf-8") as said, redirect_stdout(said), redirect_stderr(said):
+        train(["-opt", str(configuration), "--auto_resume"])
+
+
+def _release(weights: Path, folder: Path) -> dict[str, Any]:
+    said = _call(export, [str(weights), "--name", "Journey", "--output", str(folder / "release")])
     verdict = re.search(r"chaiNNer: (.*)", said)
-    made = list((folder / "release").glob("*.onnx"))
-    return {
-        "chainner": verdict[1] if verdict else said[-300:],
-        "onnx_made": "yes" if made else left_out[1][:300] if left_out else "not tried",
-    }
+    return {"chainner": verdict[1] if verdict else said[-300:]}
 
 
 def _enlarge(released: Path, image: Path) -> dict[str, Any]:
     """The photograph by this program and by spandrel; largest difference, in levels of 8 bits."""
     trained, pixels = load_trained(released, {}), read_image(image)
     ours = eight_bits(ImageUpscaler(trained.net, trained.facts, device=torch.device("cpu")).pixels(pixels))
-    facts = trained.facts
     found = ModelLoader("cpu").load_from_file(released)
     assert isinstance(found, ImageModelDescriptor)
     with torch.inference_mode():
@@ -200,9 +204,6 @@ def _enlarge(released: Path, image: Path) -> dict[str, Any]:
     return {
         "spandrel": found.architecture.name,
         "levels_apart": int(abs(ours.astype(int) - theirs.astype(int)).max()),
-        "min_size": facts.min_size,
-        "multiple_of": facts.multiple_of,
-        "tile_margin": facts.tile_margin,
     }
 
 
@@ -216,21 +217,19 @@ def _call(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> 
 def table(records: dict[str, dict[str, Any]]) -> str:
     """The rows of docs/networks.md."""
     lines = [
-        "| file | parameters | least / multiple | tiles | steps | loss | chaiNNer | levels apart | ONNX |",
-        "|---|---:|---|---|---:|---|---|---:|---|",
+        "| file | parameters | patch, batch | steps | loss | chaiNNer | levels apart |",
+        "|---|---:|---|---:|---|---|---:|",
     ]
     for record in records.values():
-        made = record["onnx_made"]
+        smaller = f" ({json.dumps(record['options'])})".replace('"', "") if record["options"] else ""
         cells = [
-            f"`{record['family']}` x{record['scale']}",
+            f"`{record['family']}` x{record['scale']}{smaller}",
             f"{record['parameters']:,}",
-            f"{record['min_size']}/{record['multiple_of']}",
-            "near" if record["tile_margin"] is None else str(record["tile_margin"]),
+            f"{record['lq_size']}, {record['batch']}",
             str(record["steps"]),
             f"{record['loss_first']:.3f} to {record['loss_last']:.3f}",
             record["chainner"],
             str(record["levels_apart"]),
-            made if made in ("yes", "not tried") else "no",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

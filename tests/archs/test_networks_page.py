@@ -12,11 +12,12 @@ from traiNNer.archs.published import FAMILIES, PUBLISHED
 
 PAGE = (Path(__file__).parents[2] / "docs/networks.md").read_text()
 FAMILY_ROWS = re.findall(
-    r"^\| `(\w+)` \| \[?[^|]+ \| ([\d,]+) \| (\d+)/(\d+) \| (\S+) \|", PAGE, re.MULTILINE
+    r"^\| `(\w+)` \| \[?[^|]+ \| ([\d,]+) \| (\d+)/(\d+) \| (\S+) \| ([\w ]+) \|", PAGE, re.MULTILINE
 )
 PRESET_ROWS = re.findall(r"^\| `(\w+)` \| ([\d,]+) \| `(\w+)` \|$", PAGE, re.MULTILINE)
 COUNTS = {name: int(count.replace(",", "")) for name, count, *_ in FAMILY_ROWS}
 COUNTS |= {name: int(count.replace(",", "")) for name, count, _ in PRESET_ROWS}
+ONNX = {"batch and size": "any", "size": "one image", "nothing": "one size"}
 QUICK = ("craft", "ditn", "fdat_tiny", "mosr_t", "omnisr", "plksr_tiny", "safmn", "seemore_t", "swinir_s")
 
 
@@ -46,11 +47,12 @@ def test_every_family_and_preset_has_its_row():
 
 
 def check(names):
-    for name, _, least, multiple, tiles in FAMILY_ROWS:
+    for name, _, least, multiple, tiles, onnx in FAMILY_ROWS:
         if name in names:
             facts = made(name).facts
             margin = "near" if facts.tile_margin is None else str(facts.tile_margin)
             assert (int(least), int(multiple), tiles) == (facts.min_size, facts.multiple_of, margin), name
+            assert onnx == ("no" if facts.onnx.refused else ONNX[facts.onnx.free]), name
     assert {name: COUNTS[name] for name in names} == {
         name: sum(p.numel() for p in made(name).parameters()) for name in names
     }

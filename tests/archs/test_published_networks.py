@@ -33,6 +33,8 @@ RANDOM = {"dat", "drct", "fdat", "grl", "hat", "rgt", "swin2sr", "swinir", "ufor
 """Families that skip blocks at random while they are trained."""
 GUESSED_THERE = {"grl"}
 """Families whose windows spandrel guesses as those of the published files."""
+MORE_CHANNELS = {"drunet"}
+"""Families whose published files take the noise as a fourth channel, which spandrel adds."""
 APART = {"craft": 0.3, "dctlsa": 0.3, "hat": 0.3}
 """Families for which a tile of a random image differs more from the whole, and by how much on average."""
 
@@ -178,7 +180,7 @@ def test_a_released_file_loads_here_and_in_spandrel_with_the_same_function(name,
     path = tmp_path / "net.safetensors"
     metadata = {"architecture": name, "options": json.dumps(net.options)}
     save_file({key: value.contiguous() for key, value in net.state_dict().items()}, path, metadata)
-    lq = whole(net, image(net))
+    lq = image(net, 41, 50) if name not in LARGE else whole(net, image(net))
     expected = net(lq)
     assert torch.equal(load_network(path)(lq), expected)
     said = {key: net.options[key] for key in family.asks}
@@ -187,8 +189,8 @@ def test_a_released_file_loads_here_and_in_spandrel_with_the_same_function(name,
     assert torch.equal(load_network(bare, **said)(lq), expected)
     read = ModelLoader(device="cpu").load_from_file(bare)
     assert read.scale == net.facts.scale
-    if name not in GUESSED_THERE:
-        assert_close(first(read.model.eval()(lq.clone())), expected)
+    if name not in GUESSED_THERE | MORE_CHANNELS:  # chaiNNer fills up an image of any size in the same way
+        assert_close(first(read(lq.clone())), expected.clamp(0, 1))
 
 
 @pytest.mark.parametrize("name", sorted(n for n in NAMES if FAMILIES[n].blocks and n not in LARGE))

@@ -10,13 +10,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from torch import nn
 
 from traiNNer.registry import Registry
 
 NETWORKS: Registry[nn.Module] = Registry("network", package=__name__)
+
+
+class OnnxForm(NamedTuple):
+    """How a network becomes an ONNX file, and what that file takes."""
+
+    exporter: Literal["export", "trace"] = "export"
+    """`export`: torch.export. `trace`: torch's older exporter, which takes seconds for windows of attention where
+    the other takes minutes, and cannot go around decisions made in Python."""
+    free: Literal["batch and size", "size", "nothing"] = "batch and size"
+    """What of an input may differ from that of the example: `size` is that of one image at a time."""
+    refused: str = ""
+    """Why there can be no such file at all, in words; empty: there can."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,9 @@ class NetworkFacts:
     """Smallest height and width of an input, in pixels."""
     multiple_of: int = 1
     """Height and width of an input must be multiples of this (the caller pads by reflection)."""
+    window: int = 1
+    """Side of the windows of a network that fills up the last ones by itself: any size can be run, but tiles begin
+    at multiples of this."""
     tile_margin: int | None = 0
     """LQ pixels around a tile beyond which nothing matters to it; None: tiles change the result a little, or a lot
     of pixels matter."""
@@ -37,6 +52,13 @@ class NetworkFacts:
     """Of the images that it takes: 3 for RGB, 1 for luma or grey."""
     trains_alone: bool = True
     """Whether a batch of one sample can be trained; normalisation over a batch may need two."""
+    onnx: OnnxForm = OnnxForm()
+    """How it is written as ONNX."""
+
+    @property
+    def unit(self) -> int:
+        """What sides of tiles, and of images for an ONNX file, are multiples of."""
+        return max(self.multiple_of, self.window)
 
 
 def recorded(arguments: Mapping[str, Any]) -> dict[str, Any]:

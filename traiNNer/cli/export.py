@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         args.network_options = network_overrides(args.overrides)
         args.training = training_facts(args.model)
-        bundle = make_bundle(args)
+        bundle = make_bundle(args, lambda text: print(text, flush=True))
     except ImageError as error:
         raise ConfigError(str(error)) from None
     out = sys.stdout.write
@@ -88,6 +88,14 @@ def _said_of(missing: Sequence[str]) -> str:
     return f"for OpenModelDB, still to be said in its entry: {', '.join(missing)}\n" if missing else ""
 
 
+def _size(text: str) -> tuple[int, int]:
+    """Height and width out of `256x320`."""
+    height, times, width = text.lower().partition("x")
+    if not (times and height.isdecimal() and width.isdecimal() and int(height) * int(width) > 0):
+        raise argparse.ArgumentTypeError(f"should be height x width, such as 256x256 (got {text!r})")
+    return int(height), int(width)
+
+
 def command_line() -> argparse.ArgumentParser:
     """What the command takes."""
     parser = argparse.ArgumentParser(description="Make a trained network ready to be published.")
@@ -96,6 +104,12 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--key", metavar="NAME", help="where the weights are in a file that holds several")
     parser.add_argument("--color", choices=("y", "grey"), help=COLOR_HELP)
     parser.add_argument("--onnx", action="store_true", help="ONNX too, compared with the network")
+    parser.add_argument(
+        "--onnx-size",
+        type=_size,
+        metavar="HxW",
+        help="ONNX for images of one size, such as 256x256, as TensorRT likes",
+    )
     parser.add_argument("--ncnn", action="store_true", help="ncnn too, compared with the network")
     parser.add_argument("--fp16", action="store_true", help="each file in half precision too")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="release/<id> by default")

@@ -55,7 +55,7 @@ class _LiveBytes(TorchDispatchMode):
 
 def bytes_per_pixel(model: EvalNetwork, device: torch.device) -> float:
     """Memory for tensors that the network takes for each LQ pixel, while it computes a small image."""
-    side = -(-max(_PROBE, model.facts.min_size) // model.facts.multiple_of) * model.facts.multiple_of
+    side = -(-max(_PROBE, model.facts.min_size) // model.facts.unit) * model.facts.unit
     lq = torch.full((1, model.facts.channels, side, side), 0.5, device=device)
     with _LiveBytes() as watched:
         model.upscale(lq, tile=0, overlap=0)
@@ -65,7 +65,7 @@ def bytes_per_pixel(model: EvalNetwork, device: torch.device) -> float:
 def needed_overlap(facts: NetworkFacts) -> int:
     """LQ pixels around a tile: as far as the network looks, or, where that is the whole image, a guess."""
     wanted = _OVERLAP if facts.tile_margin is None else facts.tile_margin
-    return -(-wanted // facts.multiple_of) * facts.multiple_of
+    return -(-wanted // facts.unit) * facts.unit
 
 
 def fitting_tile(facts: NetworkFacts, size: tuple[int, int], *, per_pixel: float, free: int) -> int:
@@ -84,7 +84,7 @@ def fitting_tile(facts: NetworkFacts, size: tuple[int, int], *, per_pixel: float
     images = 4 * 3 * (1 + 2 * facts.scale**2)  # bytes of a pixel: input, output and one more of its size
     room = max(0.0, usable - pixels * images)
     side = math.isqrt(int(room / per_pixel)) - 2 * needed_overlap(facts)
-    unit = facts.multiple_of
+    unit = facts.unit
     largest = max(side // unit, -(-max(_SMALLEST, facts.min_size) // unit)) * unit
     alike = -(-max(size) // -(-max(size) // largest))  # as many tiles along the longer side, of equal size
     return -(-alike // unit) * unit
@@ -120,7 +120,7 @@ class FittingTiles:
                     self.measure(model)
                 free = free_memory(self._device)
                 side = fitting_tile(facts, size, per_pixel=self._per_pixel, free=free)
-            side = -(-side // facts.multiple_of) * facts.multiple_of
+            side = -(-side // facts.unit) * facts.unit
             if 0 < side < max(size):
                 same = (
                     "the result is the same"

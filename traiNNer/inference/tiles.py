@@ -43,7 +43,7 @@ class Tiles:
             self._halve(model.facts, max(lq.shape[-2:]))
 
     def _round_up(self, facts: NetworkFacts) -> None:
-        unit, asked = facts.multiple_of, (self._side, self._overlap)
+        unit, asked = facts.unit, (self._side, self._overlap)
         if not self._side:
             return
         self._side = -(-max(self._side, facts.min_size) // unit) * unit
@@ -62,7 +62,7 @@ class Tiles:
     def _halve(self, facts: NetworkFacts, largest: int) -> None:
         """Half the side that failed, with the context that matters, but no more than half a tile of it."""
         failed = min(self._side or largest, largest)
-        unit = facts.multiple_of
+        unit = facts.unit
         side = failed // 2 // unit * unit
         if side < max(_SMALLEST, facts.min_size, unit):
             raise OutOfMemoryError(f"out of memory with tiles of {failed} pixels")

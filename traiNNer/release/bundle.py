@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from traiNNer.release.chainner import chainner_verdict
 from traiNNer.release.entry_form import still_to_say
 from traiNNer.release.model_card import About, ReleasedFile, model_card
 from traiNNer.release.ncnn import NotForNcnn, compare_ncnn, export_ncnn, require_ncnn
-from traiNNer.release.onnx import compare_onnx, export_onnx, require_onnx
+from traiNNer.release.onnx import NotForOnnx, Size, compare_onnx, export_onnx, require_onnx, taken_input
 from traiNNer.release.open_model_db import bare_name, check_words, model_id, open_model_db_entry
 from traiNNer.release.samples import COMPARISON, samples, write_samples, written_samples
 from traiNNer.release.weights import write_weights
@@ -46,15 +46,15 @@ class Bundle(NamedTuple):
     """Whether chaiNNer loads the weights: `loads`, or why not."""
 
 
-def make_bundle(args: argparse.Namespace) -> Bundle:
-    """Write the weights, ONNX files, card and entry into a folder.
+def make_bundle(args: argparse.Namespace, say: Callable[[str], None]) -> Bundle:
+    """Write the weights, ONNX files, card and entry into a folder; `say` gets what takes a while.
 
     Raises:
         ConfigError: For what cannot be used of the command line.
         ImageError: For an image that cannot be read.
         OSError: If the folder cannot be written. Whatever is raised, it is left as it was.
     """
-    if args.onnx:
+    if args.onnx or args.onnx_size:
         require_onnx()
     if args.ncnn:
         require_ncnn()
@@ -70,8 +70,9 @@ def make_bundle(args: argparse.Namespace) -> Bundle:
         made = _Files(stage, trained, _metadata(trained, about))
         for dtype in (torch.float32, torch.float16) if args.fp16 else (torch.float32,):
             made.weights(name, dtype)
-            if args.onnx:
-                made.onnx(name, dtype)
+            if args.onnx or args.onnx_size:
+                say(f"{name}: writing it as ONNX in {dtype} and comparing; a transformer takes minutes")
+                made.onnx(name, dtype, args.onnx_size)
             if args.ncnn:
                 made.ncnn(name, dtype)
         pairs = write_samples(stage, name, samples(trained, images))
@@ -146,21 +147,22 @@ class _Files:
         if dtype == torch.float32:
             self.chainner = chainner_verdict(path, self._trained.type, self._trained.net, self._trained.facts)
 
-    def onnx(self, name: str, dtype: torch.dtype) -> None:
-        """An ONNX file, which is compared with the network."""
-        path = self._folder / f"{name}{_mark(dtype)}.onnx"
+    def onnx(self, name: str, dtype: torch.dtype, size: Size | None) -> None:
+        """An ONNX file, for images of one size alone where that is given, which is compared with the network."""
+        of_size = f"_{size[0]}x{size[1]}" if size else ""
+        path = self._folder / f"{name}{of_size}{_mark(dtype)}.onnx"
         net, facts = self._trained.net, self._trained.facts
         try:
-            export_onnx(net, facts, path, dtype=dtype, metadata=self._metadata)
-        except torch.onnx.OnnxExporterError as error:
-            reason = " ".join(str(error).split())[-200:]
-            self._leave_out(path, [f"torch cannot write this network for any size (... {reason})"])
+            export_onnx(net, facts, path, dtype=dtype, metadata=self._metadata, size=size)
+        except NotForOnnx as error:
+            self._leave_out(path, [str(error)])
             return
-        comparisons, problems = compare_onnx(path, net, facts, dtype=dtype)
+        comparisons, problems = compare_onnx(path, net, facts, dtype=dtype, size=size)
         if problems:
             self._leave_out(path, problems)
         else:
-            self.files.append(replace(_described(path, dtype), comparisons=comparisons))
+            takes = taken_input(facts, size)
+            self.files.append(replace(_described(path, dtype), comparisons=comparisons, takes=takes))
 
     def ncnn(self, name: str, dtype: torch.dtype) -> None:
         """Two files for ncnn, which are compared with the network."""

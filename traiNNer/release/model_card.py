@@ -8,7 +8,7 @@ from typing import Any
 
 from traiNNer.archs import NetworkFacts
 from traiNNer.models.colour import IN_WORDS, Color
-from traiNNer.release.onnx import OPSET, Comparison
+from traiNNer.release.onnx import OPSET, Comparison, taken_sizes
 
 OF_NCNN = (".param", ".bin")
 """Files that OpenModelDB has no type for."""
@@ -25,6 +25,8 @@ class ReleasedFile:
     """float32 or float16."""
     comparisons: Sequence[Comparison] = ()
     """Comparisons of an ONNX or ncnn file with the network."""
+    takes: str = ""
+    """What an ONNX file takes."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,15 @@ def model_card(about: About, scores: Mapping[str, Mapping[str, float]], *, compa
     of_onnx = [file for file in about.files if file not in of_ncnn]
     parts += _compared(
         "ONNX",
-        f"ONNX opset {OPSET}. Input `input`, output `output`: (n, {_channels(about)}, 0 to 1, any batch, "
-        f"{_sizes(about.facts)}. Compared in onnxruntime with the network in float32, on noise:",
+        f"ONNX opset {OPSET}. Input `input`, output `output`: {IN_WORDS[about.color]}, 0 to 1, "
+        f"{next((file.takes for file in of_onnx if file.takes), '')}. Compared in onnxruntime with the network in "
+        "float32, on noise:",
         of_onnx,
     )
     parts += _compared(
         "ncnn",
-        f"Input `data`, output `output`: ({_channels(about)}, 0 to 1, {_sizes(about.facts)}. Compared in ncnn, on "
-        "the CPU, with the network in float32, on noise:",
+        f"Input `data`, output `output`: ({_channels(about)}, 0 to 1, {taken_sizes(about.facts)}. Compared in "
+        "ncnn, on the CPU, with the network in float32, on noise:",
         of_ncnn,
     )
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -119,12 +122,6 @@ def _compared(title: str, words: str, files: Sequence[ReleasedFile]) -> list[str
 
 def _channels(about: About) -> str:
     return f"{about.facts.channels}, h, w), {IN_WORDS[about.color]}"
-
-
-def _sizes(facts: NetworkFacts) -> str:
-    if facts.multiple_of == facts.min_size == 1:
-        return "any size"
-    return f"heights and widths of {facts.min_size} or more that are multiples of {facts.multiple_of}"
 
 
 def _file_row(file: ReleasedFile) -> tuple[str, ...]:

@@ -1,16 +1,21 @@
-"""A network as one ONNX file for any batch and size, compared with the network itself before it is trusted."""
+"""A network as one ONNX file, for what may vary of its input, compared with the network before it is trusted.
+
+`archs.OnnxForm` says which of torch's two exporters writes a network and what stays free; docs/networks.md
+has what was measured.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from traiNNer.archs import NetworkFacts
+from traiNNer.archs import NetworkFacts, OnnxForm
 from traiNNer.archs.fuse import fuse
 from traiNNer.archs.padding import allowed_size
 from traiNNer.registry import ConfigError
@@ -25,6 +30,16 @@ _TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.05}
 
 A wrong graph is off by far more; float16 has 11 bits for each of many sums.
 """
+
+
+Size: TypeAlias = tuple[int, int]
+"""Height and width, in pixels."""
+_FREE = {"batch and size": {0: "n", 2: "h", 3: "w"}, "size": {2: "h", 3: "w"}, "nothing": {}}
+"""The dimensions of an input that vary, by `OnnxForm.free`."""
+
+
+class NotForOnnx(Exception):
+    """The network cannot be written like this; the message says why."""
 
 
 class Comparison(NamedTuple):
@@ -47,49 +62,150 @@ def require_onnx() -> None:
         raise ConfigError(f'--onnx: needs {", ".join(missing)}: pip install -e ".[onnx]"')
 
 
+def form_of(facts: NetworkFacts, size: Size | None) -> OnnxForm:
+    """How a file is written that takes whatever the network allows, or images of one size alone.
+
+    Raises:
+        ConfigError: For a size that the network does not take.
+        NotForOnnx: If the network cannot be written, or for one size alone and none was given.
+    """
+    if facts.onnx.refused:
+        raise NotForOnnx(f"this network cannot be written: {facts.onnx.refused}")
+    if size is None and facts.onnx.free == "nothing":
+        raise NotForOnnx(
+            "this network is written for one size of images alone: say which by --onnx-size 256x256"
+        )
+    if size is None:
+        return facts.onnx
+    if (larger := taken_size(facts, *size)) != size:
+        asked, next_one = (f"{height}x{width}" for height, width in (size, larger))
+        raise ConfigError(
+            f"--onnx-size {asked}: this network does not take that; the next size is {next_one}"
+        )
+    return facts.onnx._replace(free="nothing")
+
+
+def taken_input(facts: NetworkFacts, size: Size | None) -> str:
+    """What a file takes, in words."""
+    if size is not None:
+        return f"(1, {facts.channels}, {size[0]}, {size[1]})"
+    batch = "any batch" if facts.onnx.free == "batch and size" else "one image at a time (n = 1)"
+    return f"(n, {facts.channels}, h, w), {batch}, {taken_sizes(facts)}"
+
+
+def taken_sizes(facts: NetworkFacts) -> str:
+    """The heights and widths that an exported file takes, in words."""
+    least, _ = taken_size(facts, 1, 1)
+    if least == 1:
+        return "any size"
+    multiples = f" that are multiples of {facts.unit}" if facts.unit > 1 else ""
+    return f"heights and widths of {least} or more{multiples}"
+
+
 def export_onnx(
-    net: nn.Module, facts: NetworkFacts, path: Path, *, dtype: torch.dtype, metadata: Mapping[str, str]
+    net: nn.Module,
+    facts: NetworkFacts,
+    path: Path,
+    *,
+    dtype: torch.dtype,
+    metadata: Mapping[str, str],
+    size: Size | None = None,
 ) -> None:
     """Write the network, folded to fewer operations, with input `input` and output `output`, 0 to 1.
 
-    Batch, height and width are free (but for `facts.min_size` and `facts.multiple_of`); the output is not clamped.
-    Input and output have the dtype of the weights.
+    What of the input is free says `form_of`; the output is not clamped. Input and output have the dtype of the
+    weights.
+
+    Raises:
+        ConfigError: For a `size` that the network does not take.
+        NotForOnnx: If it cannot be written.
     """
-    folded = fuse(net).to(dtype)
-    size = torch.export.Dim.DYNAMIC
-    with torch.no_grad():
-        program = torch.onnx.export(
-            folded,
-            (noise((2, facts.channels, *taken_size(facts, 36, 40))).to(dtype),),
-            dynamo=True,
+    form = form_of(facts, size)
+    batch = 2 if 0 in _FREE[form.free] else 1
+    example = noise((batch, facts.channels, *(size or taken_size(facts, 36, 40)))).to(dtype)
+    write = _trace if form.exporter == "trace" else _export
+    try:
+        with torch.no_grad(), atomic_write(path) as partial:
+            write(fuse(net).to(dtype), example, partial, free=_FREE[form.free], metadata=metadata)
+    except torch.onnx.OnnxExporterError as error:
+        reason = " ".join(str(error).split())[-200:]
+        raise NotForOnnx(f"torch cannot write this network (... {reason})") from error
+    except RuntimeError as error:
+        if dtype == torch.float32:
+            raise
+        raise NotForOnnx(f"a part of this network is no {dtype} ({error})") from error
+
+
+def _export(
+    net: nn.Module, example: Tensor, path: Path, *, free: Mapping[int, str], metadata: Mapping[str, str]
+) -> None:
+    """By torch.export."""
+    program = torch.onnx.export(
+        net,
+        (example,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["input"],
+        output_names=["output"],
+        dynamic_shapes=(dict.fromkeys(free, torch.export.Dim.DYNAMIC),) if free else None,
+        verbose=False,
+    )
+    assert program is not None
+    program.model.metadata_props.update(metadata)
+    program.save(path, external_data=False)
+
+
+def _trace(
+    net: nn.Module, example: Tensor, path: Path, *, free: Mapping[int, str], metadata: Mapping[str, str]
+) -> None:
+    """By the older exporter, which records one pass through the network."""
+    import onnx  # takes a while, and may be missing
+
+    with warnings.catch_warnings():
+        # that it is old, and that what Python decides is fixed: which is what the comparison finds out
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net,
+            (example,),
+            path,
+            dynamo=False,
             opset_version=OPSET,
             input_names=["input"],
             output_names=["output"],
-            dynamic_shapes=({0: size, 2: size, 3: size},),
-            verbose=False,
+            dynamic_axes={"input": dict(free), "output": dict(free)} if free else None,
         )
-    assert program is not None
-    program.model.metadata_props.update(metadata)
-    with atomic_write(path) as partial:
-        program.save(partial, external_data=False)
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, dict(metadata))
+    onnx.save(model, path)
 
 
 def compare_onnx(
-    path: Path, net: nn.Module, facts: NetworkFacts, *, dtype: torch.dtype
+    path: Path, net: nn.Module, facts: NetworkFacts, *, dtype: torch.dtype, size: Size | None = None
 ) -> tuple[list[Comparison], list[str]]:
-    """Run the file in onnxruntime at three sizes: what was seen, and what is wrong with it."""
+    """Run the file in onnxruntime at the sizes that it takes: what was seen, and what is wrong with it."""
     import onnxruntime  # takes a second, and may be missing
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     comparisons: list[Comparison] = []
-    for batch, height, width in SIZES:
-        lq = noise((batch, facts.channels, *taken_size(facts, height, width)))
+    for shape in _compared_shapes(facts, size):
+        lq = noise(shape)
         with torch.inference_mode():
             expected = net(lq)
         (made,) = session.run(None, {"input": lq.to(dtype).numpy()})
         output = torch.from_numpy(made).float()
+        if output.shape != expected.shape:
+            return comparisons, [f"makes {tuple(output.shape)} of an input of {shape}"]
         comparisons.append(compared(output, expected, lq))
     return comparisons, problems_in(comparisons, _TOLERANCE[dtype])
+
+
+def _compared_shapes(facts: NetworkFacts, size: Size | None) -> list[tuple[int, ...]]:
+    if size is not None:
+        return [(1, facts.channels, *size)]
+    free = _FREE[facts.onnx.free]
+    return [
+        (batch if 0 in free else 1, facts.channels, *taken_size(facts, *sides)) for batch, *sides in SIZES
+    ]
 
 
 def compared(output: Tensor, expected: Tensor, lq: Tensor) -> Comparison:
@@ -114,9 +230,9 @@ def _problem_of(comparison: Comparison, tolerance: float) -> str | None:
 
 
 def taken_size(facts: NetworkFacts, height: int, width: int) -> tuple[int, int]:
-    """The next larger size that the network takes."""
+    """The next larger size that an exported file takes."""
     rows, columns = (
-        allowed_size(size, least=facts.min_size, multiple=facts.multiple_of) for size in (height, width)
+        allowed_size(side, least=facts.min_size, multiple=facts.unit) for side in (height, width)
     )
     return rows, columns
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from traiNNer.archs import OnnxForm
 from traiNNer.archs.published.family import Family, enroll
 
 _GRL_SMALL = {
@@ -61,6 +62,7 @@ enroll(
             "grl_s": _GRL_SMALL,
             "grl_t": {**_GRL_SMALL, "embed_dim": 64, "upsampler": "pixelshuffledirect"},
         },
+        onnx=OnnxForm("trace", "size"),
     )
 )
 enroll(
@@ -87,6 +89,7 @@ enroll(
         blocks=("CRFB",),
         idle=r"\.pos\.",  # at this width positions are normalised over one channel
         asks=("img_range",),
+        onnx=OnnxForm("trace", "size"),
     )
 )
 enroll(
@@ -109,6 +112,7 @@ enroll(
         multiple=lambda o: o["window_size"],
         blocks=("OSA_Block",),
         presets={},
+        pads=True,
     )
 )
 
@@ -146,6 +150,7 @@ enroll(
             )
         },
         factor="scale",
+        least=16,
         multiple=lambda o: o["window_size"],
         blocks=("SimplifiedDATBlock",),
         idle=r"\.inter\.(sg|cg)\.",
@@ -162,6 +167,7 @@ enroll(
             "fdat_large": {"embed_dim": 180, "depth_per_group": 4, "num_heads": 6},
             "fdat_xl": {"embed_dim": 180, "num_groups": 6, "depth_per_group": 6, "num_heads": 6},
         },
+        pads=True,
     )
 )  # fmt: skip
 enroll(
@@ -173,6 +179,8 @@ enroll(
         least=16,
         multiple=lambda o: 8,
         blocks=("SwinTransformerBlock",),
+        pads=True,
+        onnx=OnnxForm("trace", "size"),
     )
 )
 enroll(
@@ -195,5 +203,6 @@ enroll(
         multiple=lambda o: o["patch_size"],
         blocks=("ITL", "SAL"),
         presets={"ditn_real": {}},
+        onnx=OnnxForm("export"),
     )
 )

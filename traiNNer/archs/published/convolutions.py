@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from traiNNer.archs import OnnxForm
 from traiNNer.archs.published.family import Family, Given, enroll
 
 
@@ -115,6 +116,7 @@ enroll(
         margin=lambda o: 17 * o["n_blocks"] + 2,
         blocks=("AttBlock",),
         presets={"safmn_l": {"dim": 128, "n_blocks": 16}},
+        onnx=OnnxForm("export"),
     )
 )
 enroll(
@@ -163,6 +165,7 @@ enroll(
         idle=r"\.experts\.",
         asks=("img_range",),
         presets={"seemore_t": {}},
+        onnx=OnnxForm("trace", "size"),
     )
 )
 
@@ -190,7 +193,7 @@ enroll(
         factor="",
         scales=(2, 3, 4),
         least=40,
-        multiple=lambda o: 4,
+        multiple=lambda o: 4 if o["fast"] else 1,
         foreign=_cugan_arguments,
         native=_cugan_options,
     )

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 from torch import nn
 
-from traiNNer.archs import NETWORKS, NetworkFacts
+from traiNNer.archs import NETWORKS, NetworkFacts, OnnxForm
 from traiNNer.archs.published.module import adapted, recompute_blocks
 from traiNNer.archs.published.words import WORDS
 from traiNNer.archs.variants import variant
@@ -71,6 +71,8 @@ class Family:
     """Smallest height and width, in pixels; smaller images are mirrored up to it."""
     multiple: Callable[[Given], int] = _one
     """Divisor that height and width must have, or that tiles must keep to; others are mirrored up to it."""
+    pads: bool = False
+    """Its own forward pass fills up images to the multiple, in another way than by mirroring."""
     margin: Callable[[Given], int | None] = _unknown
     """LQ pixels around a tile that matter to it; None: all, or more than are known."""
     square: bool = False
@@ -81,6 +83,8 @@ class Family:
     """Whether a batch of one sample can be trained."""
     autocasts: bool = True
     """Whether it can run in half precision; others run in float32 where the rest is in half."""
+    onnx: OnnxForm = OnnxForm("trace")
+    """How it is written as ONNX."""
     idle: str = ""
     """Regular expression of parameters that no gradient reaches, by the authors' design."""
     asks: tuple[str, ...] = ()
@@ -124,16 +128,19 @@ class Family:
 
     def _facts(self, options: Given) -> NetworkFacts:
         multiple, margin = self.multiple(options), self.margin(options)
+        outside = 1 if self.pads else multiple
         if margin is not None:
             margin = -(-margin // multiple) * multiple
         return NetworkFacts(
             "generator",
             scale=options["scale"],
-            min_size=-(-self.least // multiple) * multiple,
-            multiple_of=multiple,
+            min_size=-(-self.least // outside) * outside,
+            multiple_of=outside,
+            window=multiple,
             tile_margin=None if margin is None or margin > WIDEST else margin,
             channels=next((options[name] for name in CHANNELS if name in options), 3),
             trains_alone=self.trains_alone,
+            onnx=self.onnx,
         )
 
     def describe(self, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from traiNNer.archs import OnnxForm
 from traiNNer.archs.published.family import Family, enroll
 
 _SAME = (1,)
@@ -14,9 +15,10 @@ enroll(
         {"in_nc": 3, "config": (4,) * 7, "dim": 64, "drop_path_rate": 0.0},
         factor="",
         scales=_SAME,
-        least=64,
+        least=40,
         multiple=lambda o: 64,
         blocks=("ConvTransBlock",),
+        pads=True,
     )
 )
 enroll(
@@ -35,6 +37,7 @@ enroll(
         scales=_SAME,
         multiple=lambda o: 2 ** len(o["enc_blk_nums"]),
         blocks=("NAFBlock",),
+        pads=True,
     )
 )
 enroll(
@@ -69,6 +72,7 @@ enroll(
         factor="",
         scales=_SAME,
         multiple=lambda o: 8,
+        pads=True,
     )
 )
 enroll(
@@ -90,6 +94,7 @@ enroll(
         multiple=lambda o: 2 ** len(o["enc_blk_nums"]),
         blocks=("KBBlock_s",),
         autocasts=False,
+        pads=True,
     )
 )
 enroll(
@@ -123,6 +128,7 @@ enroll(
         multiple=lambda o: 32,
         blocks=("TransformerBlock",),
         idle=r"^reduce_chan_level2\.",
+        onnx=OnnxForm("export", "size"),
     )
 )
 enroll(
@@ -149,5 +155,6 @@ enroll(
         multiple=lambda o: 128,
         square=True,
         blocks=("LeWinTransformerBlock",),
+        onnx=OnnxForm("trace", "nothing"),
     )
 )

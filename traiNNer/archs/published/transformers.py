@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from traiNNer.archs import OnnxForm
 from traiNNer.archs.published.family import Family, Given, enroll
 
 _RESIDUAL = ("1conv", "3conv")
@@ -69,6 +71,7 @@ enroll(
         asks=("img_range",),
         presets={f"swinir_{size}": changes for size, changes in _SWIN_PRESETS.items()}
         | {"swinir_m": {"img_size": 48}},
+        onnx=OnnxForm("trace", "size"),
     )
 )
 enroll(
@@ -89,6 +92,7 @@ enroll(
         blocks=("SwinTransformerBlock",),
         asks=("img_range",),
         presets={f"swin2sr_{size}": changes for size, changes in _SWIN_PRESETS.items()},
+        onnx=OnnxForm("trace", "size"),
     )
 )  # fmt: skip
 enroll(
@@ -127,6 +131,7 @@ enroll(
             "hat_m": {},
             "hat_l": {"depths": (6,) * 12, "num_heads": (6,) * 12},
         },
+        onnx=OnnxForm("trace", "size"),
     )
 )
 enroll(
@@ -153,7 +158,7 @@ enroll(
         },
         choices={"upsampler": ("pixelshuffle",), "resi_connection": ("1conv", "identity")},
         least=16,
-        multiple=_window,
+        multiple=lambda o: math.lcm(16, o["window_size"]),
         # five blocks a group, every second one shifted
         margin=lambda o: len(o["depths"]) * (3 * o["window_size"] - 1) + 7,
         blocks=("SwinTransformerBlock",),
@@ -162,6 +167,7 @@ enroll(
             "drct_l": {"depths": (6,) * 12, "num_heads": (6,) * 12},
             "drct_xl": {"depths": (6,) * 14, "num_heads": (6,) * 14},
         },
+        onnx=OnnxForm("trace", "size"),
     )
 )
 _DUAL = {
@@ -200,6 +206,8 @@ enroll(
                 "upsampler": "pixelshuffledirect",
             },
         },
+        pads=True,
+        onnx=OnnxForm("trace", "size"),
     )
 )
 enroll(
@@ -214,6 +222,8 @@ enroll(
         blocks=("Block",),
         asks=("img_range",),
         presets={"rgt_s": {"depth": (6,) * 6, "num_heads": (6,) * 6}},
+        pads=True,
+        onnx=OnnxForm("trace", "size"),
     )
 )
 enroll(
@@ -245,7 +255,7 @@ enroll(
             "upsampler": ("pixelshuffle", "pixelshuffledirect", "nearest+conv", ""),
             "resi_connection": _RESIDUAL,
         },
-        least=8,
+        least=16,
         multiple=_window,
         blocks=("ATDTransformerLayer",),
         asks=("category_size", "img_range"),
@@ -262,5 +272,7 @@ enroll(
                 "upsampler": "pixelshuffledirect",
             }
         },
+        pads=True,
+        onnx=OnnxForm(refused="torch has no ONNX for the sorting of its pixels"),
     )
 )
