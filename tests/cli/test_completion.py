@@ -8,7 +8,7 @@ import pytest
 
 from traiNNer.cli import completion, trainner
 
-BASH = shutil.which("bash")
+BASH, FISH = shutil.which("bash"), shutil.which("fish")
 _ASK = """
 source {script}
 function=$(complete -p trainner | sed 's/.*-F \\([^ ]*\\).*/\\1/')
@@ -22,8 +22,8 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 def scripts(tmp_path_factory):
     """By shell; all come of one command line, which is built once."""
     command_line, folder = completion.whole(), tmp_path_factory.mktemp("scripts")
-    for shell in ("bash", "zsh", "fish", "powershell"):
-        (folder / shell).write_text(completion.shtab.complete(command_line, shell))
+    for shell in completion.SHELLS:
+        (folder / shell).write_text(completion.script(command_line, shell))
     return folder
 
 
@@ -59,8 +59,28 @@ def test_bash_offers_verbs_options_values_and_files(offered):
     assert offered("trainner", "new", "my.yml", "--gt", "") == ["photos"]
 
 
+@pytest.mark.skipif(FISH is None, reason="there is no fish")
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("tr", {"train"}),
+        ("train --au", {"--auto_resume"}),
+        ("train -opt m", {"my.yml"}),
+        ("train -opt my.yml train.to", {"train.total_iter="}),
+        ("new my.yml --gt ", {"photos/"}),
+    ],
+)
+def test_fish_offers_the_same(scripts, tmp_path, words, expected):
+    (tmp_path / "my.yml").touch()
+    (tmp_path / "photos").mkdir()
+    text = f"source {shlex.quote(str(scripts / 'fish'))}; complete -C {shlex.quote('trainner ' + words)}"
+    ran = subprocess.run([FISH, "--no-config", "-c", text], capture_output=True, text=True, cwd=tmp_path)
+    assert {line.partition("\t")[0] for line in ran.stdout.splitlines()} == expected
+
+
 def test_other_shells_get_every_verb_and_its_options(scripts):
-    for shell in ("zsh", "fish", "powershell"):
+    for shell in completion.SHELLS[1:]:
         text = (scripts / shell).read_text()
         assert all(verb in text for verb in trainner.VERBS), shell
         assert "auto_resume" in text, shell
+    assert " -o opt " in (scripts / "fish").read_text()  # -s takes one letter

@@ -8,6 +8,7 @@ Where the script goes in each shell: docs/using.md, "Completion in the shell".
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 
@@ -18,6 +19,7 @@ from traiNNer.cli.trainner import SUMMARY, VERBS
 from traiNNer.options.recipes import recipes
 from traiNNer.options.shape import section_at, sections
 
+SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 _FOLDERS = ("gt", "lq", "val_gt", "out", "hr", "source", "folder", "run")
 _FILES = (
     "compared", "file", "opt", "write", "model", "one", "other", "input", "output", "image", "metrics",
@@ -31,7 +33,7 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("shell", choices=("bash", "zsh", "fish", "powershell"))
+    parser.add_argument("shell", choices=SHELLS)
     return parser
 
 
@@ -39,8 +41,15 @@ def command_line() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the script. Returns the exit status."""
     args = command_line().parse_args(arguments)
-    print(shtab.complete(whole(), args.shell))
+    print(script(whole(), args.shell))
     return 0
+
+
+def script(parser: argparse.ArgumentParser, shell: str) -> str:
+    """What makes a shell complete a command line."""
+    text = shtab.complete(parser, shell)
+    # shtab takes -opt for three options of one letter; fish has a form of its own for such names
+    return re.sub(r" -s (\w{2,})", r" -o \1", text) if shell == "fish" else text
 
 
 def whole() -> argparse.ArgumentParser:
