@@ -60,8 +60,8 @@ def folders(tmp_path):
     return tmp_path
 
 
-def opened(folders, cache):
-    return PairedImageDataset([folders / "HR"], [folders / "LR"], 2, cache=cache)
+def opened(folders, cache, **settings):
+    return PairedImageDataset([folders / "HR"], [folders / "LR"], 2, cache=cache, **settings)
 
 
 def files_of(folders):
@@ -175,21 +175,29 @@ def test_a_cache_on_the_disk_cannot_be_written_through(folders):
     assert opened(folders, DISK).pair(0).gt.any()
 
 
-def test_a_mapped_file_is_let_go_before_it_is_removed(folders, monkeypatch):
+def test_where_mapped_files_cannot_be_removed_ours_is_let_go_and_one_in_use_is_left(folders, monkeypatch):
     opened(folders, DISK)
-    closed = []
+    monkeypatch.setattr(disk_cache, "_REPLACES_MAPPED", False)  # as on Windows
+    closed, in_use = [], []
     close, unlink = pixel_file.PixelFile.close, Path.unlink
 
     def watched(path, **settings):
         if path.suffix == ".pixels":
-            assert path in closed  # Windows would refuse
+            assert path in closed
+            if in_use:
+                raise PermissionError(13, "Access is denied", str(path))
         unlink(path, **settings)
 
     monkeypatch.setattr(pixel_file.PixelFile, "close", lambda f: (closed.append(f.path), close(f)))
     monkeypatch.setattr(Path, "unlink", watched)
     _touch(folders)
-    opened(folders, DISK)
+    assert opened(folders, DISK).kept.startswith("kept on the disk")
     assert closed
+    _change(folders)
+    in_use.append(True)
+    images = opened(folders, DISK)
+    assert images.kept.endswith("LR.pixels lacks some of them, and another set or run has it in use")
+    assert np.array_equal(images.pair(0).lq, opened(folders, NO_CACHE).pair(0).lq)
 
 
 # --- on the disk -------------------------------------------------------------------------------------------
@@ -259,6 +267,46 @@ def test_only_files_of_pixels_whose_images_changed_are_made_again(folders, chang
     assert ("HR.pixels is out of date" in caplog.text) == (change is _add)
     same = {path for path, inode in before.items() if path.stat().st_ino == inode}
     assert (folders / "HR.pixels" in same) == (change is not _add)
+
+
+def test_sets_of_other_images_of_one_folder_share_its_file_and_read_their_own(folders, monkeypatch):
+    names = [Path(name).with_suffix("") for name, _, _ in FORMATS]
+    lists = [folders / "train.txt", folders / "val.txt"]
+    for file, part in zip(lists, (names[:3], names[2:]), strict=True):
+        file.write_text("".join(f"{name}\n" for name in part))
+    sets = [opened(folders, DISK, meta_info_file=file) for file in lists]
+    decoded = [opened(folders, NO_CACHE, meta_info_file=file) for file in lists]
+    with monkeypatch.context() as patch:
+        patch.setattr(disk_cache, "write_pixels", None)  # nothing is made a second time
+        again = [opened(folders, DISK, meta_info_file=file) for file in lists]
+    sent = list(map(pickle.dumps, sets))  # as to workers that are spawned
+    for number, images in enumerate([*sets, *map(pickle.loads, sent), *again]):
+        no_decoding(images, monkeypatch)
+        for index, name in enumerate(images.names):
+            pair, fresh = images.pair(index), decoded[number % 2].pair(index)
+            assert np.array_equal(pair.gt, fresh.gt) and np.array_equal(pair.lq, fresh.lq), name
+
+    for folder in ("HR", "LR"):
+        (folders / folder / "sub/e.png").unlink()  # of the other set
+    _change(folders)
+    opened(folders, DISK, meta_info_file=lists[0])
+    rows = pixel_file.PixelFile(folders / "LR.pixels")._names
+    assert list(rows) == ["a.png", "b.png", "c.png", "d.png", "sub/alpha.png"]
+    (folders / "HR.pixels").unlink()
+    assert np.array_equal(pickle.loads(sent[0]).gt_image(0), decoded[0].gt_image(0))
+
+
+def test_a_file_that_others_use_is_not_given_up_for_want_of_space(folders, monkeypatch):
+    (folders / "one.txt").write_text("a\n")
+    opened(folders, DISK)
+    before = (folders / "LR.pixels").read_bytes()
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(disk_cache.shutil, "disk_usage", lambda _: usage(0, 0, len(before) - 1))
+    _touch(folders)
+    with pytest.raises(ConfigError, match="are free, of which"):
+        opened(folders, DISK, meta_info_file=folders / "one.txt")
+    assert (folders / "LR.pixels").read_bytes() == before
+    assert opened(folders, DISK).kept.startswith("kept on the disk")  # its own goes first, which makes room
 
 
 def test_images_that_are_gone_leave_the_rest_valid(folders, monkeypatch, caplog):

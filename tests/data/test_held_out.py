@@ -89,6 +89,18 @@ def test_every_type_of_training_set_is_divided(folder, kind, caplog):
         assert np.abs(inside[4:-4, 4:-4]).mean() < 0.5
 
 
+def test_the_file_of_decoded_images_of_the_training_set_holds_them_too(folder, tmp_path, caplog):
+    configured = configuration(folder, cache="disk", cache_dir=str(tmp_path / "decoded"))
+    options = load_options(small_run.write_options(tmp_path, configured))
+    caplog.set_level("INFO")
+    for made in (4, 0):  # by the training set and then for both, of GT and LQ; and nothing at the next start
+        caplog.clear()
+        train, sets = open_sets(options, DistributedContext())
+        assert caplog.text.count("is ready after") == made
+        assert train.kept == sets["val"].kept
+        assert train.kept.startswith("kept on the disk")
+
+
 def test_a_resumed_run_holds_out_the_same_and_ends_in_the_same_weights(folder):
     file = small_run.write_options(folder, configuration(folder))
     whole, rest = (folder / f"experiments/{name}" for name in ("whole", "rest"))

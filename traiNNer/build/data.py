@@ -284,5 +284,4 @@ def _cache_settings(data: DatasetOptions, shares: int, *, may_write: bool) -> Ca
     """For decoded images of one set, where `shares` sets and processes want as much memory."""
     memory = host_memory_limit()
     folder = Path(data.cache_dir) if data.cache_dir else None
-    may_write &= data.part != "held_out"  # where the file of the training set is
     return CacheSettings(data.cache, memory // 2 // shares, memory, folder, may_write, usable_cpus())

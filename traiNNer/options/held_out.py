@@ -15,6 +15,7 @@ _SHARED = (
     "lq_resize_mode",
     "skip_bad_images",
     "cache",
+    "cache_dir",
 )
 """What a set that is held out has in common with the training set, where it does not say it itself."""
 

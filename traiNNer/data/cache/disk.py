@@ -1,7 +1,8 @@
 """Decoded images on the disk: which files hold them, when they are made anew, and by whom.
 
-There is one `PixelFile` for each folder of images, beside the folder or where the configuration says. It is made
-by one process for all, and moved into place when it is whole: readers of an older one keep that.
+There is one `PixelFile` for each folder of images, beside the folder or where the configuration says. It holds
+what any set or run has asked for of the folder, as long as the image files are as they were. It is made by one
+process for all, and moved into place when it is whole: readers of an older one keep that.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,8 @@ from traiNNer.wording import counted
 
 LOG = logging.getLogger(__name__)
 
+_REPLACES_MAPPED = os.name != "nt"
+"""Whether a file that is mapped can be removed and replaced; its readers keep the older one."""
 _NARRATED = 30  # seconds between lines of the log about a building, where no terminal shows a bar
 
 
@@ -38,18 +41,38 @@ class CacheRefused(Exception):
     """The images cannot be kept on the disk; the message says why, and what would help."""
 
 
-class MappedImages:
-    """Images in files of pixels, by their index in the data set."""
+class CacheInUse(CacheRefused):
+    """The file cannot be made again now, because it is mapped; the images are decoded, whatever was asked for."""
 
-    def __init__(
-        self, files: Sequence[PixelFile | None], file_of: NDArray[np.uint16], rows: NDArray[np.int32]
-    ) -> None:
-        self._files, self._file_of, self._rows = files, file_of, rows
+
+class MappedImages:
+    """Images in files of pixels, by their index in the data set.
+
+    A process that gets them pickled opens the files anew and finds the images by name: meanwhile the file may have
+    been made again, with other rows.
+
+    Args:
+        sources: The file of pixels of each folder, and the images that are looked for in it. One that is not
+            there, or has changed since, is decoded.
+        file_of: Which of these each image is in; those of a folder are neighbours.
+
+    Raises:
+        CacheRefused: If a file is not ours, damaged or cannot be read.
+    """
+
+    def __init__(self, sources: Sequence[tuple[Path, Contents]], file_of: NDArray[np.uint16]) -> None:
+        self._sources, self._file_of = sources, file_of
+        self._files = [_opened(path) for path, _ in sources]
+        found = zip(self._files, (contents for _, contents in sources), strict=True)
+        self._rows = np.concatenate([_rows(file, contents) for file, contents in found])
+
+    def __reduce__(self) -> tuple[Callable[..., MappedImages], tuple[Any, ...]]:
+        return MappedImages, (self._sources, self._file_of)
 
     def get(self, index: int) -> Pixels | None:
         """See `traiNNer.data.cache.memory.Images`."""
-        file = self._files[self._file_of[index]]
-        return file.image(int(self._rows[index])) if file else None
+        file, row = self._files[self._file_of[index]], int(self._rows[index])
+        return file.image(row) if file and row >= 0 else None
 
     def put(self, index: int, image: Pixels) -> None:
         """What could not be decoded when the file was made stays outside."""
@@ -74,12 +97,12 @@ class DiskCache:
             for files, size in zip(sides, sizes, strict=True)
             for number, root in enumerate(files.roots)
         ]
-        self._found = [_find(part) for part in self._parts]
+        self._look()
 
     @property
     def complete(self) -> bool:
         """Whether everything is there and up to date."""
-        return all(found.changed == 0 for found in self._found)
+        return not any(self._missing.values())
 
     def build(self, share: float, threads: int) -> None:
         """Make what is missing or out of date; waits where another process does.
@@ -91,57 +114,95 @@ class DiskCache:
         Raises:
             CacheRefused: If there is not enough space, or the disk cannot be written to.
         """
-        wanting = {part.path for part, found in self._both() if found.changed}
+        wanting = [path for path, missing in self._missing.items() if missing]
         with ExitStack() as stack:
             try:
                 drafts = {path: stack.enter_context(draft_of(path)) for path in sorted(wanting)}
-                self._found = [_find(part) for part in self._parts]  # another process may have been first
-                parts = [self._renewed(path) for path in drafts if not self._is_up_to_date(path)]
-                _check_space(parts, share)
-                for part in parts:
-                    _write(part, drafts[part.path], threads)
+                self._look()  # another process may have been first
+                renewals = [self._renewed(path) for path in drafts if self._missing[path]]
+                self._make_room(renewals, share)
+                for renewal in renewals:
+                    path = renewal.part.path
+                    _write(renewal.part, self._files[path], drafts[path], threads)
             except OSError as error:
                 raise CacheRefused(
                     f"{error.filename or min(wanting).parent}: cannot be written "
                     f"({error.strerror or error}); cache_dir names another folder"
                 ) from error
-            self._found = [_find(part) for part in self._parts]
+            self._look()
         if not self.complete:
             raise CacheRefused(f"images changed while they were decoded into {', '.join(map(str, wanting))}")
 
     def images(self) -> list[MappedImages]:
         """Mapped images of each side, once everything is there."""
-        remaining = iter(self._found)
+        remaining = iter(self._parts)
         mapped: list[MappedImages] = []
         for files in self._sides:
-            found = [next(remaining) for _ in files.roots]
-            rows = np.concatenate([entry.rows for entry in found])
-            mapped.append(MappedImages([entry.file for entry in found], files.root_of, rows))
+            mine = [next(remaining) for _ in files.roots]
+            mapped.append(MappedImages([(part.path, part.contents) for part in mine], files.root_of))
         return mapped
 
-    def _both(self) -> list[tuple[_Part, _Found]]:
-        return list(zip(self._parts, self._found, strict=True))
+    def _look(self) -> None:
+        """Which files are there, and how many images they lack or have in an older state."""
+        self._files = {part.path: _opened(part.path) for part in self._parts}
+        self._missing = dict.fromkeys(self._files, 0)
+        for part in self._parts:
+            missing = _rows(self._files[part.path], part.contents) < 0
+            self._missing[part.path] += int(np.count_nonzero(missing))
 
-    def _is_up_to_date(self, path: Path) -> bool:
-        return all(found.changed == 0 for part, found in self._both() if part.path == path)
+    def _renewed(self, path: Path) -> _Renewal:
+        """What belongs into a file: images of this set, and what the older file has for others."""
+        parts = [part for part in self._parts if part.path == path]
+        united = _united(parts)
+        sizes = read_missing(united.contents.root, united.contents.names, united.sizes)
+        united = united._replace(sizes=sizes)
+        file = self._files[path]
+        if file is None:
+            return _Renewal(united, 0)
+        text = "%s is out of date (%s of %s images are new or have changed) and is made again"
+        total = sum(len(part.sizes) for part in parts)
+        LOG.info(text, path, f"{self._missing[path]:,}", f"{total:,}")
+        older = _Part(path, *file.unchanged(united.contents.root))
+        everything = _united([older, united])
+        return _Renewal(everything, len(everything.sizes) - len(sizes))
 
-    def _renewed(self, path: Path) -> _Part:
-        """Everything that belongs into a file, whose old version is removed."""
-        parts: list[_Part] = []
-        for number, (part, found) in enumerate(self._both()):
-            if part.path != path:
-                continue
-            if found.file:
-                text = "%s is out of date (%s of %s images are new or have changed) and is made again"
-                LOG.info(text, path, f"{found.changed:,}", f"{len(part.sizes):,}")
-                found.file.close()
+    def _make_room(self, renewals: Sequence[_Renewal], share: float) -> None:
+        """See that all files fit on their disks together.
+
+        An older file stays until the new one takes its place, and gives what it has, if the disk holds both. If
+        not, it goes first, unless others use it.
+        """
+        by_disk: dict[int, list[_Renewal]] = {}
+        for renewal in renewals:
+            by_disk.setdefault(renewal.part.path.parent.stat().st_dev, []).append(renewal)
+        for together in by_disk.values():
+            folder = together[0].part.path.parent
+            needed = sum(planned_bytes(renewal.part.sizes) for renewal in together)
+            free = shutil.disk_usage(folder).free
+            short = needed > share * free
+            going = [r.part.path for r in together if (short and not r.of_others) or not _REPLACES_MAPPED]
+            freed = sum(path.stat().st_size for path in going if self._files[path])
+            if needed > share * (free + freed):
+                raise CacheRefused(
+                    f"{folder}: the decoded images would take {mib(needed)}; {mib(free)} are free, of which at "
+                    f"most {share:.0%} may be taken. cache_dir names a folder on another disk"
+                )
+            for path in going:
+                self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        """Let go of an older file and remove it; its space is free once no run has it mapped."""
+        if file := self._files[path]:
+            file.close()
+            self._files[path] = None
+            try:
                 path.unlink(missing_ok=True)
-                self._found[number] = _Found(
-                    None, found.rows, found.changed
-                )  # its space is free once unmapped
-            sizes = read_missing(part.contents.root, part.contents.names, part.sizes)
-            parts.append(part._replace(sizes=sizes))
-        return parts[0] if len(parts) == 1 else _united(parts)
+            except PermissionError as error:
+                if _REPLACES_MAPPED:
+                    raise
+                raise CacheInUse(
+                    f"{path} lacks some of them, and another set or run has it in use"
+                ) from error
 
 
 class _Part(NamedTuple):
@@ -152,17 +213,16 @@ class _Part(NamedTuple):
     sizes: Sizes
 
 
-class _Found(NamedTuple):
-    """What is there of a part."""
+class _Renewal(NamedTuple):
+    """What a file is made of, or made of again."""
 
-    file: PixelFile | None
-    rows: NDArray[np.int32]
-    changed: int
-    """Images that are not in the file, or have changed since."""
+    part: _Part
+    of_others: int
+    """Images that were not asked for here but are in the older file: of another set, or another run."""
 
 
 def _united(parts: Sequence[_Part]) -> _Part:
-    """One part from the parts of a folder that is listed more than once."""
+    """One part from several of a folder; where they differ about an image, the last is right."""
     by_name = {
         name: size for part in parts for name, size in zip(part.contents.names, part.sizes, strict=True)
     }
@@ -190,46 +250,32 @@ def _contents(files: Files, number: int) -> Contents:
     return Contents.of(files.roots[number], names)
 
 
-def _find(part: _Part) -> _Found:
-    none = np.full(len(part.sizes), -1, np.int32)
+def _opened(path: Path) -> PixelFile | None:
     try:
-        file = PixelFile(part.path)
+        return PixelFile(path)
     except FileNotFoundError:
-        return _Found(None, none, len(none))
+        return None
     except OSError as error:
-        text = f"{part.path}: cannot be read ({error.strerror}); cache_dir names another folder"
+        text = f"{path}: cannot be read ({error.strerror}); cache_dir names another folder"
         raise CacheRefused(text) from error
     except ValueError as error:
-        raise CacheRefused(f"{part.path}: {error}") from error
-    rows = file.rows(part.contents)
-    return _Found(file, rows, int(np.count_nonzero(rows < 0)))
+        raise CacheRefused(f"{path}: {error}") from error
 
 
-def _check_space(parts: Sequence[_Part], share: float) -> None:
-    """Whether all files fit on their disks together."""
-    by_disk: dict[int, list[_Part]] = {}
-    for part in parts:
-        by_disk.setdefault(part.path.parent.stat().st_dev, []).append(part)
-    for together in by_disk.values():
-        folder = together[0].path.parent
-        needed = sum(planned_bytes(part.sizes) for part in together)
-        free = shutil.disk_usage(folder).free
-        if needed > share * free:
-            raise CacheRefused(
-                f"{folder}: the decoded images would take {mib(needed)}; {mib(free)} are free, of which at "
-                f"most {share:.0%} may be taken. cache_dir names a folder on another disk"
-            )
+def _rows(file: PixelFile | None, wanted: Contents) -> NDArray[np.int32]:
+    return file.rows(wanted) if file else np.full(len(wanted.names), -1, np.int32)
 
 
-def _write(part: _Part, draft: Path, threads: int) -> None:
+def _write(part: _Part, older: PixelFile | None, draft: Path, threads: int) -> None:
     total, began = len(part.sizes), time.monotonic()
-    size = mib(planned_bytes(part.sizes))
+    copied = int(np.count_nonzero(_rows(older, part.contents) >= 0))
     LOG.info(
-        "decoding %s of %s into %s (%s)",
-        counted(total, "image", form=","),
+        "decoding %s of %s into %s (%s%s)",
+        counted(total - copied, "image", form=","),
         part.contents.root,
         part.path,
-        size,
+        mib(planned_bytes(part.sizes)),
+        f", with {copied:,} from the older file" if copied else "",
     )
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -242,7 +288,7 @@ def _write(part: _Part, draft: Path, threads: int) -> None:
                 said = time.monotonic()
                 LOG.info("decoded %s of %s images", f"{done:,}", f"{total:,}")
 
-        failed = write_pixels(draft, part.contents, part.sizes, threads, progress)
+        failed = write_pixels(draft, part.contents, part.sizes, threads, progress, older)
     draft.replace(part.path)
     LOG.info("%s is ready after %.1f s; it may be removed at any time", part.path, time.monotonic() - began)
     if failed:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from threading import Event
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,9 +80,6 @@ class PixelFile:
         self._table = np.frombuffer(self._map, "<i8", len(_COLUMNS) * images, start).reshape(images, -1)
         self._names = Names(np.frombuffer(self._map, np.uint8, text, start + length), self._table[:, 3])
 
-    def __reduce__(self) -> tuple[Callable[..., PixelFile], tuple[Any, ...]]:
-        return PixelFile, (self.path,)
-
     def close(self) -> None:
         """Let go of the file, which Windows does not remove before; no view of it may be in use."""
         del self._table, self._names
@@ -97,12 +94,21 @@ class PixelFile:
 
     def rows(self, wanted: Contents) -> NDArray[np.int32]:
         """The row of each file, -1 for those that are not here or have changed since."""
+        if not len(self._table):
+            return np.full(len(wanted.names), -1, np.int32)
         rows = np.arange(len(wanted.names), dtype=np.int32)
         if not wanted.names.equals(self._names):
             known = {name: row for row, name in enumerate(self._names)}
             rows[:] = [known.get(name, -1) for name in wanted.names]
         unchanged = (self._table[rows, 1:3] == wanted.stamps).all(axis=1)
         return np.where(unchanged & (rows >= 0), rows, np.int32(-1))
+
+    def unchanged(self, root: Path) -> tuple[Contents, Sizes]:
+        """The images of a folder whose files are as they were when they were decoded, and their sizes."""
+        now = Contents.of(root, self._names)
+        same = (self._table[:, 1:3] == now.stamps).all(axis=1)
+        names = Names.of(self._names[row] for row in np.flatnonzero(same).tolist())
+        return Contents(root, names, now.stamps[same]), self._table[same, 4:7].astype(np.int32)
 
 
 def _checksum(mapped: mmap.mmap, start: int) -> int:
@@ -116,7 +122,12 @@ def planned_bytes(sizes: Sizes) -> int:
 
 
 def write_pixels(
-    path: Path, contents: Contents, sizes: Sizes, threads: int, progress: Callable[[int], None]
+    path: Path,
+    contents: Contents,
+    sizes: Sizes,
+    threads: int,
+    progress: Callable[[int], None],
+    older: PixelFile | None = None,
 ) -> int:
     """Decode all images into a file that `PixelFile` opens; returns how many could not be decoded.
 
@@ -126,12 +137,14 @@ def write_pixels(
         sizes: What their headers say, zeros where they cannot be read.
         threads: How many decode at once.
         progress: Called now and then with the number of images done.
+        older: From which images are copied that it has in their present state: several times as fast.
 
     Raises:
         OSError: If it cannot be written.
     """
     starts = places(sizes, _HEADER.size)
     end = int(starts[-1])
+    rows = older.rows(contents) if older else np.full(len(sizes), -1, np.int32)
     state = np.zeros(len(sizes), np.int8)
     stop, indices = Event(), iter(range(len(sizes)))
 
@@ -140,7 +153,9 @@ def write_pixels(
             for index in indices:  # shared by all threads, each of which takes the next
                 if stop.is_set():
                     return
-                image = _decoded(contents.root / contents.names[index], sizes[index])
+                image = older.image(int(rows[index])) if older and rows[index] >= 0 else None
+                if image is None or not _announced(image, sizes[index]):
+                    image = _decoded(contents.root / contents.names[index], sizes[index])
                 if image is not None:
                     file.seek(int(starts[index]))
                     file.write(image.data)
@@ -176,7 +191,11 @@ def _decoded(path: Path, size: NDArray[np.int32]) -> Pixels | None:
         image = read_image(path)
     except ImageError:
         return None  # whoever reads the sample gets the same error, with its message
-    return image if [*image.shape[:2], image.itemsize] == size.tolist() else None
+    return image if _announced(image, size) else None
+
+
+def _announced(image: Pixels, size: NDArray[np.int32]) -> bool:
+    return [*image.shape[:2], image.itemsize] == size.tolist()
 
 
 def _failed(task: Future[None]) -> bool:

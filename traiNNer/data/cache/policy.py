@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from traiNNer.data.cache.disk import CacheRefused, DiskCache, cache_paths
+from traiNNer.data.cache.disk import CacheInUse, CacheRefused, DiskCache, cache_paths
 from traiNNer.data.cache.memory import Images, SharedImages, mib
 from traiNNer.data.pair_sizes import LARGE, PairHeaders
 from traiNNer.data.pairing import Pairs
@@ -71,6 +71,8 @@ def keep_decoded(pairs: Pairs, headers: PairHeaders, settings: CacheSettings) ->
         return Kept(None, None, "decoded for every sample")
     try:
         return _on_disk(pairs, headers, settings)
+    except CacheInUse as refusal:
+        return Kept(None, None, f"decoded for every sample: {refusal}")
     except CacheRefused as refusal:
         if settings.mode == "disk":
             raise ConfigError(f"cache: disk: {refusal}") from refusal
