@@ -1,11 +1,14 @@
 """Train networks of other authors here and in a plain loop around spandrel's module: equal curves are expected.
 
     python scripts/benchmarks/training_curves.py --gt HR --out docs/data/training_curves.jsonl
+    python scripts/benchmarks/training_curves.py --gt HR --out docs/data/training_rounding.jsonl --rounding
     python scripts/benchmarks/training_curves.py --out docs/data/training_curves.jsonl --table
 
 Both sides get the same initial weights, batches, AdamW and seeds of stochastic depth; the plain side has nothing
 of this program but the batches. In float64, so that rounding stays small over a run. Small networks, LQ patches of
-16 pixels (32 of `dat`), batch 2, x2. A JSON line each; families that have one are skipped.
+16 pixels (32 of `dat`), batch 2, x2. A JSON line each; families that have one are skipped. With `--rounding` the
+plain loop is compared with itself, one weight moved by the smallest step that its type knows: what grows from
+there is the doing of the network, not of a program.
 """
 
 from __future__ import annotations
@@ -72,6 +75,7 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path, help="file of JSON lines, one a family")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
+    parser.add_argument("--rounding", action="store_true", help="the plain loop against itself")
     parser.add_argument("--table", action="store_true", help="print what is there, and run nothing")
     args = parser.parse_args()
     done = {record["family"]: record for record in finished(args.out)}
@@ -80,7 +84,8 @@ def main() -> None:
         return
     for family in args.families:
         if family not in done:
-            record = compare(family, batches(args.gt, LARGER.get(family, 16), args.steps))
+            work = rounding if args.rounding else compare
+            record = work(family, batches(args.gt, LARGER.get(family, 16), args.steps))
             with args.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
             print({key: value for key, value in record.items() if "curve" not in key}, flush=True)
@@ -122,6 +127,29 @@ def compare(family: str, samples: Sequence[Batch]) -> dict[str, Any]:
         "plain_seconds": round(time.time() - began),
         "curve": windows[0],
         "plain_curve": windows[1],
+    }
+
+
+def rounding(family: str, samples: Sequence[Batch]) -> dict[str, Any]:
+    """How far two plain loops are apart whose beginnings differ in the last bit of one weight."""
+    torch.manual_seed(SEED)
+    net = build_network({"type": family, "scale": SCALE, **FAMILIES[family]}).double()
+    start = {key: tensor.clone() for key, tensor in net.state_dict().items()}
+    moved = {key: tensor.clone() for key, tensor in start.items()}
+    name = next(key for key, parameter in net.named_parameters() if parameter.requires_grad)
+    first = moved[name].view(-1)[:1]
+    first.copy_(torch.nextafter(first, torch.full_like(first, torch.inf)))
+    (one, weights), (other, theirs) = plainly(start, samples), plainly(moved, samples)
+    trained = [key for key, parameter in net.named_parameters() if parameter.requires_grad]
+    differences = [abs(a - b) for a, b in zip(one, other, strict=True)]
+    return {
+        "family": family,
+        "steps": len(samples),
+        "moved": name,
+        "largest_by_step": {
+            n: max(differences[:n]) for n in (1, 10, 100, 300, len(samples)) if n <= len(samples)
+        },
+        "weights_apart": max(float((weights[key] - theirs[key]).abs().max()) for key in trained),
     }
 
 

@@ -45,14 +45,22 @@ _OPTIMIZERS = """\
 `train.optim_g` takes any optimizer of torch (`AdamW`, `Adam`, `NAdam`, `RAdam`, `SGD` and the others of
 [torch.optim](https://docs.pytorch.org/docs/stable/optim.html)), with the parameters that torch
 gives it; a wrong one is refused by name. The fused kernel is taken where there is one. Not `LBFGS` and
-`SparseAdam`.
+`SparseAdam`, and `Muon` is that of pytorch-optimizer.
 
 `lr: auto` searches the peak rate by short trials before the first step
 ([automations.md](automations.md#lr-auto)).
 
 With the package pytorch-optimizer (`pip install -e ".[optim]"`) also EXTERNAL, with
 [its parameters](https://pytorch-optimizers.readthedocs.io). They count steps on the host, which on a GPU is a
-wait in every step. Schedule-free ones are refused: they train other weights than those that are validated."""
+wait in every step.
+
+`Muon` (K. Jordan et al., 2024) replaces the momentum of the weights of convolutions and linear layers, as matrices
+of one row for each output channel, by the orthogonal matrix nearest to it; biases, slopes, norms and weights of a
+single row have AdamW. `lr` (0.02) is the rate of the former, `adamw_lr` (0.0003) that of the latter, and a schedule
+is for both; with `use_adjusted_lr: true` rates of AdamW suit `lr`. Further `momentum`, `nesterov`, `ns_steps`,
+`weight_decay`, `adamw_betas`, `adamw_wd`, `adamw_eps`.
+
+Schedule-free ones are refused: they train other weights than those that are validated."""
 
 _AUTOMATIONS = """\
 `train.training_automations` is `true` (four of them), or a mapping of automations by name, each

@@ -73,3 +73,24 @@ def test_a_resumed_run_with_a_skipped_step_is_the_same_run(name: str) -> None:
     whole.step(0)
     start.step(0)
     assert all(torch.equal(a, b) for a, b in zip(whole.weights(), start.weights(), strict=True))
+
+
+@pytest.mark.slow
+def test_muon_turns_the_weights_of_convolutions_by_orthogonal_matrices_and_leaves_the_rest_to_adamw() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.PReLU(8), nn.Conv2d(8, 1, 3))
+    spec = {"type": "Muon", "lr": 0.02, "adamw_lr": 1e-3}
+    optimizer = build_optimizer(spec, net.parameters())
+    before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
+    learner = Learner(net, optimizer, lambda time: 0.5)
+    learner.set_learning_rate(0, 1.0)
+    for parameter in net.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    check = learner.check_gradient(NO_LIMIT)
+    learner.step(check.norm, check.ok, NO_LIMIT)
+    moved = {name: before[name] - parameter.detach() for name, parameter in net.named_parameters()}
+    turned = torch.linalg.svdvals(moved.pop("0.weight").flatten(1)) / 0.01
+    assert turned.min() > 0.6 and turned.max() < 1.3  # five steps of Newton and Schulz come that near to 1
+    for change in moved.values():  # the last weight has a single row
+        torch.testing.assert_close(change.abs(), torch.full_like(change, 5e-4), rtol=1e-3, atol=0)
+    assert learner.state_dict()["groups"] == [{"step": 1}, {"step": 1}]  # and no setting

@@ -108,12 +108,6 @@ def test_every_problem_is_named_at_once():
     assert [problem.path for problem in problems] == [("lr",), ("betas",), ("momentum",)]
 
 
-def test_an_optimizer_that_cannot_train_convolutions_is_not_offered():
-    assert "Muon" not in OPTIMIZERS.names()
-    (problem,) = check_optimizer({"type": "Muon"})
-    assert problem.message.startswith("Muon only supports 2D parameters")
-
-
 @pytest.mark.parametrize("name", OPTIMIZERS.names())
 def test_every_optimizer_on_offer_takes_the_parameters_of_a_convolution(name):
     build_optimizer({"type": name}, torch.nn.Conv2d(1, 1, 3).parameters())

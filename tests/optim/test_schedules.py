@@ -31,6 +31,7 @@ SPECS = [
     {"type": "PolynomialLR", "power": 2.0},
     {"type": "CosineAnnealingWarmRestarts", "T_0": 5, "T_mult": 2, "eta_min": 1e-6},
     {"type": "OneCycleLR", "pct_start": 0.25},
+    {"type": "CosineAnnealingWarmup", "warmup_steps": 6, "T_max": 40, "eta_min": 1e-6},
 ]
 
 
@@ -70,6 +71,18 @@ TORCH = [
     (
         {"type": "linear", "start_factor": 0.5, "end_factor": 0.1, "total_iters": 30},
         lambda sgd: lr_scheduler.LinearLR(sgd, 0.5, 0.1, 30),
+    ),
+    (
+        SPECS[-1],
+        lambda sgd: lr_scheduler.SequentialLR(
+            sgd,
+            [
+                lr_scheduler.LinearLR(sgd, 1 / 6, 1.0, 5),
+                lr_scheduler.CosineAnnealingLR(sgd, 34, eta_min=1e-6),
+                lr_scheduler.ConstantLR(sgd, 1e-6 / BASE, TOTAL),
+            ],
+            [6, 40],
+        ),
     ),
 ]
 

@@ -147,7 +147,7 @@ def _versions(pair: Pair, trained: Mapping[str, Trained]) -> Versions:
     rows, columns = _busiest(gt, enlarged)
     made = {"bicubic": enlarged}
     for name, one in trained.items():
-        upscaler = ImageUpscaler(one.net, one.facts, device=choose_device("auto", 0))
+        upscaler = ImageUpscaler(one.net, one.facts, device=choose_device("auto", 0), color=one.color)
         made[name] = eight_bits(upscaler.pixels(pair.lq))
     made["original"] = gt
     size = rows.stop - rows.start, columns.stop - columns.start

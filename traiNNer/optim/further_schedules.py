@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from traiNNer.optim.schedules import SCHEDULES, Schedule, cosine_share, floor_share
+from traiNNer.optim.schedules import SCHEDULES, Schedule, cosine_share, floor_share, warmup
 from traiNNer.registry import ConfigError
 
 _ROUNDING = 1e-6  # as in `schedules`
@@ -81,6 +81,40 @@ def warm_restarts(
         while step + _ROUNDING >= begun + length:
             begun, length = begun + length, length * T_mult
         return low + (1 - low) * cosine_share((step - begun) / length)
+
+    return factor
+
+
+@SCHEDULES.register("CosineAnnealingWarmup", "CosineAnnealingWarmupLR")
+def warm_cosine(
+    *,
+    warmup_steps: int = 0,
+    T_max: int | None = None,
+    eta_min: float = 0.0,
+    base_lr: float,
+    total_iter: int,
+) -> Schedule:
+    """A line up to the peak, then half a cosine down to `eta_min`, where it stays.
+
+    `CosineAnnealingLR` with `train.warmup_iter` instead lets the cosine fall while the line rises.
+
+    Args:
+        warmup_steps: Steps of the line, whose first is at 1 / `warmup_steps` of the peak.
+        T_max: The step at which `eta_min` is reached; None: the end of the run.
+        eta_min: Lowest rate, absolute.
+    """
+    length = total_iter if T_max is None else T_max
+    if not 0 <= warmup_steps < length:
+        raise ConfigError(
+            f"schedule: warmup_steps must lie between 0 and T_max, {length} (got {warmup_steps})"
+        )
+    low = floor_share("eta_min", eta_min, base_lr)
+
+    def factor(step: float) -> float:
+        if step < warmup_steps:
+            return warmup(step, warmup_steps)
+        share = min(1.0, (step - warmup_steps) / (length - warmup_steps))
+        return low + (1 - low) * cosine_share(share)
 
     return factor
 

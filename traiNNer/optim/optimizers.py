@@ -23,7 +23,6 @@ OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", package="traiNNer.optim"
 _REFUSED = {
     "optimizer": "Optimizer is the base of all; take AdamW",
     "lbfgs": "LBFGS computes the loss several times in a step, on batches that must not change; take AdamW",
-    "muon": "Muon only supports 2D parameters, and convolutions have four dimensions; take AdamW",
     "sparseadam": "SparseAdam is for sparse gradients, which no network here has; take AdamW",
 }
 
@@ -63,7 +62,9 @@ def _without_compiler(kind: type[Optimizer]) -> type[Optimizer]:
 
 
 for _name, _kind in vars(torch.optim).items():
-    if inspect.isclass(_kind) and issubclass(_kind, Optimizer) and normalise(_name) not in _REFUSED:
+    # torch's Muon takes matrices alone; the one of pytorch-optimizer takes convolutions
+    _ours = not is_external(_name) and normalise(_name) not in _REFUSED
+    if inspect.isclass(_kind) and issubclass(_kind, Optimizer) and _ours:
         OPTIMIZERS.register(_name)(_checked(_kind))
 
 
