@@ -56,8 +56,8 @@ wait in every step.
 
 `Muon` (K. Jordan et al., 2024) replaces the momentum of the weights of convolutions and linear layers, as matrices
 of one row for each output channel, by the orthogonal matrix nearest to it; biases, slopes, norms and weights of a
-single row have AdamW. `lr` (0.02) is the rate of the former, `adamw_lr` (0.0003) that of the latter, and a schedule
-is for both; with `use_adjusted_lr: true` rates of AdamW suit `lr`. Further `momentum`, `nesterov`, `ns_steps`,
+single row have AdamW. `lr` (0.02) is the rate of the former, `adamw_lr` (0.0003) that of the latter; a schedule is
+for both. With `use_adjusted_lr: true` rates of AdamW suit `lr`. Further `momentum`, `nesterov`, `ns_steps`,
 `weight_decay`, `adamw_betas`, `adamw_wd`, `adamw_eps`.
 
 Schedule-free ones are refused: they train other weights than those that are validated."""
