@@ -17,9 +17,10 @@ from traiNNer.data.resize import imresize
 from traiNNer.metrics import psnr
 
 
-def weights(path, *, num_conv=1, scale=2):
+def weights(path, *, num_conv=1, scale=2, channels=3):
     torch.manual_seed(num_conv)
-    net = build_network({"type": "compact", "scale": scale, "num_feat": 4, "num_conv": num_conv})
+    sizes = {"num_feat": 4, "num_conv": num_conv, "num_in_ch": channels, "num_out_ch": channels}
+    net = build_network({"type": "compact", "scale": scale, **sizes})
     about = {"architecture": "compact", "options": json.dumps(net.options), "scale": str(scale)}
     path.parent.mkdir(exist_ok=True, parents=True)
     save_file(net.state_dict(), path, about)

@@ -59,6 +59,8 @@ def compared_models(
         )
         raise ConfigError(f"the models should be of one scale ({listed})")
     (scale,) = scales
+    if len({one.color == "grey" for one in trained.values()}) > 1:
+        raise ConfigError("networks of grey images (color: grey) should be compared with such alone")
     images = _images(gt, lq, scale)
     scores = {name: _scores(one, images) for name, one in trained.items()}
     first = next(iter(scores.values()))
@@ -109,7 +111,7 @@ def _scores(one: Trained, images: ImageSet) -> SetScores:
         [ValidationSet("images", images)],
         _metrics(scale),
         scale=scale,
-        precision=Precision(device),
+        precision=Precision(device, color=one.color),
         processes=DistributedContext(),
         tile="auto",
     )

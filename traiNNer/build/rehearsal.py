@@ -35,11 +35,11 @@ def rehearse_network(
     Raises:
         ConfigError: If it takes other channels or sizes, or gives other ones than the ground truth has.
     """
-    training = net.training
-    net.eval()  # nothing of it moves
     facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
     if facts.channels != precision.channels:
         raise ConfigError(f"{key}: {wrong_channels(facts.channels, precision.color)}")
+    training = net.training
+    net.eval()  # nothing of it moves
     patch = torch.zeros(1, facts.channels, lq_size, lq_size, dtype=precision.dtype, device=precision.device)
     try:
         output = net(patch)
