@@ -1,7 +1,10 @@
 """Libraries of C write to the standard error without a name: damage is raised, a doubt is said, with the file."""
 
 import io
+import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -84,18 +87,58 @@ def test_every_thread_is_told_of_its_own_image(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_what_others_write_meanwhile_is_passed_on_and_a_listener_is_not_waited_for(capfd):
-    def decode():
-        os.write(2, b"libpng warning: x\na line of somebody\n")
-        beside = threading.Thread(target=lambda: unheard.append(overheard(lambda: 2, alone=False)))
-        beside.start()
-        beside.join(5)
-        return 1
+def test_threads_decode_beside_each_other_and_only_the_remark_decides_who_repeats(capfd):
+    beside, calls = threading.Barrier(4), []
 
-    unheard = []
-    assert overheard(decode, alone=True) == (1, ["libpng warning: x"])
-    assert unheard == [(2, [])]
-    assert capfd.readouterr().err == "a line of somebody\n"
+    def decode(index):
+        calls.append(index)
+        if calls.count(index) == 1:
+            beside.wait(10)
+        if index == 2:
+            os.write(2, b"a line of somebody\nlibpng warning: x\n")
+        if calls.count(index) == 1:
+            beside.wait(10)
+        return index
+
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(lambda index: overheard(lambda: decode(index)), range(4)))
+    assert told == [(0, []), (1, []), (2, ["libpng warning: x"]), (3, [])]
+    calls.clear()
+    beside = threading.Barrier(1)
+    assert overheard(lambda: decode(2)) == (2, ["libpng warning: x"])
+    assert overheard(lambda: decode(1)) == (1, [])
+    assert calls == [2, 1]  # nobody was beside them
+    assert capfd.readouterr().err == "a line of somebody\n" * 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_a_process_that_is_born_meanwhile_is_not_waited_for_and_loses_no_word(capfd):
+    def decode():
+        script = "echo early >&2; read line; echo late >&2"
+        born.append(subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE))
+
+    born = []
+    overheard(decode)  # does not come back while a pipe is read that the shell holds
+    born[0].communicate(b"\n", timeout=10)
+    assert born[0].returncode == 0
+    assert overheard(lambda: 1) == (1, [])
+    assert capfd.readouterr().err == "early\nlate\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs os.fork")
+def test_a_forked_process_listens_for_itself(capfd):
+    overheard(lambda: None)
+    run = multiprocessing.get_context("fork").Process(target=_say_and_listen)
+    run.start()
+    run.join(10)
+    assert run.exitcode == 0
+    assert overheard(lambda: os.write(2, b"libpng warning: y\n"))[1] == ["libpng warning: y"]
+    assert capfd.readouterr().err == "of the child\n"
+
+
+def _say_and_listen():
+    assert overheard(lambda: os.write(2, b"libpng warning: x\n"))[1] == ["libpng warning: x"]
+    os.write(2, b"of the child\n")
 
 
 def test_without_a_standard_error_images_are_read_all_the_same(monkeypatch):
@@ -103,4 +146,4 @@ def test_without_a_standard_error_images_are_read_all_the_same(monkeypatch):
         raise OSError(9, "Bad file descriptor")
 
     monkeypatch.setattr(os, "dup", closed)
-    assert overheard(lambda: 1, alone=True) == (1, [])
+    assert overheard(lambda: 1) == (1, [])

@@ -166,7 +166,7 @@ def decoded(data: bytes, path: str | Path) -> Pixels:
         raise ImageError(f"{path}: {found}")
     content, is_jpeg = np.frombuffer(without_remarks(data), np.uint8), data.startswith(JPEG)
     try:
-        image, remarks = overheard(lambda: cv2.imdecode(content, cv2.IMREAD_UNCHANGED), alone=is_jpeg)
+        image, remarks = overheard(lambda: cv2.imdecode(content, cv2.IMREAD_UNCHANGED))
     except cv2.error as error:
         raise ImageError(f"{path}: cannot be decoded ({error.err})") from error
     if image is None:
