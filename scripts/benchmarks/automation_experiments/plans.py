@@ -15,6 +15,7 @@ from automation_experiments.settings import (
     LOSSES,
     RULES_OF_LONG_RUNS,
     RULES_OF_TODAY,
+    RULES_THAT_FOLLOW,
     SEARCH,
     STOPPING,
     Setting,
@@ -179,6 +180,8 @@ NETWORKS: Mapping[str, tuple[Mapping[str, Any], float]] = {
 }
 """Networks of the healthy suite, each with a usual rate."""
 TOO_LOW = 1e-9
+FOLLOWED = ("paragonsr2 realtime, rate x", "paragonsr2 nano, rate x 0.25", "paragonsr2 nano, rate x 1")
+"""Of the healthy suite, the runs repeated since clipping follows norms that grow."""
 
 
 def healthy_suite() -> dict[str, Arms]:
@@ -216,7 +219,15 @@ def healthy_suite() -> dict[str, Arms]:
         plain[f"compact 16x2, {text}, constant rate"] = replace(
             base, images=images, schedule={"type": "constant"}, steps=1600, validations=16
         )
-    return {name: {"off": setting, "all": _with_all(setting)} for name, setting in plain.items()}
+    return {
+        name: {
+            "off": setting,
+            "all": replace(_with_all(setting), rules=RULES_THAT_FOLLOW)
+            if name.startswith(FOLLOWED)
+            else _with_all(setting),
+        }
+        for name, setting in plain.items()
+    }
 
 
 LARGE: Mapping[str, Any] = {"type": "compact", "num_feat": 64, "num_conv": 14}

@@ -17,6 +17,8 @@ RULES_OF_TODAY = {**RULES, LEARNING_RATE: 3, CLIPPING: 3, STOPPING: 2}
 """Those of decision 50, which only the healthy suite has run with so far."""
 RULES_OF_LONG_RUNS = {**RULES_OF_TODAY, LEARNING_RATE: 4}
 """Runs that are long enough for trials have their written rate tried besides, which changes no other run."""
+RULES_THAT_FOLLOW = {**RULES_OF_TODAY, CLIPPING: 4, LOSSES: 4}
+"""Clipping follows norms that grow at once, loss scheduling makes up for shares that were off."""
 SEARCH = 4
 """Version of the rules of `lr: auto`, see `Setting.searched`."""
 BASE = 1
