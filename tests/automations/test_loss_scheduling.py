@@ -37,16 +37,15 @@ def run(gradient, *, automation=None, in_force=None, windows=400, noise=0.1, sta
 @pytest.mark.parametrize("wrong", [1e-4, 1e-2, 1.0, 1e2, 1e4])
 def test_in_ratio_mode_the_weight_is_the_share_whatever_the_scale_of_the_loss(wrong):
     course = run(lambda s: wrong, automation=scheduling(auto_calibrate=True))
-    for step, factor in course:
-        if step > 400:
-            assert factor * wrong == pytest.approx(1.0, rel=0.12)
+    late = [factor * wrong for step, factor in course if step > 400]
+    assert sum(late) / len(late) == pytest.approx(1.0, rel=0.03) and 0.85 < min(late) < max(late) < 1.15
     assert dict(course)[100] * wrong == pytest.approx(1.0, rel=0.3)
 
 
 def test_in_hold_mode_the_share_of_the_baseline_is_kept():
     course = run(lambda s: 5.0 if s < 1000 else 10.0, windows=1000)
     assert all(factor == pytest.approx(1.0, abs=0.15) for step, factor in course if step < 1000)
-    assert all(factor == pytest.approx(0.5, rel=0.15) for step, factor in course if step > 3000)
+    assert all(factor == pytest.approx(0.5, rel=0.2) for step, factor in course if step > 3000)
 
 
 def test_a_loss_that_is_switched_on_later_gets_its_share_within_ten_percent():
@@ -70,7 +69,7 @@ def test_a_gradient_that_falls_tenfold_within_a_hundred_steps_is_followed():
 
     course = run(ratio, automation=automation, windows=100, noise=0.3)
     late = [math.log(factor * ratio(step)) for step, factor in course if step > 400]
-    assert abs(sum(late) / len(late)) < 0.2 and max(map(abs, late)) < 0.9
+    assert abs(sum(late) / len(late)) < 0.2 and max(map(abs, late)) < 1
 
 
 def test_in_hold_mode_a_loss_that_is_switched_on_later_has_a_baseline_of_its_own():
@@ -90,11 +89,33 @@ def test_the_scale_of_all_losses_changes_nothing():
     assert [f for _, f in one] == pytest.approx([f for _, f in other])
 
 
-def test_factors_move_by_a_limited_rate_and_stay_in_their_bounds():
-    course = run(lambda s: 1.0 if s < 300 else 1e9, automation=scheduling(min_weight=1e-3), windows=1500)
+def test_factors_rise_by_a_limited_rate_and_stay_in_their_bounds():
+    course = run(lambda s: 1e9 if s < 300 else 1.0, automation=scheduling(max_weight=1e3), windows=1500)
     for (_, a), (_, b) in zip(course, course[1:], strict=False):
-        assert abs(math.log(b / a)) <= 0.16 + 1e-9
-    assert course[-1][1] == pytest.approx(1e-3, rel=0.06)
+        assert math.log(b / a) <= 0.16 + 1e-9
+    assert course[-1][1] == pytest.approx(1e3, rel=0.06)
+
+
+def test_a_loss_that_takes_over_is_held_back_at_once():
+    """As that of a vanilla game whose discriminator begins to win: its gradient grows thirtyfold in 200 steps."""
+    automation = scheduling(auto_calibrate=True)
+
+    def ratio(step):
+        return math.exp(3.4 * min(1, max(0, step - 1000) / 200))
+
+    shares = [factor * ratio(step + 10) for step, factor in run(ratio, automation=automation, noise=0.3)]
+    assert max(shares) < 4 and sum(shares[100:130]) / 30 < 2  # 5.6 and 3.2 if falls were slow
+    assert sum(shares[130:]) / len(shares[130:]) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("change", [4.0, 0.25])
+def test_shares_of_a_noisy_loss_that_drifts_are_right_on_the_mean(change):
+    found = []
+    for seed in range(6):
+        automation, rng = scheduling(auto_calibrate=True), random.Random(-seed)
+        course = run(lambda s: change ** (s / 4000), automation=automation, noise=0.35, seed=seed)
+        found += [f * change ** (s / 4000) * math.exp(rng.gauss(0, 0.5)) for s, f in course if s > 400]
+    assert sum(found) / len(found) == pytest.approx(1.0, abs=0.1)
 
 
 def test_bounds_changed_since_win_over_the_factor_that_was_reached():

@@ -17,26 +17,41 @@ from traiNNer.events import ChangeEvent, Event, RunFacts, WindowEvent
 MEASURE_EVERY = 16
 """Steps between two measurements of the gradients at the output."""
 
-FAR = math.log(2)
-"""Distance from the running mean (of logarithms) that two measurements in a row do not have by chance."""
+FAR = 2.0
+"""Distance from the running mean, in usual steps from one measurement to the next (both of logarithms), that two
+measurements in a row do not have by chance."""
 
+LEAST_FAR = 0.3
+"""Smallest such distance, as a logarithm."""
+
+GAIN = 0.1
+"""Part of a share's deviation that is made up for at each measurement, beside what the running mean asks for."""
+
+MOST_MADE_UP = math.log(2)
+"""How far that may move a factor, as a logarithm."""
+
+_KEPT = 0.8  # of the running mean of those steps, at each measurement
 CHANGES = {"lr_factor", "batch", "lq_size", "losses"}
 
 
 @dataclass
 class _Loss(Plain):
     ratio: float = 0.0
-    """Running mean of ln |gradient| against the anchor's, before weights and factors."""
+    """Logarithm of the running mean of |gradient| against the anchor's, before weights and factors."""
     measured: int = 0
     """Measurements in that mean; it begins as a plain mean."""
     last: float = 0.0
     """The last measurement."""
     side: int = 0
     """1 where it lay far above the mean before it, -1 far below, else 0."""
+    scatter: float = 0.0
+    """Running mean of the steps from one measurement to the next."""
     since: int = 0
     """Step at which the loss was first measured."""
     target: float | None = None
     """The ratio to hold; None before the end of the baseline."""
+    made_up: float = 0.0
+    """Logarithm by which the factor lies below what `ratio` asks for: shares were above their target."""
 
 
 @dataclass
@@ -59,7 +74,8 @@ class DynamicLossScheduling(Automation[_State]):
         baseline_iterations: Steps after a loss is first seen in which the share to hold is measured, or in
             which a factor may still jump to the share to set.
         adaptation_threshold: Deviation of a share, as the logarithm of its ratio, that is tolerated.
-        adaptation_rate: Largest change of a factor per step, as a logarithm.
+        adaptation_rate: Fastest rise of a factor per step, as a logarithm; it falls at once, as a loss that takes
+            over does harm.
         min_weight: Lowest factor.
         max_weight: Highest factor.
         facts: Of the run.
@@ -104,7 +120,7 @@ class DynamicLossScheduling(Automation[_State]):
                     self._measure(on, event.step)
             case ChangeEvent(control=control) if control in CHANGES:
                 for loss in s.losses.values():
-                    loss.measured = 0
+                    loss.measured, loss.made_up = 0, 0.0
             case _:
                 pass
 
@@ -125,16 +141,20 @@ class DynamicLossScheduling(Automation[_State]):
     def _average(self, loss: _Loss, ratio: float) -> None:
         """Take a measurement into the running mean, which two in a row far to one side begin afresh.
 
-        A discriminator that begins to learn changes its gradient tenfold within a hundred steps.
+        A discriminator that begins to learn changes its gradient tenfold within a hundred steps. The mean
+        is that of the ratios, not of their logarithms: gradients add up.
         """
-        off = ratio - loss.ratio if loss.measured else 0.0
-        side = (off > FAR) - (off < -FAR)
+        off = ratio - loss.ratio
+        far = max(LEAST_FAR, FAR * loss.scatter) if loss.measured > 1 else math.inf
+        side = (off > far) - (off < -far)
+        if loss.measured:
+            keep = min(_KEPT, 1 - 1 / loss.measured)
+            loss.scatter = keep * loss.scatter + (1 - keep) * abs(ratio - loss.last)
         if side and side == loss.side:
-            loss.ratio, loss.measured = (loss.last + ratio) / 2, 2
+            loss.ratio, loss.measured = _mean(0.5, loss.last, ratio), 2
         else:
             loss.measured += 1
-            keep = min(self._momentum, 1 - 1 / loss.measured)
-            loss.ratio = keep * loss.ratio + (1 - keep) * ratio
+            loss.ratio = _mean(min(self._momentum, 1 - 1 / loss.measured), loss.ratio, ratio)
         loss.last, loss.side = ratio, side
 
     def decide(self, controls: Controls) -> Sequence[Decision]:
@@ -161,12 +181,15 @@ class DynamicLossScheduling(Automation[_State]):
         target = 0.0 if self._set_shares else loss.target
         if target is None:
             return min(self._high, max(self._low, old))
-        wanted = min(self._high, max(self._low, target - loss.ratio))
+        if loss.measured > 1:  # a mean lags behind a drift for as long as it lasts
+            off = math.expm1(min(1.0, old + loss.last - target))
+            loss.made_up += GAIN * min(1.0, off)
+            loss.made_up = min(MOST_MADE_UP, max(-MOST_MADE_UP, loss.made_up))
+        wanted = min(self._high, max(self._low, target - loss.ratio - loss.made_up))
         if abs(wanted - old) <= self._tolerance:
             return min(self._high, max(self._low, old))
         calibrating = self._set_shares and self.state.step - loss.since < self._baseline
-        most = math.inf if calibrating else self._rate * MEASURE_EVERY
-        return old + min(most, max(-most, wanted - old))
+        return wanted if calibrating else min(wanted, old + self._rate * MEASURE_EVERY)
 
     def _decision(self, new: Mapping[str, float], factors: Mapping[str, float]) -> SetLossFactors:
         worst = max(new, key=lambda label: abs(math.log(new[label] / factors.get(label, 1.0))))
@@ -181,6 +204,12 @@ class DynamicLossScheduling(Automation[_State]):
             statistic=abs(off),
             limit=self._tolerance,
         )
+
+
+def _mean(keep: float, one: float, other: float) -> float:
+    """Logarithm of the weighted mean of two numbers that are given by theirs."""
+    high = max(one, other)
+    return high + math.log(keep * math.exp(one - high) + (1 - keep) * math.exp(other - high))
 
 
 def gradient_shares(

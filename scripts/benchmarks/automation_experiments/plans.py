@@ -20,6 +20,7 @@ from automation_experiments.settings import (
     STOPPING,
     Setting,
 )
+from automation_experiments.verification_plans import adversarial_shares, fresh_curves, long_clipping
 from traiNNer.automations.rate_search import SHORTEST_RUN
 from traiNNer.optim.optimizers import STARTING_RATES
 from traiNNer.registry import normalise
@@ -315,6 +316,9 @@ EXPERIMENTS = {
     "healthy_suite": healthy_suite,
     "useful_size": useful_size,
     "rate_search": rate_search,
+    "long_clipping": long_clipping,
+    "adversarial_shares": adversarial_shares,
+    "fresh_curves": fresh_curves,
 }
 
 

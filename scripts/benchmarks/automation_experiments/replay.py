@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from automation_experiments.plans import Arms, converged, early_stopping
+from automation_experiments.plans import Arms, early_stopping
 from automation_experiments.results import Results
 from automation_experiments.settings import Setting
 from traiNNer.automations.early_stopping import IntelligentEarlyStopping
@@ -39,15 +39,13 @@ Rule = Callable[[Setting, Mapping[str, Any], Curve], tuple[int, int] | None]
 
 def replayed(results: Results, *, lower_is_better: bool = False) -> dict[str, dict[str, list[End]]]:
     """By rule and by schedule, one end a run."""
-    return _replayed(results, early_stopping()["curves"], lower_is_better=lower_is_better)
+    return replayed_ends(results, early_stopping()["curves"], lower_is_better=lower_is_better)
 
 
-def replayed_converged(results: Results) -> dict[str, dict[str, list[End]]]:
-    """The same of the runs that have nothing left to gain, by rule and by kind."""
-    return _replayed(results, converged()["curves"], lower_is_better=False)
-
-
-def _replayed(results: Results, arms: Arms, *, lower_is_better: bool) -> dict[str, dict[str, list[End]]]:
+def replayed_ends(
+    results: Results, arms: Arms, *, lower_is_better: bool = False
+) -> dict[str, dict[str, list[End]]]:
+    """The same of other runs, by rule and by name."""
     rules: dict[str, Rule] = {"IntelligentEarlyStopping": automation(lower_is_better=lower_is_better)}
     rules |= {f"patience of {count} validations": patience(count) for count in PATIENCES}
     return {

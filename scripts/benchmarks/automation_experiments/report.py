@@ -11,16 +11,24 @@ from automation_experiments.healthy_table import healthy_table, useful_size_tabl
 from automation_experiments.plots import interaction_plot, learning_rate_plot
 from automation_experiments.results import Results
 from automation_experiments.search_table import higher_rate_table, rate_search_table, written_rates_table
+from automation_experiments.verification_tables import (
+    adversarial_shares_table,
+    fresh_curves_table,
+    long_clipping_table,
+)
 
 TABLES: dict[str, Callable[[Results], str]] = {
     "learning_rate": tables.learning_rate_table,
     "clipping": tables.clipping_table,
     "fixed_thresholds": tables.fixed_table,
+    "long_clipping": long_clipping_table,
     "interaction": tables.interaction_table,
     "loss_scheduling": tables.loss_table,
     "perceptual_training": tables.perceptual_table,
+    "adversarial_shares": adversarial_shares_table,
     "early_stopping": tables.stopping_table,
     "converged": tables.converged_table,
+    "fresh_curves": fresh_curves_table,
     "splits": tables.splits_table,
     "healthy_suite": healthy_table,
     "useful_size": useful_size_table,

@@ -16,12 +16,13 @@ from automation_experiments.plans import (
     SEEDS,
     SHARE,
     clipping,
+    converged,
     interaction,
     learning_rate,
     loss_scheduling,
     perceptual_training,
 )
-from automation_experiments.replay import End, replayed, replayed_converged
+from automation_experiments.replay import End, replayed, replayed_ends
 from automation_experiments.results import Results, mean_of
 from automation_experiments.settings import LEARNING_RATE, Setting
 
@@ -106,8 +107,8 @@ def clipping_table(results: Results) -> str:
                 results.shown(on),
                 results.difference(on, off),
                 results.difference(on, fixed[best]) if best else "",
-                _touched(results, on, "corrupted"),
-                _touched(results, on, "healthy"),
+                touched(results, on, "corrupted"),
+                touched(results, on, "healthy"),
                 results.difference(arms["low start"], off),
                 results.difference(arms["low start"], fixed[best]) if best else "",
             ]
@@ -124,19 +125,20 @@ def fixed_table(results: Results) -> str:
     for case, arms in clipping().items():
         for name, arm in arms.items():
             if name.startswith("fixed") and results.of(arm):
-                touched = _touched(results, arm, "healthy")
+                share = touched(results, arm, "healthy")
                 rows.append(
                     [
                         f"{case}, {name}",
                         results.shown(arm),
                         results.difference(arm, arms["off"]),
-                        touched,
+                        share,
                     ]
                 )
     return table(["loss x weight, threshold", "PSNR", "against none", "healthy steps clipped"], rows)
 
 
-def _touched(results: Results, arm: Setting, kind: str) -> str:
+def touched(results: Results, arm: Setting, kind: str) -> str:
+    """Share of the corrupted or healthy steps of all runs whose gradient was limited or skipped."""
     counts = [run["clipped"] for run in results.of(arm).values()]
     total = sum(count[kind] for count in counts)
     return f"{sum(count[f'{kind}_clipped'] for count in counts) / total:.1%}" if total else ""
@@ -210,11 +212,12 @@ def _share(results: Results, arm: Setting) -> str:
     ]
     if not any(shares):
         return ""
-    quarters = [fmean(q) for s in shares for q in _quarters(s)]
-    return f"{fmean(fmean(s) for s in shares):.3g} ({min(quarters):.3g} to {max(quarters):.3g})"
+    parts = [fmean(q) for s in shares for q in quarters(s)]
+    return f"{fmean(fmean(s) for s in shares):.3g} ({min(parts):.3g} to {max(parts):.3g})"
 
 
-def _quarters(values: Sequence[float]) -> list[Sequence[float]]:
+def quarters(values: Sequence[float]) -> list[Sequence[float]]:
+    """The values in four parts, the rest of the division left out."""
     size = max(1, len(values) // 4)
     return [values[i * size : (i + 1) * size] for i in range(4) if values[i * size : (i + 1) * size]]
 
@@ -251,8 +254,13 @@ def _stopping_rows(rules: Mapping[str, Mapping[str, list[End]]], unit: str) -> l
 
 def converged_table(results: Results) -> str:
     """By kind of run and rule: what stopping cost and saved where nothing was left to gain."""
+    return stops_by_kind(replayed_ends(results, converged()["curves"]))
+
+
+def stops_by_kind(ends_of: Mapping[str, Mapping[str, Sequence[End]]]) -> str:
+    """By kind of run and rule: what stopping cost and saved."""
     lines: list[list[object]] = []
-    for rule, kinds in replayed_converged(results).items():
+    for rule, kinds in ends_of.items():
         for kind, ends in kinds.items():
             regret, saved = mean_of([e.regret for e in ends]), mean_of([100 * e.saved for e in ends])
             stopped = f"{sum(end.stopped for end in ends)} of {len(ends)}"
