@@ -8,7 +8,7 @@ import pytest
 
 from traiNNer.data.audit import audit
 from traiNNer.data.image_io import ImageError
-from traiNNer.data.paired_dataset import Pair
+from traiNNer.data.paired_dataset import Excerpt, Pair
 from traiNNer.data.resize import imresize, shrink
 from traiNNer.data.synthetic import dead_leaves
 
@@ -25,6 +25,10 @@ class Made:
 
     def __len__(self):
         return len(self._photos)
+
+    def excerpt(self, index, lq_size):
+        pair = self.pair(index)
+        return Excerpt(pair, pair.gt)
 
     def pair(self, index):
         gt = self._photos[index]

@@ -5,6 +5,8 @@ import torch
 from safetensors.torch import load_file
 
 from traiNNer.build.degradation import build_chain
+from traiNNer.build.usable import usable
+from traiNNer.data.audit import audit
 from traiNNer.data.degradations.chain import Applied
 from traiNNer.data.degradations.resizing import resize
 from traiNNer.data.degraded_dataset import DegradedImageDataset, Downsampling
@@ -72,6 +74,25 @@ def test_lq_shows_what_gt_shows(folder):
         lq, gt = images.read(sampler[position], 12)
         mean = gt.reshape(12, 4, 12, 4, 3).mean((1, 3))
         assert np.abs(lq - mean).max() <= 0.5
+
+
+def test_what_is_looked_at_before_a_run_degrades_no_whole_image(folder, tmp_path):
+    sizes = []
+
+    def degrade(image, size, draws, trace=None):
+        sizes.append(size)
+        return resize(image, *size, "area")
+
+    write_image(tmp_path / "a.png", dead_leaves(580, 0, 0))
+    photos = PairedImageDataset([tmp_path], [tmp_path], 1)
+    images = DegradedImageDataset(photos, 2, degrade)
+    assert usable(images, dict, read=True, skip_bad_images=False, reopen=lambda _: images) is images
+    assert sizes == []
+    assert audit(images).findings == ()
+    assert sizes == [(256, 256)]
+    whole, middle = images.pair(0), images.excerpt(0, 256)
+    assert np.array_equal(whole.gt[34 : 34 + 512, 34 : 34 + 512], middle.pair.gt)
+    assert np.array_equal(whole.gt, middle.gt)
 
 
 def test_a_patch_is_degraded_with_what_lies_around_it(folder):

@@ -75,7 +75,7 @@ def _unreadable(images: MeasuredDataset, skip: set[int]) -> dict[int, str]:
 
     def fault(index: int) -> str:
         try:
-            images.pair(index)
+            images.decode(index)
         except ImageError as error:
             return str(error)
         return ""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traiNNer.data.image_io import ImageError
-from traiNNer.data.paired_dataset import Pair
+from traiNNer.data.paired_dataset import Excerpt
 from traiNNer.data.registration import NO_DIFFERENCE, compare
 from traiNNer.data.resize import shrink
 from traiNNer.wording import counted
@@ -43,7 +43,7 @@ class Pairs(Protocol):
 
     def __len__(self) -> int: ...
 
-    def pair(self, index: int) -> Pair: ...
+    def excerpt(self, index: int, lq_size: int) -> Excerpt: ...
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def audit(dataset: Pairs, count: int = 64, seed: int = 0) -> Audit:
     unreadable: list[str] = []
     for index in sorted(chosen.tolist()):
         try:
-            looks.append(_look(dataset.pair(index), dataset.scale))
+            looks.append(_look(dataset.excerpt(index, _PART), dataset.scale))
         except ImageError as error:
             unreadable.append(str(error))
     if not looks:
@@ -144,7 +144,8 @@ def audit(dataset: Pairs, count: int = 64, seed: int = 0) -> Audit:
     return Audit(len(looks), len(dataset), dataset.scale, *sides, shift, offset, gain, tuple(findings))
 
 
-def _look(pair: Pair, scale: int) -> _Look:
+def _look(excerpt: Excerpt, scale: int) -> _Look:
+    pair = excerpt.pair
     assert pair.gt is not None, "an audit needs ground truth"
     top = float(np.iinfo(pair.gt.dtype).max)
     y, x = (max(0, (size - _PART) // 2) for size in pair.lq.shape[:2])
@@ -169,7 +170,7 @@ def _look(pair: Pair, scale: int) -> _Look:
         swapped=bool(crossed < 0.25 * straight and straight > 1e-4),
         flat=flat,
         equal=np.array_equal(pair.lq, pair.gt),
-        digest=hashlib.blake2b(np.ascontiguousarray(pair.gt).data, digest_size=16).digest(),
+        digest=hashlib.blake2b(np.ascontiguousarray(excerpt.gt).data, digest_size=16).digest(),
     )
 
 

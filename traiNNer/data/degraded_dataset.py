@@ -14,7 +14,7 @@ from traiNNer.data.degradations.chain import Applied
 from traiNNer.data.degradations.draws import Draws, Purpose
 from traiNNer.data.degradations.resizing import resize
 from traiNNer.data.image_io import ImageError, Pixels
-from traiNNer.data.paired_dataset import Pair, PairedImageDataset, Patch, of_one_type
+from traiNNer.data.paired_dataset import Excerpt, Pair, PairedImageDataset, Patch, of_one_type
 from traiNNer.data.sampler import SampleSpec
 
 LOG = logging.getLogger(__name__)
@@ -135,14 +135,39 @@ class DegradedImageDataset:
 
     def traced_pair(self, index: int, trace: list[Applied] | None) -> Pair:
         """`pair` by the chain alone, with every stage in `trace`."""
+        return self._degraded(index, self._cut(index), trace)
+
+    def excerpt(self, index: int, lq_size: int) -> Excerpt:
+        """The middle of a pair, `lq_size` LQ pixels or what there is; see `PairedImageDataset.excerpt`."""
+        if self._is_paired(_VALIDATION_SEED, index):
+            return self._images.excerpt(index, lq_size)
+        whole = self._cut(index)
+        top, left = (max(0, side // self.scale - lq_size) // 2 * self.scale for side in whole.shape[:2])
+        size = lq_size * self.scale
+        middle = cast("Pixels", whole[top : top + size, left : left + size])
+        return Excerpt(self._degraded(index, middle, None), whole)
+
+    def decode(self, index: int) -> None:
+        """Read the files of a pair, to see that they can be. Raises ImageError, as `pair`."""
+        if self._is_paired(_VALIDATION_SEED, index):
+            self._images.decode(index)
+        else:
+            self._cut(index)
+
+    def _cut(self, index: int) -> Pixels:
+        """The ground truth without what is over at its right and lower edge."""
         gt = self._images.gt_image(index)
         height, width = (side // self.scale for side in gt.shape[:2])
         if not height or not width:
-            raise ImageError(f"{self.gt_paths()[index]}: is smaller than {self.scale} pixels")
-        gt = gt[: height * self.scale, : width * self.scale]
+            raise ImageError(f"{self.gt_path(index)}: is smaller than {self.scale} pixels")
+        return cast("Pixels", gt[: height * self.scale, : width * self.scale])
+
+    def _degraded(self, index: int, gt: Pixels, trace: list[Applied] | None) -> Pair:
+        """A pair of the ground truth given, by the draws of validation."""
+        height, width = (side // self.scale for side in gt.shape[:2])
         draws = Draws(_VALIDATION_SEED, Purpose.VALIDATION, index)
         lq = self._degrade(_levels(gt), (height, width), draws, trace)
-        return Pair(*of_one_type(lq.astype(np.uint8), cast("Pixels", gt)), self.names[index])
+        return Pair(*of_one_type(lq.astype(np.uint8), gt), self._images.name(index))
 
     def _is_paired(self, seed: int, number: int) -> bool:
         return self._paired_prob > 0 and Draws(seed, Purpose.CHOICE, number).stage(0).chance(

@@ -48,6 +48,15 @@ class Pair(NamedTuple):
     """Relative path without suffix, with `/`; unique in its data set."""
 
 
+class Excerpt(NamedTuple):
+    """What is looked at of a pair before training."""
+
+    pair: Pair
+    """Whole, or no more than the middle where that is cheaper; not to be written to."""
+    gt: Pixels
+    """The ground truth, whole."""
+
+
 class Source(Protocol):
     """A collection of image pairs. Reading must be a pure function of its arguments."""
 
@@ -138,6 +147,10 @@ class PairedImageDataset:
         """Names of all pairs, as in `Pair.name`."""
         return [self._gt.name(index) for index in range(len(self))]
 
+    def name(self, index: int) -> str:
+        """The name of one pair, as in `Pair.name`."""
+        return self._gt.name(index)
+
     def gt_path(self, index: int) -> Path:
         """The file of the ground truth of one pair."""
         return self._gt.path(index)
@@ -187,6 +200,15 @@ class PairedImageDataset:
         """A whole image with its ground truth. Raises ImageError, which names the file."""
         lq, gt = of_one_type(*self._pixels(index))
         return Pair(_own(lq), _own(gt), self._gt.name(index))
+
+    def excerpt(self, index: int, lq_size: int) -> Excerpt:
+        """A pair of which `lq_size` LQ pixels in the middle are looked at. Raises ImageError, as `pair`."""
+        lq, gt = of_one_type(*self._pixels(index))
+        return Excerpt(Pair(lq, gt, self._gt.name(index)), gt)
+
+    def decode(self, index: int) -> None:
+        """Read the files of a pair, to see that they can be. Raises ImageError, as `pair`."""
+        self._pixels(index)
 
     def gt_image(self, index: int) -> Pixels:
         """The whole ground truth of a pair; a view where it is kept. Raises ImageError, which names the file."""

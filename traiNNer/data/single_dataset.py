@@ -70,6 +70,10 @@ class SingleImageDataset:
         """The file of one image."""
         return self._lq.path(index)
 
+    def decode(self, index: int) -> None:
+        """Read the file of an image, to see that it can be. Raises ImageError, as `pair`."""
+        read_image(self._lq.path(index))
+
     def pair(self, index: int) -> Pair:
         """A whole image. Raises ImageError, which names the file."""
         return Pair(read_image(self._lq.path(index)), None, self._lq.name(index))
