@@ -60,7 +60,9 @@ single row have AdamW. `lr` (0.02) is the rate of the former, `adamw_lr` (0.0003
 for both. With `use_adjusted_lr: true` rates of AdamW suit `lr`. Further `momentum`, `nesterov`, `ns_steps`,
 `weight_decay`, `adamw_betas`, `adamw_wd`, `adamw_eps`.
 
-Schedule-free ones are refused: they train other weights than those that are validated."""
+The `ScheduleFree` ones (A. Defazio et al., 2024; `adamw_sf` of neosr) need no schedule but a warm-up
+(`warmup_steps`, or `train.warmup_iter`): they average the weights over the run. The average is validated and saved
+as `net_g_ema` and `net_g_best`, so `ema_decay` has to be 0; `net_g` are the weights in training."""
 
 _AUTOMATIONS = """\
 `train.training_automations` is `true` (four of them), or a mapping of automations by name, each

@@ -11,6 +11,7 @@ from torch import nn
 from traiNNer.optim.external_optimizers import NAMES, external_optimizers
 from traiNNer.optim.learner import NO_LIMIT, Learner
 from traiNNer.optim.optimizers import build_optimizer, check_optimizer
+from traiNNer.optim.schedule_free import ScheduleFreeAverage, averages
 
 
 def test_without_the_package_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,10 +22,10 @@ def test_without_the_package_it_is_said_how_to_get_it(monkeypatch: pytest.Monkey
     external_optimizers.cache_clear()
 
 
-def test_schedule_free_optimizers_are_refused_with_what_to_take() -> None:
-    for name in ("ScheduleFreeAdamW", "adamw_sf", "AdamWScheduleFree"):
+def test_schedule_free_optimizers_of_other_trainers_are_refused_with_what_to_take() -> None:
+    for name in ("adan_sf", "SOAP_SF"):
         (problem,) = check_optimizer({"type": name})
-        assert "take AdamW with scheduler: {type: WSD}" in problem.message
+        assert "take ScheduleFreeAdamW" in problem.message
 
 
 class Run:
@@ -94,3 +95,24 @@ def test_muon_turns_the_weights_of_convolutions_by_orthogonal_matrices_and_leave
     for change in moved.values():  # the last weight has a single row
         torch.testing.assert_close(change.abs(), torch.full_like(change, 5e-4), rtol=1e-3, atol=0)
     assert learner.state_dict()["groups"] == [{"step": 1}, {"step": 1}]  # and no setting
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["adamw_sf", "ScheduleFreeRAdam", "ScheduleFreeSGD"])
+def test_the_average_is_the_one_that_the_optimizer_itself_would_switch_to(name: str) -> None:
+    run = Run(name)
+    net, optimizer = run.learner.net, run.learner.optimizer
+    average = ScheduleFreeAverage(net, optimizer)
+    assert averages(optimizer) and not averages(torch.optim.AdamW(net.parameters()))
+    for step in range(9):
+        run.step(step, poisoned=step == 7)
+        average.update(step, torch.ones(()))
+    trained = run.weights()
+    optimizer.eval()  # type: ignore[attr-defined]  # of the schedule-free ones
+    for mine, theirs, before in zip(average.net.parameters(), net.parameters(), trained, strict=True):
+        torch.testing.assert_close(mine, theirs)
+        assert not torch.equal(mine, before)
+    run.learner.reset_optimizer()
+    average.update(9, torch.ones(()))  # without z the weights are the average
+    for mine, theirs in zip(average.net.parameters(), net.parameters(), strict=True):
+        assert torch.equal(mine, theirs)

@@ -22,6 +22,7 @@ from traiNNer.control import from_plain
 from traiNNer.losses import LOSSES, uses_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.metrics import METRICS
+from traiNNer.optim.external_optimizers import is_schedule_free
 from traiNNer.optim.optimizers import AUTO, check_optimizer
 from traiNNer.optim.schedules import SCHEDULES
 from traiNNer.registry import Problem, did_you_mean, normalise, problems_of
@@ -45,6 +46,7 @@ def check_parts(raw: Mapping[str, Any]) -> list[Problem]:
     problems = [p.below("network_g") for p in check_generator(raw)]
     problems += _check_sets(mapping(raw.get("datasets")))
     problems += [p.below("train", "optim_g") for p in check_optimizer(mapping(train.get("optim_g")))]
+    problems += _check_average(train)
     for key in ("scheduler", "scheduler_d"):
         if scheduler := mapping(train.get(key)):
             problems += [p.below("train", key) for p in SCHEDULES.check(scheduler, ("base_lr", "total_iter"))]
@@ -68,6 +70,14 @@ def check_test_parts(raw: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with the parts that a test uses; a file of weights may stand in for the network."""
     used = ("network_g", "val") if raw.get("network_g") else ("val",)
     return [problem for problem in check_parts(raw) if problem.path[:1] and problem.path[0] in used]
+
+
+def _check_average(train: Mapping[str, Any]) -> Iterator[Problem]:
+    kind, decay = str(mapping(train.get("optim_g")).get("type", "")), train.get("ema_decay")
+    if decay and is_schedule_free(kind):
+        yield Problem(
+            ("train", "ema_decay"), f"should be 0: {kind} averages the weights itself (got {decay})"
+        )
 
 
 def _check_automations(train: Mapping[str, Any]) -> Iterator[Problem]:

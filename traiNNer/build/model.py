@@ -34,6 +34,7 @@ from traiNNer.models.sr_model import SRModel, StepSettings, WeightedLoss
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
 from traiNNer.optim.optimizers import build_optimizer, with_starting_rate
+from traiNNer.optim.schedule_free import ScheduleFreeAverage, averages
 from traiNNer.optim.schedules import SCHEDULES, ReduceLROnPlateau, Schedule, warmup
 from traiNNer.options import DegradationOptions, Options
 from traiNNer.options.fields import TrainOptions
@@ -155,15 +156,13 @@ def build_model(
     precision = build_precision(options, device)
     torch.manual_seed(seed)
     net = build_generator(options, precision)
-    ema = None
-    if train.ema_decay > 0:
-        ema = Ema(net, train.ema_decay, train.ema_power, train.ema_update_after_step)
     losses = build_losses(options, device)
     facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it
+    learner = build_learner(net, train.optim_g or {}, train, schedule, precision)
     networks = Networks(
-        build_learner(net, train.optim_g or {}, train, schedule, precision),
+        learner,
         facts,
-        ema=ema,
+        ema=_average(learner, train),
         adversary=build_adversary(options, losses, schedule, precision),
     )
     model = SRModel(
@@ -181,6 +180,15 @@ def build_model(
         teacher=build_teacher(options, precision),
     )
     return Model(model, losses)
+
+
+def _average(learner: Learner, train: TrainOptions) -> Ema | ScheduleFreeAverage | None:
+    """The weights that validate, where they are not those in training."""
+    if averages(learner.optimizer):
+        return ScheduleFreeAverage(learner.net, learner.optimizer)
+    if train.ema_decay > 0:
+        return Ema(learner.net, train.ema_decay, train.ema_power, train.ema_update_after_step)
+    return None
 
 
 def build_augmentation(train: TrainOptions, seed: int, rank: int) -> BatchAugmentation | None:

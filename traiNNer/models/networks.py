@@ -11,6 +11,7 @@ from traiNNer.archs import NetworkFacts
 from traiNNer.models.adversary import Adversary
 from traiNNer.optim.ema import Ema
 from traiNNer.optim.learner import Learner
+from traiNNer.optim.schedule_free import ScheduleFreeAverage
 
 
 class Networks:
@@ -19,7 +20,7 @@ class Networks:
     Args:
         generator: The network to train, with its optimizer.
         facts: Of that network.
-        ema: The moving average of its weights, which validates; None: the weights themselves do.
+        ema: The average of its weights, which validates; None: the weights themselves do.
         adversary: The discriminator in training, or None.
     """
 
@@ -28,7 +29,7 @@ class Networks:
         generator: Learner,
         facts: NetworkFacts,
         *,
-        ema: Ema | None = None,
+        ema: Ema | ScheduleFreeAverage | None = None,
         adversary: Adversary | None = None,
     ) -> None:
         self.generator, self.facts, self.ema, self.adversary = generator, facts, ema, adversary

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_type_hints
 from weakref import WeakKeyDictionary
@@ -31,13 +32,18 @@ NAMES = (
     "MARS",
     "Muon",
     "Prodigy",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeRAdam",
+    "ScheduleFreeSGD",
     "SOAP",
     "StableAdamW",
     "Tiger",
 )
 """Those that are tested here: through skipped steps, and stopped and resumed to the same bits."""
-SCHEDULE_FREE = ("schedulefree", "adamwsf", "adansf", "soapsf", "adamwschedulefree")
-"""How names begin of optimizers that train other weights than those that are validated."""
+_ALSO = {"ScheduleFreeAdamW": ("adamw_sf", "AdamWScheduleFree")}
+"""Names of other trainers."""
+NO_SUCH_AVERAGE = ("adansf", "soapsf", "adanschedulefree", "schedulefreewrapper")
+"""How names begin of schedule-free optimizers that the package has not."""
 
 
 _MADE: WeakKeyDictionary[Optimizer, list[dict[str, Any]]] = WeakKeyDictionary()
@@ -46,7 +52,13 @@ _MADE: WeakKeyDictionary[Optimizer, list[dict[str, Any]]] = WeakKeyDictionary()
 
 def is_external(kind: str) -> bool:
     """Whether an optimizer is of this package, by its name."""
-    return normalise(kind) in map(normalise, NAMES)
+    return normalise(kind) in map(normalise, (*NAMES, *itertools.chain(*_ALSO.values())))
+
+
+def is_schedule_free(kind: str) -> bool:
+    """Whether an optimizer averages the weights itself, by its name."""
+    free = [name for name in NAMES if name.startswith("ScheduleFree")]
+    return normalise(kind) in map(normalise, (*free, *itertools.chain(*_ALSO.values())))
 
 
 @functools.cache
@@ -65,7 +77,7 @@ def external_optimizers() -> Registry[Optimizer]:
     registry: Registry[Optimizer] = Registry("optimizer", package="traiNNer.optim")
     for name in NAMES:
         if name != "Muon":
-            registry.register(name)(_checked(getattr(package, name)))
+            registry.register(name, *_ALSO.get(name, ()))(_checked(getattr(package, name)))
     registry.register("Muon")(_muon_of(package.Muon))
     return registry
 

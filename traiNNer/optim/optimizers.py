@@ -15,7 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, Optimizer
 
-from traiNNer.optim.external_optimizers import SCHEDULE_FREE, external_optimizers, group_state, is_external
+from traiNNer.optim.external_optimizers import (
+    NO_SUCH_AVERAGE,
+    external_optimizers,
+    group_state,
+    is_external,
+)
 from traiNNer.registry import ConfigError, Problem, Registry, normalise
 
 OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", package="traiNNer.optim")
@@ -139,11 +144,8 @@ def build_optimizer(spec: Mapping[str, Any], params: Iterable[Any]) -> Optimizer
 
 
 def _registry(kind: str) -> Registry[Optimizer]:
-    if normalise(kind).startswith(SCHEDULE_FREE):
-        raise ConfigError(
-            f"{kind} trains other weights than those that are validated and saved, which does not exist here; "
-            "take AdamW with scheduler: {type: WSD}"
-        )
+    if normalise(kind).startswith(NO_SUCH_AVERAGE):
+        raise ConfigError(f"{kind} does not exist here; take ScheduleFreeAdamW (adamw_sf)")
     return external_optimizers() if is_external(kind) else OPTIMIZERS
 
 

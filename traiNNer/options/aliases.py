@@ -43,6 +43,8 @@ INTERNAL: dict[tuple[str, ...], dict[str, Any]] = {
         "dataset_enlarge_ratio": "auto", "use_shuffle": True,
     },
     ("path",): {"resume_models": None},
+    ("train", "optim_g"): {"schedule_free": True},
+    ("train", "optim_d"): {"schedule_free": True},
     ("val",): {"pbar": True},
 }  # fmt: skip
 """What the program decides by itself, with the value that means nothing: ignored, with a note."""
