@@ -34,7 +34,7 @@ class RunFacts(Plain):
     loss_weights: dict[str, float]
     """Configured weight per label."""
     anchor_loss: str
-    """Label of the first pixel loss (or of the first loss), which others are compared with."""
+    """Label of the loss that others are compared with: the first pixel loss that is on from the beginning."""
     higher_is_better: dict[str, bool]
     """Direction of every validation metric."""
     validate_every: int
@@ -49,6 +49,8 @@ class RunFacts(Plain):
     """Labels of the losses that ask the discriminator: their level says how the adversarial training goes."""
     smallest_patch: int = 1
     """Smallest side of a low-resolution patch that the networks take, in pixels."""
+    scores_trials: bool = True
+    """Whether the anchor loss can score a trial: it needs neither a discriminator nor the EMA network."""
 
 
 @dataclass(frozen=True)

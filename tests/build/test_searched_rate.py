@@ -5,15 +5,21 @@ import re
 
 import pytest
 import small_run
+import torch
 from automations.simulate import facts
 
 from traiNNer.automations.written_rate import WrittenRateTrial
-from traiNNer.build.automations import LEARNING_RATE, searches_rate
+from traiNNer.build.automations import LEARNING_RATE, build_supervisor, searches_rate
 from traiNNer.build.check import check_parts
+from traiNNer.build.facts import anchor_loss
 from traiNNer.build.lint import unwise
+from traiNNer.build.model import build_losses
 from traiNNer.build.replay import beginning
+from traiNNer.losses import asks_networks
 from traiNNer.options import load_options
+from traiNNer.registry import ConfigError
 
+CPU = torch.device("cpu")
 AUTO = {"type": "AdamW", "lr": "auto"}
 ADVERSARIAL = {"losses": [{"type": "L1Loss"}, {"type": "GANLoss", "loss_weight": 0.1}]}
 
@@ -52,6 +58,37 @@ def test_what_cannot_be_searched_is_said(tmp_path, train, said):
 
 def test_both_networks_may_be_auto(tmp_path):
     assert searches_rate(loaded(tmp_path, **ADVERSARIAL, optim_g=AUTO, optim_d=AUTO))
+
+
+def anchor(folder, losses):
+    """Label of the anchor of such losses, and whether it can score a trial."""
+    judged = {"optim_d": AUTO} if {"type": "GANLoss"} in losses else {}
+    found = build_losses(loaded(folder, losses=losses, optim_g=AUTO, **judged), CPU)
+    return anchor_loss(found), not asks_networks(found[anchor_loss(found)].module)
+
+
+@pytest.mark.parametrize(
+    ("losses", "label", "scores"),
+    [
+        (["GANLoss", "SSIMLoss"], "ssim", True),
+        (["SSIMLoss", "CharbonnierLoss"], "charbonnier", True),
+        ([{"type": "L1Loss", "loss_weight": 0}, "CharbonnierLoss", "SSIMLoss"], "charbonnier", True),
+        ([{"type": "MSELoss", "start_iter": 50}, "CharbonnierLoss"], "charbonnier", True),
+        ([{"type": "MSELoss", "start_iter": 50}, "GANLoss"], "mse", True),
+        (["GANLoss"], "gan", False),
+    ],
+)
+def test_others_are_compared_with_a_loss_that_is_on_and_needs_no_other_network(
+    tmp_path, losses, label, scores
+):
+    spelled = [{"type": loss} if isinstance(loss, str) else loss for loss in losses]
+    assert anchor(tmp_path, spelled) == (label, scores)
+
+
+def test_no_rate_is_searched_where_no_loss_can_score_a_trial(tmp_path):
+    options = loaded(tmp_path, losses=[{"type": "GANLoss"}], optim_g=AUTO, optim_d=AUTO)
+    with pytest.raises(ConfigError, match="add one, such as L1Loss, or write a rate"):
+        build_supervisor(options, facts(scores_trials=False), settled_from=0)
 
 
 def scheduler(**options):

@@ -209,7 +209,7 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
 
     def _trial_due(self, fresh: str, controls: Controls) -> bool:
         s = self.state
-        suspected = fresh == "validation" and s.standstill != ""
+        suspected = fresh == "validation" and s.standstill != "" and self._facts.scores_trials
         return suspected and s.trials < MAX_TRIALS and s.step >= s.trial_from and controls.cooldown is None
 
     def _return_to_health(self, controls: Controls, why: str, *, arm: str) -> Decision:

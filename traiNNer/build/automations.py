@@ -38,6 +38,10 @@ GIVEN = {
 _ANSWER = {"clip": CLIPPING, "lr_factor": LEARNING_RATE}
 """Which automation changes a control when another asks for it."""
 _DEFAULT_LIMITS = {CLIPPING: 100}
+_NO_SCORE = (
+    "train.optim_g.lr: auto compares rates by a loss that needs neither a discriminator nor train.ema_decay: "
+    "add one, such as L1Loss, or write a rate"
+)
 _MAX_NORM = 1.0  # of `grad_clip` alone
 
 
@@ -65,7 +69,7 @@ def searches_rate(options: Options) -> bool:
 def _tries_rate(options: Options, facts: RunFacts, specs: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether a written rate is tried against a higher one: where that was measured, and may be taken."""
     allowed = specs.get(LEARNING_RATE, {}).get("max_lr_factor", TAKEN) >= TAKEN
-    from_scratch = not options.path.pretrain_network_g and not facts.judged_losses
+    from_scratch = not options.path.pretrain_network_g and not facts.judged_losses and facts.scores_trials
     long_enough = trial_steps(facts.total_iter) >= FEWEST_STEPS
     return _acts(LEARNING_RATE, specs) and allowed and from_scratch and long_enough
 
@@ -93,6 +97,8 @@ def build_supervisor(options: Options, facts: RunFacts, *, settled_from: int) ->
     _check_monitored_set(options, specs.get(STOPPING, {}))
     automations: dict[str, Automation[Any]] = {}
     if searches_rate(options):
+        if not facts.scores_trials:
+            raise ConfigError(_NO_SCORE)
         automations[LearningRateSearch.name] = LearningRateSearch(facts=facts)
     elif _tries_rate(options, facts, specs):
         automations[WrittenRateTrial.name] = WrittenRateTrial(facts=facts)

@@ -11,7 +11,7 @@ from traiNNer.build.automations import chosen, configured_controls
 from traiNNer.build.model import BuiltLoss, training
 from traiNNer.build.rehearsal import smallest_for_losses
 from traiNNer.events import RunFacts
-from traiNNer.losses import uses_discriminator
+from traiNNer.losses import asks_networks, uses_discriminator
 from traiNNer.models.precision import Precision
 from traiNNer.models.sr_model import SRModel
 from traiNNer.options import Options
@@ -31,8 +31,7 @@ def run_facts(
 ) -> RunFacts:
     """What automations may know about the run."""
     train = training(options)
-    pixel = [label for label, loss in losses.items() if getattr(loss.module, "pixel", False)]
-    pixel.sort(key=lambda label: losses[label].taught)  # what compares with the ground truth comes first
+    anchor = anchor_loss(losses)
     weights = {label: loss.weight for label, loss in losses.items()}
     network = dict(options.network_g or {})
     return RunFacts(
@@ -46,7 +45,7 @@ def run_facts(
         precision=model.precision.name,
         ema_decay=train.ema_decay,
         loss_weights=weights,
-        anchor_loss=(pixel or list(losses))[0],
+        anchor_loss=anchor,
         higher_is_better={k: m.higher_is_better for k, m in validator.metrics.items()} if validator else {},
         validate_every=plan.validate_every if validator and validator.metrics else 0,
         warmup_iter=train.warmup_iter,
@@ -60,7 +59,23 @@ def run_facts(
         },
         judged_losses=[label for label, loss in losses.items() if uses_discriminator(loss.module)],
         smallest_patch=max(smallest_patch(model), _smallest_for_losses(options, losses, model.precision)),
+        scores_trials=not asks_networks(losses[anchor].module),
     )
+
+
+def anchor_loss(losses: Mapping[str, BuiltLoss]) -> str:
+    """Label of the loss that others are compared with, and that scores trials.
+
+    Best is one that needs no other network and is on at the first step, then one that compares pixels, then one
+    that compares with the ground truth and not with a teacher; the first of those.
+    """
+
+    def lacks(label: str) -> tuple[bool, ...]:
+        loss = losses[label]
+        off = loss.schedule.weight(0, loss.weight) == 0
+        return asks_networks(loss.module), off, not getattr(loss.module, "pixel", False), loss.taught
+
+    return min(losses, key=lacks)
 
 
 def smallest_patch(model: SRModel) -> int:

@@ -133,3 +133,8 @@ class LossInputs:
 def uses_discriminator(loss: object) -> bool:
     """Whether a loss, or the class of one, reads what the discriminator makes of images."""
     return getattr(loss, "adversarial", False)
+
+
+def asks_networks(loss: object) -> bool:
+    """Whether a loss needs a network that only the step has: the discriminator, or the average of the weights."""
+    return uses_discriminator(loss) or getattr(loss, "averaged", False)
