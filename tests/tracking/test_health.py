@@ -289,6 +289,12 @@ def test_structure_is_1_for_the_truth_and_0_for_interpolation():
     assert structure(contrast, gt, lq)[:, 0].tolist() == pytest.approx([1.5, 1.5])
 
 
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_a_flat_image_has_no_structure_to_compare_with(level):
+    gt, output = torch.full((1, 3, 24, 20), level), torch.rand(1, 3, 24, 20)
+    assert structure(output, gt, torch.full((1, 3, 12, 10), level)).isnan().all()
+
+
 def test_a_validation_measures_structure_per_image(tmp_path):
     trainer = make_trainer(tmp_path, total=4)
     trainer.fit(StopSignal())

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from tiny import FACTS_OF_RUN, make_model, make_trainer
 from torch import nn
 
@@ -113,10 +114,7 @@ def decisions(root: Path):
 
 def with_bicubic_at(trainer, psnr):
     """Let validations believe that bicubic upscaling scores `psnr`."""
-    (waves,) = trainer.parts.validator.sets
-    scores = {"psnr": [psnr] * len(waves.images)}
-    of, sizes = trainer.parts.validator._origin(waves), [[40, 40]] * len(waves.images)
-    trainer.parts.validator.load_state_dict({"waves": {"of": of, "sizes": sizes, "scores": scores}})
+    trainer.parts.validator._measure_bicubic = lambda images, image: torch.tensor([psnr])
 
 
 def plateau_scheduler(**options):

@@ -50,6 +50,24 @@ def test_every_image_is_read_once_and_in_order_and_once_more_in_a_run_for_bicubi
     assert event.sets["set0"].metrics == event.sets["set1"].metrics
 
 
+class Darker(Waves):
+    """Images of the same names and sizes with other pixels, as of another degradation."""
+
+    def pair(self, index):
+        lq, gt, name = super().pair(index)
+        return lq // 2, gt, name
+
+
+def test_other_pixels_under_the_same_names_are_other_images():
+    before, after = validator(Waves()), validator(Darker())
+    old = run(before)
+    after.load_state_dict(before.state_dict())
+    new = run(after)
+    assert new.sets["set0"].baseline == run(validator(Darker())).sets["set0"].baseline
+    assert new.sets["set0"].baseline != old.sets["set0"].baseline
+    assert before.headline_identity(old) != after.headline_identity(new)
+
+
 def test_the_next_image_is_read_while_one_is_computed():
     model = tiny_model()
     reached = [threading.Event() for _ in range(11)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -44,6 +45,8 @@ class ReadPair(NamedTuple):
     """(1, h, w, 3), integers."""
     gt: Tensor | None
     """(1, h * scale, w * scale, 3), integers; None where there is no ground truth."""
+    checksum: int = 0
+    """Of the pixels of both."""
 
 
 @dataclass
@@ -65,12 +68,12 @@ class Shown:
     color: Color = "rgb"
     """What the network sees."""
 
-    @cached_property
+    @functools.cached_property
     def bicubic(self) -> Pixels:
         """The LQ upscaled by MATLAB's bicubic."""
         return bicubic(self.lq, self.scale)
 
-    @cached_property
+    @functools.cached_property
     def output(self) -> Pixels:
         """What the network made of it, rounded; of one channel with the colours of the LQ, see `coloured`."""
         lq = Precision(self.enlarged.device, dtype=self.enlarged.dtype).rgb(torch.from_numpy(self.lq)[None])
@@ -109,7 +112,9 @@ def read_ahead(images: ImageSet, indices: Iterable[int], device: torch.device) -
 
 def _read(images: ImageSet, index: int, device: torch.device) -> ReadPair:
     lq, gt, name = images.pair(index)
-    planes = [torch.from_numpy(pixels)[None] for pixels in (lq, gt) if pixels is not None]
+    found = [np.ascontiguousarray(pixels) for pixels in (lq, gt) if pixels is not None]
+    checksum = functools.reduce(lambda before, pixels: zlib.crc32(pixels.data, before), found, 0)
+    planes = [torch.from_numpy(pixels)[None] for pixels in found]
     if device.type == "cuda":  # or the copy to the device would wait for all that the device has yet to do
         planes = [plane.pin_memory() for plane in planes]
-    return ReadPair(index, name, planes[0], planes[1] if len(planes) > 1 else None)
+    return ReadPair(index, name, planes[0], planes[1] if len(planes) > 1 else None, checksum)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 RATIOS = ("edge_ratio", "residual_ratio")
+_HALF_A_LEVEL = 0.5 / 255
 
 
 def structure(output: Tensor, gt: Tensor, lq: Tensor) -> Tensor:
@@ -16,12 +17,17 @@ def structure(output: Tensor, gt: Tensor, lq: Tensor) -> Tensor:
 
     edge_ratio = mean |Sobel(output)| / mean |Sobel(gt)| of grey images;
     residual_ratio = mean |output - bicubic| / mean |gt - bicubic|, 0 for a network that only interpolates.
-    NaN where the ground truth has no structure.
+    NaN where the ground truth has less than half a level of it (a flat image, or what bicubic makes exactly): a
+    rounding is many times that.
     """
     # with antialias torch takes the kernel of MATLAB and Pillow (a = -0.5)
     bicubic = F.interpolate(lq, gt.shape[2:], mode="bicubic", antialias=True)
-    edges = _edges(output) / _edges(gt)
-    return torch.stack([edges, _distance(output, bicubic) / _distance(gt, bicubic)], dim=1)
+    edges = _ratio(_edges(output), _edges(gt))
+    return torch.stack([edges, _ratio(_distance(output, bicubic), _distance(gt, bicubic))], dim=1)
+
+
+def _ratio(found: Tensor, wanted: Tensor) -> Tensor:
+    return torch.where(wanted < _HALF_A_LEVEL, torch.nan, found / wanted)
 
 
 def _edges(images: Tensor) -> Tensor:

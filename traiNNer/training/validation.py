@@ -74,6 +74,7 @@ class Validator:
         self._scale, self._precision, self._processes = scale, precision, processes
         self._tiles = FittingTiles(precision.device) if tile == "auto" else Tiles(tile, overlap)
         self._baselines: dict[str, dict[str, Any]] = {}
+        self._checksums: dict[str, int] = {}
 
     def run(
         self,
@@ -123,9 +124,9 @@ class Validator:
         return f"{self.sets[0].name}/{next(iter(self.metrics))}"
 
     def headline_identity(self, event: ValidationEvent) -> str:
-        """What exactly the headline measures: set, metric and its settings, images and their sizes."""
-        scores = next(iter(event.sets.values()))
-        images = zlib.crc32(repr((scores.images, scores.sizes)).encode())
+        """What exactly the headline of the latest run measures: set, metric and its settings, names and pixels."""
+        name, scores = next(iter(event.sets.items()))
+        images = zlib.crc32(repr((scores.images, self._checksums[name])).encode())
         return f"{self.headline_name}: {next(iter(self.metrics.values()))!r} of {images:08x}"
 
     def headline(self, event: ValidationEvent, metric: str | None = None) -> tuple[float, bool]:
@@ -152,20 +153,22 @@ class Validator:
         metrics, ratios = self._metrics_of(validation_set), RATIOS if validation_set.has_gt else ()
 
         def measured() -> dict[int, _Record]:
-            own: list[tuple[int, tuple[int, int]]] = []
+            own: list[tuple[int, tuple[int, int], int]] = []
             scores: list[Tensor] = []
             for image in self._share(validation_set):
                 scores.append(self._measure(model, validation_set, image, show=course.show))
-                own.append((image.number, (image.lq.shape[1] * self._scale, image.lq.shape[2] * self._scale)))
+                size = (image.lq.shape[1] * self._scale, image.lq.shape[2] * self._scale)
+                own.append((image.number, size, image.checksum))
                 course.tick()
             labels = [*metrics, *ratios, _FINITE]
             return {
-                number: _Record(size, dict(zip(labels, row, strict=True)))
-                for (number, size), row in zip(own, _on_host(scores), strict=True)
+                number: _Record(size, checksum, dict(zip(labels, row, strict=True)))
+                for (number, size, checksum), row in zip(own, _on_host(scores), strict=True)
             }
 
         records = self._gathered(measured, course)
         sizes = [record.size for record in records]
+        self._checksums[validation_set.name] = zlib.crc32(repr([r.checksum for r in records]).encode())
         return SetScores(
             images=list(validation_set.images.names),
             sizes=sizes,
@@ -261,7 +264,8 @@ class Validator:
 
     def _origin(self, validation_set: ValidationSet) -> list[str]:
         metrics = [f"{label}: {metric!r}" for label, metric in self.metrics.items()]
-        return [str(self._scale), *metrics, *validation_set.images.names]
+        pixels = f"pixels: {self._checksums[validation_set.name]:08x}"
+        return [str(self._scale), *metrics, *validation_set.images.names, pixels]
 
 
 class _Course(NamedTuple):
@@ -277,6 +281,7 @@ class _Record(NamedTuple):
 
     size: tuple[int, int]
     """Height and width of the ground truth, in pixels."""
+    checksum: int
     scores: dict[str, float]
     """Every metric, RATIOS, and _FINITE."""
 
