@@ -8,7 +8,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts/benchmarks"))
 from benchmark_real_photographs import degrade_of, table
 
-from traiNNer.data.degradations.draws import Draws, Purpose
+from traiNNer.data.degradations.draws import Draws
+from traiNNer.data.purposes import Purpose
 
 
 def ramps(arm):

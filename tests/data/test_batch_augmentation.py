@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from traiNNer.data.mixing import BatchAugmentation, Mixture
+from traiNNer.data.mixing import BatchAugmentation, Mixture, _Draws
+from traiNNer.data.purposes import Purpose
 from traiNNer.options.fields import TrainOptions
 
 SCALES = (1, 2, 3, 4)
@@ -161,3 +163,9 @@ def test_values_stay_from_0_to_1_in_the_order_of_memory_that_was_given(mixture):
 
 def test_the_options_name_exactly_what_there_is():
     assert tuple(DEFAULTS["augs"]) == get_args(Mixture)
+
+
+@pytest.mark.parametrize("purpose", set(Purpose) - {Purpose.MIXTURE})
+def test_what_is_drawn_for_a_step_repeats_nothing_that_is_drawn_for_a_sample(purpose):
+    words = np.random.Philox(key=(7, purpose), counter=(0, 0, 0, 123)).random_raw(64)
+    assert int(_Draws(7, 123, 0).between(0, 2**53)) not in {int(word) >> 11 for word in words}

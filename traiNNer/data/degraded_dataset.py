@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traiNNer.data.degradations.chain import Applied
-from traiNNer.data.degradations.draws import Draws, Purpose
+from traiNNer.data.degradations.draws import Draws
 from traiNNer.data.degradations.resizing import resize
 from traiNNer.data.image_io import ImageError, Pixels
 from traiNNer.data.paired_dataset import Excerpt, Pair, PairedImageDataset, Patch, of_one_type
+from traiNNer.data.purposes import Purpose
 from traiNNer.data.sampler import SampleSpec
 
 LOG = logging.getLogger(__name__)

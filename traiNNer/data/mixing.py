@@ -1,6 +1,6 @@
 """Mixing the samples of a batch: mixup, cutmix, resizemix and cutblur, of which each step takes one or none.
 
-What a step does is drawn from (seed, step, rank) on the host, as in `data.stream`: resuming repeats it, and
+What a step does is drawn from (seed, step, rank) on the host, as in `data.sampler`: resuming repeats it, and
 nothing is read from the device. The pixels are mixed where they are, on the device.
 
 Ranges of the mixtures are those of traiNNer-redux and neosr, whose users know them. Different here: boxes are
@@ -18,9 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from traiNNer.data.purposes import Purpose
+
 Mixture = Literal["none", "mixup", "cutmix", "resizemix", "cutblur"]
 
-_PURPOSE = 2  # beside those of data.stream: a random sequence of its own under the seed
 _MIXUP_SHARES = (0.4, 0.6)  # of the sample itself
 _CUTMIX_SHARES = (0.0, 0.9)  # of the image that stays
 _RESIZEMIX_SIDES = (0.5, 0.9)  # of the box over that of the image
@@ -54,7 +55,7 @@ class _Draws:
     """The random numbers of one step."""
 
     def __init__(self, seed: int, step: int, rank: int) -> None:
-        self._bits = np.random.Philox(key=(seed, _PURPOSE), counter=(0, 0, rank, step))
+        self._bits = np.random.Philox(key=(seed, Purpose.MIXTURE), counter=(0, 0, rank, step))
 
     def between(self, low: float, high: float) -> float:
         """Uniform in low..high, `high` excluded."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_SHUFFLE, _DRAW = 0, 1  # purposes: separate random sequences under one seed
+from traiNNer.data.purposes import Purpose
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _Bits:
     """Philox at any counter: setting its counter takes a sixth of the time of making a generator."""
 
     def __init__(self, seed: int) -> None:
-        self._generator = np.random.Philox(key=(seed, _DRAW))
+        self._generator = np.random.Philox(key=(seed, Purpose.CROP))
         self._state: Any = self._generator.state
 
     def at(self, position: int) -> list[int]:
@@ -86,5 +86,5 @@ def _order(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
     Sorting raw bits rather than calling a shuffle keeps the order independent of the numpy version: only the
     bit stream is guaranteed stable.
     """
-    bits = np.random.Philox(key=(seed, _SHUFFLE), counter=(0, 0, 0, epoch))
+    bits = np.random.Philox(key=(seed, Purpose.ORDER), counter=(0, 0, 0, epoch))
     return np.argsort(bits.random_raw(length), kind="stable")

@@ -5,7 +5,8 @@ from functools import cache
 import numpy as np
 
 from traiNNer.build.degradation import build_chain
-from traiNNer.data.degradations.draws import Draws, Purpose
+from traiNNer.data.degradations.draws import Draws
+from traiNNer.data.purposes import Purpose
 from traiNNer.data.synthetic import dead_leaves
 from traiNNer.options.degradation import PRESETS, DegradationOptions
 

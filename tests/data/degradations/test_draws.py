@@ -1,7 +1,8 @@
 import numpy as np
 from scipy import stats
 
-from traiNNer.data.degradations.draws import Draws, Purpose
+from traiNNer.data.degradations.draws import Draws
+from traiNNer.data.purposes import Purpose
 
 
 def test_numbers_are_those_of_philox_at_the_position():

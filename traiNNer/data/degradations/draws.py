@@ -7,24 +7,16 @@ bits of Philox are used, which numpy keeps stable over its releases.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from traiNNer.data.purposes import Purpose
+
 T = TypeVar("T")
 
 _STAGES, _SCALARS = 32, 32  # stages of a chain, and words that each may draw one by one
-
-
-class Purpose(IntEnum):
-    """Separate random sequences under one seed; 0 and 1 are the stream's own."""
-
-    TRAIN = 2
-    VALIDATION = 3
-    CHOICE = 4
-    """Which of several sources a sample is from."""
 
 
 class Draws:
