@@ -152,3 +152,16 @@ def test_two_sets_of_one_name_are_refused(folder, capsys):
     options["datasets"]["test_2"] = options["datasets"]["test_1"]
     assert run(folder, options) == 2
     assert "another set is named 'two' already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("network", [{}, {"network_g": {"type": "auto"}}], ids=["by the file", "auto"])
+def test_the_weights_of_a_file_are_those_of_the_key(folder, network):
+    nets = [build_network({"type": "compact", "scale": 2, "num_feat": 4, "num_conv": 1}) for _ in range(2)]
+    file = folder / "two.pth"
+    torch.save({key: net.state_dict() for key, net in zip(("params", "params_ema"), nets, strict=True)}, file)
+    scores = []
+    for key in ("params", "params_ema"):
+        path = {"results_root": str(folder / key), "pretrain_network_g": str(file), "param_key_g": key}
+        assert run(folder, configuration(folder, path=path, **network)) == 0
+        scores.append((folder / key / "measured/metrics.json").read_text())
+    assert scores[0] != scores[1]

@@ -18,8 +18,9 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from traiNNer.archs import NetworkFacts, load_network
+from traiNNer.archs import NetworkFacts
 from traiNNer.archs.download import local_file
+from traiNNer.archs.loading import load_with_metadata
 from traiNNer.build.check import check_test_parts
 from traiNNer.build.data import open_test_sets
 from traiNNer.build.model import build_precision
@@ -114,7 +115,9 @@ def build_eval_network(options: Options, precision: Precision) -> EvalNetwork:
             "path.pretrain_network_g: is required: the weights to measure (.safetensors or .pth)"
         )
     try:
-        net = build_generator(options, precision) if options.network_g else load_network(path)
+        key = options.path.param_key_g
+        named = options.network_g is not None
+        net = build_generator(options, precision) if named else load_with_metadata(path, key=key).net
     except ConfigError as error:
         raise ConfigError([f"path.pretrain_network_g: {line}" for line in error.problems]) from None
     facts: NetworkFacts = net.facts  # type: ignore[assignment]  # every registered network has it

@@ -36,7 +36,7 @@ INTERNAL: dict[tuple[str, ...], dict[str, Any]] = {
     (): {
         "rank": None, "world_size": None, "is_train": None, "root_path": None, "start_iter": 0,
         "contents": None, "find_unused_parameters": False, "model_type": "SRModel",
-        "dist_params": {"backend": "nccl", "port": 29500},
+        "dist": False, "dist_params": {"backend": "nccl", "port": 29500},
     },
     ("datasets", "*"): {
         "phase": None, "prefetch_mode": None, "num_prefetch_queue": 1, "persistent_workers": True,

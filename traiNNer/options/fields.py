@@ -83,8 +83,8 @@ class TrainOptions(Section):
     scheduler_d: Spec | None = None
     """How its learning rate goes over the run; by default like that of the generator (`scheduler`)."""
     net_d_start_iter: Size | None = None
-    """First step at which the discriminator trains, and before which no loss asks it; by default it trains while
-    one is on (see `start_iter` of losses)."""
+    """First step at which the discriminator trains, in whole tens (15 is 10), and before which no loss asks it; by
+    default it trains while one is on (see `start_iter` of losses)."""
     net_d_iters: Count = 1
     """Steps of the discriminator for each update of the generator, which is held still in between."""
     net_d_init_iters: Size = 0
@@ -216,8 +216,6 @@ class Options(Section):
     """Go on from the newest whole training state of the run."""
     launcher: Literal["none", "pytorch"] | None = None
     """`pytorch`: this process was started by torchrun."""
-    dist: bool | None = None
-    """Train in several processes; found out from the launcher by default."""
     datasets: dict[str, DatasetOptions] = {}
     """Data sets: `train`, and any number whose keys begin with `val` or `test`; `val: auto` sets some of the
     training images aside."""
