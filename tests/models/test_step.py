@@ -13,7 +13,7 @@ from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.data.mixing import BatchAugmentation, Mixture
 from traiNNer.models.sr_model import BatchTooLarge
 from traiNNer.optim.ema import ema_decay
-from traiNNer.optim.learner import Learner
+from traiNNer.optim.learner import NO_LIMIT, Learner
 from traiNNer.optim.optimizers import OPTIMIZERS, build_optimizer
 
 CONTROLS = Controls(batch=8, micro_batch=8, lq_size=8)
@@ -277,3 +277,12 @@ def test_a_gradient_of_infinite_norm_is_not_applied_where_nothing_limits_it(batc
     metrics = model.read_metrics()
     assert metrics.grad_norm["g"][0] == math.inf
     assert metrics.applied["g"] == [False, True]
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_only_a_step_that_was_made_has_a_size(batch, ok):
+    learner = make_model().generator
+    for parameter in learner.parameters:
+        parameter.grad = torch.ones_like(parameter)
+    ratio = learner.measured_step(torch.tensor(1.0), torch.tensor(ok), NO_LIMIT)
+    assert math.isnan(ratio) != ok

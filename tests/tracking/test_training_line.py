@@ -9,6 +9,7 @@ from tiny import make_trainer
 from traiNNer.control import Clip
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.tracking.interval import Interval
+from traiNNer.tracking.live_line import hours_minutes
 from traiNNer.tracking.training_line import WIDTH, TrainingLine
 
 LR = {"g": 2e-4}
@@ -16,9 +17,9 @@ MANY = dict.fromkeys(("l1", "mssim", "perceptual", "gan", "hsluv", "cosim", "ldl
 
 
 def shown(losses, critic=None, scores="psnr 31.234 (best 31.500 at 120,000)"):
-    line = TrainingLine(500_000)
+    line = TrainingLine(500_000, 8)
     line.scores = scores
-    return line.text(123_450, LR, losses | {"total": sum(losses.values())}, critic)
+    return line.text(123_450, 0.2469, LR, losses | {"total": sum(losses.values())}, critic)
 
 
 def test_one_loss_is_the_sum_and_is_not_said_twice():
@@ -45,12 +46,23 @@ def test_the_share_of_clipped_steps_is_shown_where_something_is_clipped():
         interval, event = Interval(), window(10, norms=[0.01] * 7 + [1.0] * 3)
         for row in range(10):
             interval.add(event, row, controls(**in_force))
-        found = TrainingLine(100)
+        found = TrainingLine(100, 4)
         found.end_interval(interval)
-        return found.text(10, LR, {"l1": 0.02, "total": 0.02})
+        return found.text(10, 0.1, LR, {"l1": 0.02, "total": 0.02})
 
     assert "  clipped 30%" in line(clip={"g": Clip(0.5, 0.5)})
     assert "clipped" not in line()
+
+
+def test_what_is_left_is_counted_in_samples():
+    """As where the batch was doubled after step 100: every step from there on is two."""
+    line, interval = TrainingLine(1_000, 4), Interval()
+    interval.add(window(10, batch=8, seconds=10.0), 0, controls())
+    line.end_interval(interval)
+    speed = interval.speed.samples_per_s
+    text = line.text(400, 0.7, LR, {"l1": 0.02, "total": 0.02})
+    assert text.startswith("iter 400/1,000 (70% of the samples)  ")
+    assert f"  ETA {hours_minutes(300 * 4 / speed)}  " in text
 
 
 def test_the_lines_of_a_run_show_its_losses(tmp_path, caplog):

@@ -178,3 +178,13 @@ def test_what_ends_the_share_of_one_process_ends_that_of_the_others(theirs, erro
         all_or_none(processes, lambda: 1)
     processes.theirs = (2, "", False)
     assert all_or_none(processes, lambda: 1) == [1, 2]
+
+
+def test_a_run_that_nothing_was_measured_of_says_so(tmp_path):
+    trainer = make_trainer(tmp_path, total=5)
+
+    def failing(*args, **options):
+        raise RuntimeError("broken")
+
+    trainer.parts.validator.run = failing
+    assert trainer.fit(StopSignal()).reason == "5 iterations; no validation succeeded: nothing was measured"

@@ -216,3 +216,24 @@ def test_a_run_killed_after_or_stopped_in_a_trial_goes_on_to_the_same_end(tmp_pa
     again.load_state_dict({**read_state(path), "recorder": None})
     again.fit(StopSignal())
     assert_same(state | {"recorder": {}}, again.state_dict() | {"recorder": {}}, but=TIMES)
+
+
+def test_the_steps_of_the_open_window_survive_going_on_from_an_arm(loader):
+    model = trained(loader, steps=7)
+    trials = runner(model, loader)
+    assert trials.run(asked_for(ARMS, 5), controls(), MOMENT, lambda: False)
+    trials.adopt("low")
+    assert len(model.read_metrics().total) == 7
+
+
+def test_a_trial_and_a_later_snapshot_leave_the_memory_of_the_first_in_use(loader):
+    """On a card a second copy of all weights would be what does not fit."""
+    model = trained(loader, steps=3)
+    kept = model.state_dict()["snapshot"]["net"]
+    before, places = tensors(kept), [tensor.data_ptr() for tensor in kept.values()]
+    assert runner(model, loader).run(asked_for(ARMS, 3), controls(), MOMENT, lambda: False)
+    again = model.state_dict()["snapshot"]["net"]
+    assert equal(before, tensors(again))
+    model.networks.take_snapshot()
+    assert [t.data_ptr() for t in model.state_dict()["snapshot"]["net"].values()] == places
+    assert equal(tensors(model.generator.net.state_dict()), tensors(model.state_dict()["snapshot"]["net"]))

@@ -79,12 +79,16 @@ class Networks:
     # --- rolling back ----------------------------------------------------------------------------------------
 
     def take_snapshot(self) -> None:
-        """Keep a copy of all weights in memory, to roll back to."""
-        self._snapshot = {
-            "net": _copy(self.generator.net.state_dict()),
-            "ema": _copy(self.ema.state_dict()) if self.ema else None,
-            "discriminator": _copy(self.adversary.learner.net.state_dict()) if self.adversary else None,
+        """Keep a copy of all weights in memory, to roll back to; written over the one before."""
+        weights = {
+            "net": self.generator.net.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "discriminator": self.adversary.learner.net.state_dict() if self.adversary else None,
         }
+        if self._snapshot is None:
+            self._snapshot = {name: of and _copy(of) for name, of in weights.items()}
+        else:
+            self._overwrite_snapshot(weights)
 
     @property
     def has_snapshot(self) -> bool:
@@ -124,11 +128,15 @@ class Networks:
         if self.adversary and state.get("discriminator"):
             self.adversary.learner.load_state_dict(state["discriminator"])
         if state["snapshot"] is not None:
-            self.take_snapshot()
-            assert self._snapshot is not None
-            for name, kept in self._snapshot.items():
-                for key, tensor in ((kept and state["snapshot"].get(name)) or {}).items():
-                    kept[key].copy_(tensor)
+            if self._snapshot is None:
+                self.take_snapshot()
+            self._overwrite_snapshot(state["snapshot"])
+
+    def _overwrite_snapshot(self, weights: Mapping[str, Mapping[str, Tensor] | None]) -> None:
+        assert self._snapshot is not None
+        for name, kept in self._snapshot.items():
+            for key, tensor in ((kept and weights.get(name)) or {}).items():
+                kept[key].copy_(tensor)
 
 
 def _copy(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -143,12 +143,13 @@ class Learner:
 
     @torch.no_grad()
     def measured_step(self, norm: Tensor, ok: Tensor, clip: Clip, loss_scale: float = 1.0) -> Tensor:
-        """The same; returns |dw| / |w| over all weights, which takes a copy of them."""
+        """The same; returns |dw| / |w| over all weights, NaN of a step that is skipped; takes a copy of them."""
         before = [p.detach().clone() for p in self.parameters]
         self.step(norm, ok, clip, loss_scale)
         length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before)))
         torch._foreach_sub_(before, self.parameters)  # in place: the update cannot be undone any more
-        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before))) / length
+        ratio = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before))) / length
+        return torch.where(ok, ratio, torch.nan)
 
     def skip_update(self, norm: Tensor) -> None:
         """Discard the gradient in a step of the other network; buffers stay as they were."""

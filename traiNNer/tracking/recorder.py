@@ -53,7 +53,7 @@ class Recorder:
         console: Console | None = None,
         sensors: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
-        self._folder, self._line = folder, TrainingLine(total_iter, health.data_cost)
+        self._folder, self._line = folder, TrainingLine(total_iter, health.facts.batch, health.data_cost)
         self._boards, self._health = boards, health
         self._journals = {
             name: JsonLines(folder.file(f"{name}.jsonl"))
@@ -72,7 +72,8 @@ class Recorder:
                     self._health_record(line.record)
                     self._training_record(line, event, controls)
                 if self._live:
-                    self._live.update(event.step, self._line.text(event.step, event.lr, _last_losses(event)))
+                    text = self._line.text(event.step, event.progress, event.lr, _last_losses(event))
+                    self._live.update(event.step, text)
             case ValidationEvent():
                 self._health_record(self._health.validation(event))
 
@@ -87,6 +88,8 @@ class Recorder:
                 self._said.add(line)
                 _log.warning("%s", line)
         for name, scores in event.sets.items():
+            if not scores.metrics:  # images alone, and no metric that needs nothing to compare with
+                continue
             means, baseline = scores.means, scores.baseline_means
             self._journals["metrics"].append(
                 {"iter": event.step, "kind": "val", "set": name, "metrics": means, "bicubic": baseline}
@@ -189,7 +192,9 @@ class Recorder:
         if "total" in wrong:
             text = "Iteration %s: loss not finite (%s); %d of the last %d steps were skipped"
             _log.warning(text, f"{step:,}", ", ".join(wrong), interval.unapplied, interval.steps)
-        _log.info("%s", self._line.text(step, event.lr, losses, critic), extra={"routine": True})
+        _log.info(
+            "%s", self._line.text(step, event.progress, event.lr, losses, critic), extra={"routine": True}
+        )
         scalars = {f"train/loss/{label}": value for label, value in losses.items()}
         scalars |= {f"train/grad_norm/{net}": value for net, value in norms.items()}
         scalars |= {f"train/discriminator/{name}": value for name, value in critic.items()}

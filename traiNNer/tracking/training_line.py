@@ -19,12 +19,13 @@ class TrainingLine:
     """Puts numbers into the line; speed and clipping are those of the last interval that ended.
 
     Args:
-        total_iter: Planned steps, for the time that is left.
+        total_iter: Planned steps at the configured batch.
+        batch: Configured samples of a step of one process.
         data_cost: Of a chain of degradations, which is named where the training waits for it.
     """
 
-    def __init__(self, total_iter: int, data_cost: DataCost | None = None) -> None:
-        self._total_iter, self._data_cost = total_iter, data_cost
+    def __init__(self, total_iter: int, batch: int, data_cost: DataCost | None = None) -> None:
+        self._total_iter, self._batch, self._data_cost = total_iter, batch, data_cost
         self._speed = Speed(0.0, 0.0, 0.0)
         self._clipped = ""
         self.scores = ""
@@ -42,6 +43,7 @@ class TrainingLine:
     def text(
         self,
         step: int,
+        progress: float,
         lr: Mapping[str, float],
         losses: Mapping[str, float],
         critic: Mapping[str, float] | None = None,
@@ -50,6 +52,7 @@ class TrainingLine:
 
         Args:
             step: That it is of.
+            progress: Share of the planned samples, which is said where steps of another batch count otherwise.
             lr: Learning rate by network.
             losses: `total` and, before their weights, each by label. Where there are several each is shown, as
                 `l_g_<label>`, as many of them as the line has room for.
@@ -57,9 +60,11 @@ class TrainingLine:
         """
         rate, samples, wait = self._speed
         why = " (degrading)" if self._data_cost and self._data_cost.holds_up(samples, wait) else ""
-        left = hours_minutes((self._total_iter - step) / rate) if rate else "?"
+        ahead = (1 - progress) * self._total_iter * self._batch
+        left = hours_minutes(ahead / samples) if samples else "?"
+        share = "" if abs(progress - step / self._total_iter) < 0.01 else f" ({progress:.0%} of the samples)"
         before = (
-            f"iter {step:,}/{self._total_iter:,}  {rate:.1f} it/s  {samples:,.0f} samples/s  "
+            f"iter {step:,}/{self._total_iter:,}{share}  {rate:.1f} it/s  {samples:,.0f} samples/s  "
             f"data wait {wait:.0%}{why}  ETA {left}  loss {losses['total']:.4e}"
         )
         after = [f"lr {lr['g']:.2e}", self._clipped, self.scores]

@@ -1,4 +1,4 @@
-"""The steps that a run skipped since their gradients were not finite, and whether any others are left."""
+"""The steps that a run skipped, of gradients that were not finite or far too long, and whether others are left."""
 
 from __future__ import annotations
 
@@ -32,10 +32,14 @@ class Skipped(Plain):
         row = applied.index(False)
         losses = {label: values[row] for label, values in numbers.losses.items()}
         said = [f"{label} {value:g}" for label, value in losses.items() if not math.isfinite(value)]
-        cause = f"loss {', '.join(said)}" if said else "the gradient"
-        self.first = (
-            f"step {step - len(applied) + row + 1:,} ({cause} was not finite, learning rate {rates['g']:g})"
-        )
+        norm = numbers.grad_norm["g"][row]
+        if math.isfinite(norm):
+            cause = f"a gradient of length {norm:g} was out of the ordinary"
+        elif said and not math.isfinite(numbers.total[row]):  # a loss that is off is NaN, too
+            cause = f"loss {', '.join(said)} was not finite"
+        else:
+            cause = "the gradient was not finite"
+        self.first = f"step {step - len(applied) + row + 1:,} ({cause}, learning rate {rates['g']:g})"
 
     def fault(self) -> str:
         """Why the run has learned nothing, or nothing of that kind."""

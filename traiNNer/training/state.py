@@ -112,13 +112,21 @@ class Outcome(NamedTuple):
     reason: str
 
 
-def outcome(progress: Progress) -> Outcome:
-    """How a run ended that was neither interrupted nor failed in its loop."""
+def outcome(progress: Progress, *, measured: bool) -> Outcome:
+    """How a run ended that was neither interrupted nor failed in its loop.
+
+    Args:
+        progress: Of the run.
+        measured: Whether a validation of this process succeeded, or none was asked for.
+    """
     if fault := progress.skipped.fault():
         return Outcome("failed", fault)
     if progress.stop_rule:
         return Outcome("stopped_early", progress.stop_reason)
-    return Outcome("completed", counted(progress.step, "iteration"))
+    missing = (
+        "" if measured or progress.best is not None else "; no validation succeeded: nothing was measured"
+    )
+    return Outcome("completed", counted(progress.step, "iteration") + missing)
 
 
 class StepClock:

@@ -81,7 +81,8 @@ class Trainer:
             if progress.validated != progress.step:
                 return Outcome("interrupted", f"{stop.received or 'a signal'} in the last validation")
         self.save()  # again if there was a validation, which belongs into the last state
-        return outcome(progress)
+        asked = self.parts.validator is not None and bool(self.parts.validator.metrics)
+        return outcome(progress, measured=not asked or self.last_validation is not None)
 
     def begin(self) -> None:
         """Ask for the data from where the run stands.

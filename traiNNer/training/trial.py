@@ -93,8 +93,8 @@ class TrialRunner:
         return scores
 
     def adopt(self, arm: str) -> None:
-        """Go on from where an arm of the latest trial ended."""
-        self._put_back(self._ends[arm])
+        """Go on from where an arm of the latest trial ended, with the steps of the window that is open."""
+        self._put_back({**self._ends[arm], "numbers": self._model.state_dict()["numbers"]})
 
     def forget(self) -> None:
         """Free what the arms became."""
