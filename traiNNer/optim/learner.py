@@ -146,11 +146,9 @@ class Learner:
         """The same; returns |dw| / |w| over all weights, NaN of a step that is skipped; takes a copy of them."""
         before = [p.detach().clone() for p in self.parameters]
         self.step(norm, ok, clip, loss_scale)
-        length = torch.where(
-            ok, torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before))), torch.nan
-        )
+        length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before)))
         torch._foreach_sub_(before, self.parameters)  # in place: the update cannot be undone any more
-        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before))) / length
+        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before))) / (length * ok)
 
     def skip_update(self, norm: Tensor) -> None:
         """Discard the gradient in a step of the other network; buffers stay as they were."""
