@@ -30,6 +30,7 @@ MAY_IMPORT["tracking"] = {*MAY_IMPORT["inference"], "inference", "automations"}
 MAY_IMPORT["training"] = {*MAY_IMPORT["tracking"], "tracking", "release"}
 MAY_IMPORT["build"] = {*MAY_IMPORT["training"], "training", "options"}
 MAY_IMPORT["cli"] = {*MAY_IMPORT["build"], "build"}
+MAY_IMPORT["__main__"] = {"cli"}
 for of in MAY_IMPORT.values():
     of.add("wording")
 MAY_IMPORT["wording"] = set()

@@ -37,6 +37,11 @@ def test_every_verb_has_a_command_whose_help_fits_a_screen(capsys, monkeypatch):
         assert len(printed.splitlines()) <= 50, name
 
 
+def test_the_package_runs_as_the_command():
+    run = subprocess.run([sys.executable, "-m", "traiNNer", "--version"], capture_output=True, text=True)
+    assert run.returncode == 0 and run.stdout.startswith("trainner ")
+
+
 def test_help_and_new_do_not_wait_for_torch(photos):
     program = (
         "import sys; from traiNNer.cli.trainner import main\n"
