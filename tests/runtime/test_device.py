@@ -9,7 +9,7 @@ from traiNNer.models.out_of_memory import unless_out_of_memory
 from traiNNer.options import load_options
 from traiNNer.registry import ConfigError
 from traiNNer.runtime import device as devices
-from traiNNer.runtime.device import choose_device, configure_torch, missing_kernels
+from traiNNer.runtime.device import choose_device, configure_torch, missing_kernels, why_no_card
 
 CUDA_13 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
 CUDA_12_6 = ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]
@@ -46,6 +46,7 @@ def test_a_card_without_kernels_gets_the_command_that_helps(capability, architec
 def pretend_card(monkeypatch, capability):
     for name, value in {
         "is_available": True,
+        "device_count": 2,
         "get_device_capability": capability,
         "get_device_name": "Old card",
         "get_arch_list": CUDA_13,
@@ -63,6 +64,40 @@ def test_the_start_refuses_a_card_without_kernels(monkeypatch):
     pretend_card(monkeypatch, (6, 1))
     monkeypatch.setattr(torch.version, "hip", "6.4")  # architectures have other names there
     assert choose_device("auto", 0) == torch.device("cuda:0")
+
+
+def no_card(monkeypatch, reason):
+    def init():
+        raise RuntimeError(f"{reason}. Please check that you have an NVIDIA GPU")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "init", init)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_a_card_that_is_asked_for_and_missing_is_missed_aloud_with_the_reason(monkeypatch, caplog):
+    no_card(monkeypatch, "Found no NVIDIA driver on your system")
+    for unasked in ("auto", 0):
+        assert choose_device(unasked, 0) == torch.device("cpu")
+    assert caplog.text == ""
+    assert choose_device(2, 0) == torch.device("cpu")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "num_gpu: 2, but this runs on the CPU" in caplog.text
+    assert "slower: Found no NVIDIA driver on your system; num_gpu: 0" in caplog.text
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert why_no_card() == "CUDA_VISIBLE_DEVICES='-1' hides all cards"
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert "is built for the CPU alone (pip install --upgrade torch" in why_no_card()
+
+
+def test_more_processes_than_cards_are_refused_on_each_of_them(monkeypatch):
+    pretend_card(monkeypatch, (8, 6))
+    assert choose_device("auto", 1, local_size=2) == torch.device("cuda:1")
+    for local_rank in range(3):
+        with pytest.raises(ConfigError, match="3 processes on this machine.* 2 cards: --nproc_per_node=2"):
+            choose_device("auto", local_rank, local_size=3)
 
 
 @pytest.mark.parametrize("set_by_user", [False, True])

@@ -103,7 +103,7 @@ class Session:
                 processes.world_size,
                 options.num_gpu,
             )
-        device = choose_device(options.num_gpu, processes.local_rank)
+        device = choose_device(options.num_gpu, processes.local_rank, local_size=processes.local_size)
         choose_workers = options.datasets["train"].num_worker_per_gpu == "auto"
         options = options.with_derived(derive(options, device, processes.world_size))
         configure_torch(

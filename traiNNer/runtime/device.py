@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Sequence
@@ -12,25 +13,60 @@ from traiNNer import __version__
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.cpus import usable_cpus
 from traiNNer.runtime.memory import keep_freed_memory
+from traiNNer.wording import counted
+
+_log = logging.getLogger(__name__)
 
 _TURING = 75  # compute capability 7.5, the oldest of CUDA 13; torch 2.14 is the last built with CUDA 12.6 too
 _OLD_CARDS = '"torch<2.15" torchvision --index-url https://download.pytorch.org/whl/cu126'
 _NEW_CARDS = "--upgrade torch torchvision --index-url https://download.pytorch.org/whl/cu130"
 
 
-def choose_device(num_gpu: int | str, local_rank: int) -> torch.device:
+def choose_device(num_gpu: int | str, local_rank: int, *, local_size: int = 1) -> torch.device:
     """The device of this process: a CUDA (or ROCm) card, Apple's, or the CPU; `num_gpu: 0` means the CPU.
 
+    Cards that are asked for by number and not there are missed in a warning.
+
+    Args:
+        num_gpu: As in the options.
+        local_rank: This process among those of this machine.
+        local_size: How many those are.
+
     Raises:
-        ConfigError: Where the installed torch cannot compute on the card.
+        ConfigError: Where the installed torch cannot compute on the card, or there are fewer cards than processes.
     """
     if num_gpu != 0 and torch.cuda.is_available():
+        if local_size > (cards := torch.cuda.device_count()):
+            raise ConfigError(
+                f"torchrun started {local_size} processes on this machine, and torch sees "
+                f"{counted(cards, 'card')}: --nproc_per_node={cards} (each process has a card of its own); "
+                "CUDA_VISIBLE_DEVICES may hide some"
+            )
         device = torch.device("cuda", local_rank)
         require_kernels(device)
         return device
     if num_gpu != 0 and torch.backends.mps.is_available():
         return torch.device("mps")
+    if isinstance(num_gpu, int) and num_gpu > 0:
+        text = "num_gpu: %d, but this runs on the CPU, many times slower: %s; num_gpu: 0 or auto takes it unasked"
+        _log.warning(text, num_gpu, why_no_card())
     return torch.device("cpu")
+
+
+def why_no_card() -> str:
+    """The reason why torch offers no CUDA or ROCm card, with what would help where that is known."""
+    if not torch.version.cuda and not torch.version.hip:
+        return (
+            f"the installed torch {torch.__version__} is built for the CPU alone (pip install {_NEW_CARDS})"
+        )
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if hidden is not None and hidden.strip() in ("", "-1"):
+        return f"CUDA_VISIBLE_DEVICES={hidden!r} hides all cards"
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return str(error).split("\n")[0].split(". Please")[0].rstrip(".")
+    return "torch sees no card"
 
 
 def require_kernels(device: torch.device) -> None:

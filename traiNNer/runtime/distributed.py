@@ -43,8 +43,11 @@ def messages(tensors: Sequence[Tensor], most: int) -> Iterator[list[Tensor]]:
 class DistributedContext:
     """This process among `world_size`. With one process every method is the identity."""
 
-    def __init__(self, *, rank: int = 0, world_size: int = 1, local_rank: int = 0) -> None:
-        self.rank, self.world_size, self.local_rank = rank, world_size, local_rank
+    def __init__(
+        self, *, rank: int = 0, world_size: int = 1, local_rank: int = 0, local_size: int = 1
+    ) -> None:
+        self.rank, self.world_size = rank, world_size
+        self.local_rank, self.local_size = local_rank, local_size  # among the processes of this machine
         self._host: Any = dist.new_group(backend="gloo", timeout=_TIMEOUT) if world_size > 1 else None
 
     @classmethod
@@ -66,6 +69,7 @@ class DistributedContext:
             rank=dist.get_rank(),
             world_size=dist.get_world_size(),
             local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+            local_size=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         )
 
     @property
