@@ -102,12 +102,26 @@ class DistributedContext:
         if not self._host:
             return
         for group in messages(tensors, _MESSAGE):
-            # a large tensor needs no copy, so the memory this takes is that of one message
-            flat = torch.cat([t.reshape(-1) for t in group]) if len(group) > 1 else group[0].contiguous()
+            if len(group) == 1:
+                self._average_in_place(group[0])
+                continue
+            flat = torch.cat([t.reshape(-1) for t in group])
             dist.all_reduce(flat)
             flat /= self.world_size
-            for tensor, part in zip(group, flat.view(-1).split([t.numel() for t in group]), strict=True):
+            for tensor, part in zip(group, flat.split([t.numel() for t in group]), strict=True):
                 tensor.copy_(part.view(tensor.shape))
+
+    def _average_in_place(self, tensor: Tensor) -> None:
+        """A large tensor takes no copy, in whatever order its values lie: all processes have the same.
+
+        (They have the same options, and torch gives gradients the order of their weights.)
+        """
+        lying = tensor.permute(sorted(range(tensor.ndim), key=tensor.stride, reverse=True))
+        flat = lying.contiguous()  # the same memory, unless there are gaps in it
+        dist.all_reduce(flat)
+        flat /= self.world_size
+        if flat.data_ptr() != tensor.data_ptr():
+            lying.copy_(flat)
 
     def wait(self) -> None:
         """Until every process is here."""
