@@ -108,8 +108,8 @@ class Arm(Plain):
     name: str
     lr_factor: float
     """Factor on the scheduled learning rate."""
-    restored: bool = False
-    """Begin from the last healthy snapshot, with the optimizer reset and a warm-up, instead of from here."""
+    restored: bool = False  # begin from the last healthy snapshot, with the optimizer reset and a warm-up
+    growth: float = 1.0  # of the rate from step to step; above 1 the scores are the losses of the steps
 
 
 # --- what may be decided -----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import small_run
 import torch
 from automations.simulate import facts
 
+from traiNNer.automations.rate_rise import LearningRateRise
 from traiNNer.automations.written_rate import WrittenRateTrial
 from traiNNer.build.automations import LEARNING_RATE, build_supervisor, searches_rate
 from traiNNer.build.check import check_parts
@@ -114,8 +115,26 @@ def test_a_written_rate_is_tried_where_the_scheduler_may_double_it(train, tried,
 
 
 @pytest.mark.parametrize(
+    ("optimizer", "total", "changes", "raised"),
+    [
+        ("SGD", 2000, {}, True),
+        ("AdamW", 2000, {}, False),
+        ("SGD", 1399, {}, False),
+        ("SGD", 2000, {"judged_losses": ["gan"]}, False),
+    ],
+)
+def test_a_rate_is_raised_where_that_was_measured(optimizer, total, changes, raised, tmp_path):
+    options = loaded(tmp_path, total_iter=total, optim_g={"type": optimizer, "lr": "auto"})
+    run = facts(total_iter=total, optimizer=optimizer, **changes)
+    assert (LearningRateRise.name in beginning(options, run)[0].automations) == raised
+
+
+@pytest.mark.parametrize(
     ("total", "said"),
-    [(1399, "the starting rate 0.0005 stays: .*below 1,400 steps"), (2000, "at most 7 trials of 14 steps")],
+    [
+        (1399, "the starting rate 0.0005 stays: .*below 1,400 steps"),
+        (2000, "trials of 10 steps and more, 100 in all"),
+    ],
 )
 def test_a_check_says_what_the_search_will_do(total, said, tmp_path):
     options = loaded(tmp_path, total_iter=total, optim_g=AUTO)

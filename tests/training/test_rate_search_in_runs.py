@@ -7,6 +7,7 @@ import torch
 from tiny import TIMES, assert_same, make_model, tiny_network
 from training.automation_runs import FACTS, Log, decisions, lines, plateau_scheduler, trainer_of
 
+from traiNNer.automations.rate_rise import LearningRateRise
 from traiNNer.automations.rate_search import LearningRateSearch
 from traiNNer.automations.written_rate import WrittenRateTrial
 from traiNNer.control import Controls
@@ -74,6 +75,49 @@ def test_a_search_that_a_signal_stops_goes_on_to_the_same_end(tmp_path, asked_be
     assert_same(whole.state_dict() | {"recorder": {}}, again.state_dict() | {"recorder": {}}, but=TIMES)
 
 
+def rising(root, found=1.0, *, rises=True):
+    """A run whose rate is raised at step 25, after a trial at step 5 that is compared with the steps between."""
+    settings = Controls(batch=4, micro_batch=4, lq_size=8, lr_search=found)
+    model = make_model(window=5)
+    automations = [LearningRateRise(facts=SEARCHED)] if rises else []
+    return trainer_of(root, *automations, steps=60, controls=settings, model=model, validate_every=0)
+
+
+@pytest.mark.parametrize("stopped_at", [5, 15])
+def test_a_rise_that_is_stopped_in_its_trial_or_beside_it_goes_on_to_the_same_end(tmp_path, stopped_at):
+    whole = rising(tmp_path / "whole", 0.1)
+    whole.fit(StopSignal())
+    assert whole.controls.lr_search > 0.1
+
+    stopped, ends, read = rising(tmp_path / "stopped", 0.1), StopSignal(), []
+    metrics = stopped.model.read_metrics
+
+    def read_and_stop():
+        read.append(stopped.progress.step)
+        in_the_trial = read.count(5) == 4
+        if in_the_trial if stopped_at == 5 else stopped.progress.step == stopped_at:
+            ends.received = "SIGTERM"
+        return metrics()
+
+    stopped.model.read_metrics = read_and_stop
+    assert stopped.fit(ends).status == "interrupted" and stopped.progress.step == stopped_at
+    again = rising(tmp_path / "again", 0.1)
+    state = read_state(tmp_path / f"stopped/training_states/{stopped_at}.state")
+    again.load_state_dict({**state, "recorder": None})
+    again.fit(StopSignal())
+    assert_same(whole.state_dict() | {"recorder": {}}, again.state_dict() | {"recorder": {}}, but=TIMES)
+
+
+def test_a_rate_that_diverges_beside_a_run_leaves_it_as_it_was(tmp_path):
+    tried, plain = (rising(tmp_path / str(rises), 200.0, rises=rises) for rises in (True, False))
+    for trainer in (tried, plain):
+        trainer.fit(StopSignal())
+    (trial,) = [event for event in lines(tmp_path / "True", "events") if event["kind"] == "TrialEvent"]
+    assert tried.controls.lr_search == 200.0 and len(trial["scores"][0]) <= trial["steps"]
+    for a, b in zip(tried.model.generator.parameters, plain.model.generator.parameters, strict=True):
+        assert torch.equal(a, b)
+
+
 def test_a_number_that_is_written_later_is_that_number(tmp_path):
     found = searching(tmp_path / "auto")
     found.fit(StopSignal())
@@ -117,7 +161,7 @@ def test_the_trials_are_told(tmp_path, caplog):
     (table,) = (m for r in caplog.records if "behind the best" in (m := r.getMessage()))
     rows = [line.split() for line in table.splitlines()[2:]]
     assert sorted(row[0] for row in rows) == sorted(arms) and len(arms) >= 5
-    assert [row[0] for row in rows if row[2] == "best"] == [f"{2 * rate:.3g}"]
+    assert [row[0] for row in rows if row[2] == "best"] == [f"{rate:.3g}"]
     assert "could not be run" not in caplog.text  # the scheduler's own trials are others
     (shown,) = trial_texts(trials).values()
     assert sorted(shown.splitlines()[1:]) == sorted(table.splitlines()[2:])

@@ -1,8 +1,9 @@
 """LearningRateSearch: `lr: auto`. Which rate is best is tried at the start of a run.
 
-Rates a factor of four apart are tried, outwards while the best is at an end, then those a factor of two beside
-the best. Every trial begins from the same weights, trains on the same samples, is annealed at its end and scored
-on the same samples that no run trains on. All are equally long, so that all can be compared (decision 51).
+Rates a factor of four apart are tried, outwards while the best is at an end, then one half-way to its better
+neighbour, all in trials of a few steps. What is left of the samples goes into longer trials of the best and of
+twice as much, for networks that wake up late. Every trial begins from the same weights, trains on the same
+samples, is annealed at its end and scored on the same samples that no run trains on (decision 63).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from statistics import fmean
 from typing import Literal
 
 from traiNNer.automations import Automation
-from traiNNer.automations.statistics import paired_gain
+from traiNNer.automations.statistics import Z95, paired_gain
 from traiNNer.control import Arm, Change, Controls, Decision, Plain, RunTrial
 from traiNNer.events import Event, RunFacts, StartEvent, TrialEvent
 from traiNNer.wording import counted
@@ -24,24 +25,22 @@ SHARE = 0.05
 """Of the run's samples: the most that all trials may take together."""
 COARSE, FINE = 4.0, 2.0  # ratio of neighbouring rates, first and at the end
 MOST_EXTENSIONS = 2  # further rates, one at a time, where the best is at an end
-SHORT_TRIAL = 100
-"""Steps; shorter trials favour rates that are too high for a whole run."""
-_NEVER_TOO_HIGH = {"SGD", "ASGD"}
-"""Optimizers of which short trials favour low rates instead."""
-_MOST_ARMS = 7  # the first three, two extensions, two finer ones
-FEWEST_STEPS = 10
-"""Of a trial; a run that cannot afford it keeps the starting rate."""
+MOST_ROUGH = 3 + MOST_EXTENSIONS
+"""Trials until the best is known to a factor of four."""
+TRIAL_STEPS = 10
+"""Of each of them; after as many the order is that of whole runs, after 14 to 40 higher rates are ahead."""
+LONG_STEPS = 20
+"""Fewest of the longer trials; a network that wakes up late has not done so before."""
 MOST_STEPS = 500
-"""Of a trial; no more were ever tried, and a run of a million steps shall not wait for tens of thousands."""
-SHORTEST_RUN = math.ceil(FEWEST_STEPS * _MOST_ARMS / SHARE)
+"""Most of them; no more were ever tried, and a run of a million steps shall not wait for tens of thousands."""
+MARGIN = 0.04
+"""Share of the loss by which twice the best rate must win; without waking up late it wins by up to 0.03."""
+RAISED_LATER = {"SGD"}
+"""Optimizers whose rate is raised by LearningRateRise, for which it need be known to a factor of four only."""
+SHORTEST_RUN = math.ceil(TRIAL_STEPS * (MOST_ROUGH + 2) / SHARE)
 """Steps from which on a run can afford a search."""
 _TOO_SHORT = f"the run is too short for a search (below {SHORTEST_RUN:,} steps)"
 _REACH = COARSE ** (1 + MOST_EXTENSIONS) * FINE
-
-
-def trial_steps(total_iter: int) -> int:
-    """Steps of each trial of a run, at most MOST_STEPS; below FEWEST_STEPS it is too short for any."""
-    return min(int(SHARE * total_iter) // _MOST_ARMS, MOST_STEPS)
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,9 @@ class Tried(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class SetSearchedRate(Decision):
-    """Take `factor` times the starting rate as the peak of the schedule, from the first step on."""
+    """Take `factor` times the starting rate as the peak of the schedule, from the next step on."""
 
+    changes = "lr_factor"
     factor: float
     rate: float
     """The generator's, which it makes."""
@@ -78,7 +78,7 @@ class SetSearchedRate(Decision):
 class SearchState(Plain):
     """How far a search has come."""
 
-    phase: Literal["waiting", "coarse", "fine", "done"] = "waiting"
+    phase: Literal["waiting", "coarse", "fine", "long", "done"] = "waiting"
     tried: list[Tried] = field(default_factory=list)
     """In the order of their factors."""
     extensions: int = 0
@@ -86,26 +86,24 @@ class SearchState(Plain):
     """Steps of all trials so far."""
     fresh: bool = False
     """Whether something has come that is to be answered."""
+    longer: list[Tried] = field(default_factory=list)
+    """Those of the longer trials."""
 
 
 class LearningRateSearch(Automation[SearchState]):
     """Finds the peak learning rate before the first step.
 
-    What is best for a few steps is not so for a run: half of it is taken where trials are short, but for SGD
-    (measured, decision 51).
-
     Args:
         facts: Of the run; its rates are those that the search starts from.
+        rough: Whether a factor of four is near enough, since LearningRateRise will raise the rate.
     """
 
     name = "LearningRateSearch"
     watches = "loss on held-out samples after short trials"
 
-    def __init__(self, *, facts: RunFacts) -> None:
-        self._start = facts.learning_rates["g"]
-        self._steps = trial_steps(facts.total_iter)
-        halved = self._steps < SHORT_TRIAL and facts.optimizer not in _NEVER_TOO_HIGH
-        self._of_best = 1 / FINE if halved else 1.0
+    def __init__(self, *, facts: RunFacts, rough: bool = False) -> None:
+        self._start, self._rough = facts.learning_rates["g"], rough
+        self._long_enough, self._budget = facts.total_iter >= SHORTEST_RUN, int(SHARE * facts.total_iter)
         self.state = SearchState()
 
     @property
@@ -114,13 +112,18 @@ class LearningRateSearch(Automation[SearchState]):
         return self.state.phase == "waiting"
 
     @property
+    def done(self) -> bool:
+        """Whether the rate is found."""
+        return self.state.phase == "done"
+
+    @property
     def outlook(self) -> str:
         """What the search will do, before it begins."""
-        if self._steps < FEWEST_STEPS:
+        if not self._long_enough:
             return f"the starting rate {self._name(1.0)} stays: {_TOO_SHORT}"
         ends = (self._name(reach) for reach in (1 / _REACH, _REACH))
         return (
-            f"at most {_MOST_ARMS} trials of {self._steps} steps, from {self._name(1.0)}; "
+            f"trials of {TRIAL_STEPS} steps and more, {self._budget:,} in all, from {self._name(1.0)}; "
             f"it reaches from {' to '.join(ends)}"
         )
 
@@ -130,9 +133,12 @@ class LearningRateSearch(Automation[SearchState]):
         match event:
             case StartEvent() if s.phase == "waiting":
                 s.fresh = True
-            case TrialEvent() if s.phase in ("coarse", "fine"):
+            case TrialEvent() if s.phase in ("coarse", "fine", "long"):
                 found = [Tried(a.lr_factor, x) for a, x in zip(event.arms, event.scores, strict=True)]
-                s.tried = sorted([*s.tried, *found], key=lambda tried: tried.factor)
+                if s.phase == "long":
+                    s.longer = found
+                else:
+                    s.tried = sorted([*s.tried, *found], key=lambda tried: tried.factor)
                 s.fresh = True
             case _:
                 pass
@@ -144,7 +150,7 @@ class LearningRateSearch(Automation[SearchState]):
         if not fresh:
             return ()
         if s.phase == "waiting":
-            if self._steps < FEWEST_STEPS:
+            if not self._long_enough:
                 return self._settle(1.0, _TOO_SHORT)
             s.phase = "coarse"
             return [self._trial((1 / COARSE, 1.0, COARSE), "lr is auto")]
@@ -153,11 +159,11 @@ class LearningRateSearch(Automation[SearchState]):
             return [further]
         if not best.losses:
             return self._settle(1.0, "no trial could be trained and scored")
-        if s.phase == "coarse":
+        if s.phase == "coarse" and not self._rough:
             return [self._finer(best)]
-        trained = {tried.factor for tried in s.tried if tried.losses}
-        times = self._of_best if best.factor * self._of_best in trained else 1.0
-        return self._settle(best.factor * times, f"{self._why(best)}; x {times:g} for a whole run")
+        if s.phase == "fine" and (longer := self._longer(best)):
+            return [longer]
+        return self._chosen(best)
 
     def fallback(self, controls: Controls) -> Sequence[Decision]:
         """The starting rate, or what has been found."""
@@ -180,14 +186,42 @@ class LearningRateSearch(Automation[SearchState]):
         return self._trial((best.factor * ends[best.factor],), "the best is at the end")
 
     def _finer(self, best: Tried) -> RunTrial:
-        self.state.phase = "fine"
-        neighbours = (best.factor / FINE, best.factor * FINE)
-        return self._trial(neighbours, f"{self._name(best.factor)} is the best so far")
+        """The rate half-way to the better neighbour; to both sides where there is but one."""
+        s = self.state
+        s.phase = "fine"
+        index = s.tried.index(best)
+        beside = (best.factor / FINE, best.factor * FINE)
+        if 0 < index < len(s.tried) - 1:
+            lower, higher = s.tried[index - 1], s.tried[index + 1]
+            beside = beside[:1] if lower.level <= higher.level else beside[1:]
+        return self._trial(beside, f"{self._name(best.factor)} is the best so far")
 
-    def _trial(self, factors: Sequence[float], why: str) -> RunTrial:
-        self.state.spent += self._steps * len(factors)
+    def _longer(self, best: Tried) -> RunTrial | None:
+        """The best and twice as much, for as long as the samples allow, if that is longer at all."""
+        s = self.state
+        steps = min((self._budget - s.spent) // 2, MOST_STEPS)
+        if steps < LONG_STEPS:
+            return None
+        s.phase = "long"
+        return self._trial((best.factor, FINE * best.factor), "a network may wake up late", steps)
+
+    def _chosen(self, best: Tried) -> Sequence[Decision]:
+        """The best of the trials, or twice as much where longer ones showed that to be better."""
+        why = self._why(best)
+        match self.state.longer:
+            case [Tried(losses=low), Tried(losses=high)] if low and high:
+                gain = paired_gain(low, high)
+                wins = gain.mean > max(MARGIN, Z95 * gain.se)
+                why += f"; twice as much is {gain.mean:+.1%} better in longer ones"
+                return self._settle(best.factor * (FINE if wins else 1.0), why)
+        if self._rough:
+            return self._settle(best.factor / FINE, f"{why}; half of it, to be raised later")
+        return self._settle(best.factor, why)
+
+    def _trial(self, factors: Sequence[float], why: str, steps: int = TRIAL_STEPS) -> RunTrial:
+        self.state.spent += steps * len(factors)
         arms = [Arm(self._name(factor), factor) for factor in factors]
-        return RunTrial(arms=arms, steps=self._steps, kept=False, counts=False, reason=why)
+        return RunTrial(arms=arms, steps=steps, kept=False, counts=False, reason=why)
 
     def _settle(self, factor: float, why: str) -> Sequence[Decision]:
         s = self.state

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from traiNNer.automations import Automation
-from traiNNer.automations.rate_search import trial_steps
+from traiNNer.automations.rate_search import MOST_STEPS
 from traiNNer.automations.statistics import Z95, paired_gain
 from traiNNer.control import Arm, Controls, Decision, Plain, RunTrial, SetLearningRateFactor
 from traiNNer.events import Event, RunFacts, StartEvent, TrialEvent
@@ -21,6 +21,16 @@ TRIED, TAKEN = 4.0, 2.0
 """Times the written rate."""
 MARGIN = 0.02
 """Share of the loss by which the higher rate must be better, as where damage is tried."""
+
+_SHARE = 0.05 / 7
+"""Of the run's samples, for each of the two."""
+_FEWEST_STEPS = 10
+
+
+def trial_steps(total_iter: int) -> int:
+    """Steps of each of the two; 0 in a run that is too short for them."""
+    steps = min(int(_SHARE * total_iter), MOST_STEPS)
+    return steps if steps >= _FEWEST_STEPS else 0
 
 
 @dataclass

@@ -12,8 +12,9 @@ from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
 from traiNNer.automations.gradient_norms import plain_clip
 from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
 from traiNNer.automations.metric_guard import MetricGuard
-from traiNNer.automations.rate_search import FEWEST_STEPS, LearningRateSearch, trial_steps
-from traiNNer.automations.written_rate import TAKEN, WrittenRateTrial
+from traiNNer.automations.rate_rise import LearningRateRise
+from traiNNer.automations.rate_search import RAISED_LATER, SHORTEST_RUN, LearningRateSearch
+from traiNNer.automations.written_rate import TAKEN, WrittenRateTrial, trial_steps
 from traiNNer.control import Controls, from_plain
 from traiNNer.events import RunFacts
 from traiNNer.optim.optimizers import AUTO
@@ -69,9 +70,13 @@ def searches_rate(options: Options) -> bool:
 def _tries_rate(options: Options, facts: RunFacts, specs: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether a written rate is tried against a higher one: where that was measured, and may be taken."""
     allowed = specs.get(LEARNING_RATE, {}).get("max_lr_factor", TAKEN) >= TAKEN
-    from_scratch = not options.path.pretrain_network_g and not facts.judged_losses and facts.scores_trials
-    long_enough = trial_steps(facts.total_iter) >= FEWEST_STEPS
-    return _acts(LEARNING_RATE, specs) and allowed and from_scratch and long_enough
+    triable = trial_steps(facts.total_iter) > 0 and facts.scores_trials
+    return _acts(LEARNING_RATE, specs) and allowed and _from_scratch(options, facts) and triable
+
+
+def _from_scratch(options: Options, facts: RunFacts) -> bool:
+    """Where rates higher than those of the trials have been measured."""
+    return not options.path.pretrain_network_g and not facts.judged_losses
 
 
 def check_automation(name: str, spec: Mapping[str, Any]) -> list[Problem]:
@@ -99,7 +104,10 @@ def build_supervisor(options: Options, facts: RunFacts, *, settled_from: int) ->
     if searches_rate(options):
         if not facts.scores_trials:
             raise ConfigError(_NO_SCORE)
-        automations[LearningRateSearch.name] = LearningRateSearch(facts=facts)
+        raised = facts.optimizer in RAISED_LATER and _from_scratch(options, facts)
+        automations[LearningRateSearch.name] = LearningRateSearch(facts=facts, rough=raised)
+        if raised and facts.total_iter >= SHORTEST_RUN:
+            automations[LearningRateRise.name] = LearningRateRise(facts=facts)
     elif _tries_rate(options, facts, specs):
         automations[WrittenRateTrial.name] = WrittenRateTrial(facts=facts)
     for name in sorted(specs, key=lambda key: key != LEARNING_RATE):

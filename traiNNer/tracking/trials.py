@@ -30,12 +30,17 @@ def trial_events(path: Path) -> list[dict[str, Any]]:
 
 
 def trial_texts(events: Sequence[Mapping[str, Any]]) -> dict[int, str]:
-    """A table for each iteration with trials, from the fields of their TrialEvents."""
-    arms: dict[int, dict[str, Sequence[float]]] = {}
+    """The tables of each iteration with trials, from the fields of their TrialEvents.
+
+    Trials of other lengths are other tables; those of a growing rate show nothing that could be compared in one.
+    """
+    arms: dict[int, dict[int, dict[str, Sequence[float]]]] = {}
     for event in events:
-        names = [arm["name"] for arm in event["arms"]]
-        arms.setdefault(event["step"], {}).update(zip(names, event["scores"], strict=True))
-    return {step: _table(found) for step, found in arms.items()}
+        found = zip(event["arms"], event["scores"], strict=True)
+        annealed = {arm["name"]: scores for arm, scores in found if arm.get("growth", 1.0) == 1.0}
+        if annealed:
+            arms.setdefault(event["step"], {}).setdefault(event.get("steps", 0), {}).update(annealed)
+    return {step: "\n\n".join(_table(of) for of in tables.values()) for step, tables in arms.items()}
 
 
 def _table(arms: Mapping[str, Sequence[float]]) -> str:

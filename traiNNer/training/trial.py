@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
 import torch
@@ -73,7 +73,8 @@ class TrialRunner:
 
         Returns:
             Per arm, the logarithm of the anchor loss on each held-out batch; empty where the arm did not fit into
-            memory or its loss is not finite.
+            memory or its loss is not finite. Of an arm whose rate grows, that of each step, up to the first one
+            that is not finite.
         """
         held_out = list(islice(self._batches(HELD_OUT, controls), _HELD_OUT_BATCHES))
         before = _copied(self._model.state_dict())
@@ -83,9 +84,10 @@ class TrialRunner:
             try:
                 if arm.restored:
                     self._model.networks.roll_back()
-                if not self._train(arm, trial.steps, controls, moment, interrupted):
+                course = self._train(arm, trial.steps, controls, moment, interrupted)
+                if course is None:
                     return None
-                scores.append(self._score(held_out, controls))
+                scores.append(course if arm.growth > 1 else self._score(held_out, controls))
                 if trial.kept:
                     self._ends[arm.name] = _copied(self._model.state_dict(), torch.device("cpu"))
             finally:
@@ -114,27 +116,34 @@ class TrialRunner:
         controls: Controls,
         moment: Moment,
         interrupted: Callable[[], bool],
-    ) -> bool:
-        """Train as the arm says; False where a signal came."""
-        trained = deepcopy(controls)
+    ) -> list[float] | None:
+        """Train as the arm says; the logarithms of its losses, or None where a signal came."""
+        trained, course = deepcopy(controls), list[float]()
         begun = self._model.generator.has_stepped
         scale = arm.lr_factor * controls.lr_batch_factor * (controls.lr_search or 1.0)
         for index, batch in enumerate(islice(self._batches(moment.position, controls), steps)):
             if index % self._window == 0:
-                self._model.read_metrics()
+                course += self._losses()
                 if self._processes.any(interrupted()):
-                    return False
-            self._model.networks.set_learning_rates(moment.time, scale * _shape(index, steps, warm=begun))
+                    return None
+                if arm.growth > 1 and len(course) < index:
+                    return course  # it diverges: what comes is of no use
+            shape = arm.growth**index if arm.growth > 1 else _shape(index, steps, warm=begun)
+            self._model.networks.set_learning_rates(moment.time, scale * shape)
             while True:
                 try:
                     self._model.optimize_parameters(batch, moment.step + index, trained)
                     break
                 except BatchTooLarge:
                     if trained.micro_batch == 1:
-                        return True  # scores will say that it did not fit
+                        return course  # scores will say that it did not fit
                     trained.micro_batch = max(1, min(trained.micro_batch, trained.batch) // 2)
-        self._model.read_metrics()
-        return True
+        return course + self._losses()
+
+    def _losses(self) -> list[float]:
+        """Logarithms of the anchor loss since the last reading, up to the first that is not finite."""
+        losses = self._model.read_metrics().losses.get(self._anchor, [])
+        return [math.log(loss) for loss in takewhile(lambda loss: 0 < loss < math.inf, losses)]
 
     @torch.no_grad()
     def _score(self, batches: Sequence[Batch], controls: Controls) -> list[float]:

@@ -24,6 +24,7 @@ from automation_experiments.faults import CorruptedBatches, OtherUnits
 from automation_experiments.photographs import SCALE, Photographs
 from automation_experiments.settings import LOSSES, Setting
 from automation_experiments.summaries import summary
+from traiNNer.automations.rate_rise import LearningRateRise
 from traiNNer.build.check import check_parts
 from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
@@ -186,6 +187,9 @@ def _train(options: Options, parts: Parts, *, only_searched: bool = False) -> No
     trainer = open_run(parts, run_folder(options), settings)
     if only_searched:
         trainer.begin()
+        rise = parts.supervisor.automations.get(LearningRateRise.name)
+        while isinstance(rise, LearningRateRise) and not rise.done:
+            trainer.advance()
         return
     with StopSignal() as stop:
         if trainer.fit(stop).status == "interrupted":

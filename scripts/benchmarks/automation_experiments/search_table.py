@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import StatisticsError, correlation, fmean
 from typing import Any
 
 from automation_experiments.plans import Arms, rate_search
-from automation_experiments.results import Results, mean_of
-from automation_experiments.settings import Setting
+from automation_experiments.results import Results, mean_of, score
+from automation_experiments.settings import WRITTEN_RATE_TRIALS, Setting
 from automation_experiments.tables import table
 from traiNNer.automations.written_rate import MARGIN, TAKEN, TRIED
+from traiNNer.optim.optimizers import STARTING_RATES
+from traiNNer.registry import normalise
 
 STARTS = [name for name in next(iter(rate_search().values())) if name.startswith("from ")]
 
@@ -30,7 +33,7 @@ def written_rates_table(results: Results) -> str:
 
 
 def rate_search_table(results: Results) -> str:
-    """By where the search starts, the rates found (one a seed) and what they lose against the best of the grid."""
+    """By where the search starts, the rates found (one a seed) and how they end against the best of the grid."""
     rows: list[list[object]] = []
     for condition, arms in rate_search().items():
         if not results.best(_grid(arms)):
@@ -46,6 +49,7 @@ def higher_rate_table(results: Results) -> str:
     rows: list[list[object]] = []
     for condition, arms in rate_search().items():
         finals = {float(name): results.psnr(arm) for name, arm in _grid(arms).items()}
+        arms = {**arms, **{start: _of_written_rates(arms[start]) for start in STARTS}}
         gains: dict[float, list[float]] = {}
         for seed in _seeds(results, arms):
             tried = {float(rate): level for rate, level in _tried(results, arms, seed).items()}
@@ -74,22 +78,33 @@ def _tried(results: Results, arms: Arms, seed: int) -> dict[str, float]:
     return found
 
 
+def _of_written_rates(search: Setting) -> Setting:
+    """A search whose trials were those that a written rate has."""
+    return replace(search, searched=WRITTEN_RATE_TRIALS, start=_start(search))
+
+
+def _start(search: Setting) -> float:
+    return search.start or STARTING_RATES[normalise(search.optimizer["type"])]
+
+
 def _grid(arms: Arms) -> Arms:
     return {name: arm for name, arm in arms.items() if not name.startswith("from ")}
 
 
 def _found(results: Results, arms: Arms, start: str) -> str:
-    """The difference to the best of the grid, and the rates, with a `?` where that run has not been trained."""
+    """The difference to the best of the grid, the lowest one, and the rates; a `?`: that run is not trained."""
     grid = _grid(arms)
     best = results.psnr(grid[results.best(grid)])
     rates, gains = [], []
     for seed, run in sorted(results.of(arms[start]).items()):
-        rate = f"{run['decisions'][-1][4]:g}"
+        rate = f"{[new for _, _, parameter, _, new, _ in run['decisions'] if parameter == 'lr'][-1]:.3g}"
         reached = results.psnr(grid[rate]) if rate in grid else {}
+        reached |= {seed: score(run)} if "psnr" in run else {}
         known = seed in reached and seed in best
         gains += [reached[seed] - best[seed]] if known else []
         rates.append(rate if known else f"{rate}?")
-    return f"{mean_of(gains) if gains else ''} ({', '.join(rates)})" if rates else ""
+    lowest = f", lowest {min(gains):+.3f}" if len(gains) > 1 else ""
+    return f"{mean_of(gains) if gains else ''}{lowest} ({', '.join(rates)})" if rates else ""
 
 
 def _agreement(results: Results, arms: Arms) -> float:
@@ -108,8 +123,13 @@ def _of_seed(results: Results, arms: Arms, seed: int, finals: Mapping[str, Mappi
 
 
 def _losses(arm: Setting, run: Mapping[str, Any]) -> dict[str, float]:
-    """By rate, the logarithm of the loss after a trial; those of all starts are of the same trials."""
-    return {f"{arm.start * factor:g}": level for _, factor, level in run["trials"] if level is not None}
+    """By rate, the logarithm of the loss after a trial; those of all starts are of the same trials.
+
+    Longer trials, and those of a growing rate, are left out.
+    """
+    shortest = min((steps for steps, _, _ in run["trials"]), default=0)
+    tried = [(factor, level) for steps, factor, level in run["trials"] if steps == shortest]
+    return {f"{_start(arm) * factor:g}": level for factor, level in tried if level is not None}
 
 
 def _ranks(values: Sequence[float]) -> list[int]:

@@ -19,8 +19,10 @@ RULES_OF_LONG_RUNS = {**RULES_OF_TODAY, LEARNING_RATE: 4}
 """Runs that are long enough for trials have their written rate tried besides, which changes no other run."""
 RULES_THAT_FOLLOW = {**RULES_OF_TODAY, CLIPPING: 4, LOSSES: 4}
 """Clipping follows norms that grow at once, loss scheduling makes up for shares that were off."""
-SEARCH = 4
+SEARCH = 5
 """Version of the rules of `lr: auto`, see `Setting.searched`."""
+WRITTEN_RATE_TRIALS = 4
+"""The version whose trials were as long as those of WrittenRateTrial."""
 BASE = 1
 """Version of everything else in a run."""
 

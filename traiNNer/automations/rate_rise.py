@@ -1,0 +1,142 @@
+"""LearningRateRise: raises the rate of `lr: auto` where short trials cannot tell how high it may be.
+
+Early in a run a copy trains beside it at a rate that grows, on the same samples, until it falls behind. What that
+shows of SGD hardly depends on the rate that the run has, and the best rate of a whole run is half of it
+(decision 63); short trials rank SGD's rates by noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Literal
+
+from traiNNer.automations import Automation
+from traiNNer.automations.rate_search import MOST_ROUGH, SHARE, TRIAL_STEPS, SetSearchedRate
+from traiNNer.control import Arm, Controls, Decision, Plain, RunTrial
+from traiNNer.events import ChangeEvent, Event, RunFacts, TrialEvent, WindowEvent
+
+GROWTH = 2 ** (1 / 4)
+"""Of the rate, from step to step."""
+MOST_STEPS, FEWEST_STEPS = 24, 12
+"""Of a trial; in them the rate grows 64-fold and 8-fold."""
+BEGINS_AT, ENDS_AT = 0.025, 0.1
+"""Shares of the run between which the trial may begin; the first steps of all are not like the others."""
+BEHIND = 0.2
+"""By how much the logarithm of the loss is higher where the rate is too high."""
+SHARE_OF_LIMIT = 0.5
+"""Rate that is taken, as a share of the one that was too high."""
+LEAST = 1.2
+"""How many times the rate of the run that must be to be taken."""
+_SMOOTHED = 4  # steps that are judged together
+
+
+@dataclass
+class RiseState(Plain):
+    """How far it has come."""
+
+    phase: Literal["waiting", "due", "asked", "beside", "answered", "done"] = "waiting"
+    rising: list[float] = field(default_factory=list)
+    """Logarithms of the losses at a rate that grows, fewer than were asked for where it diverged."""
+    beside: list[float] = field(default_factory=list)
+    """Those of the run itself on the same samples."""
+    asked: int = 0
+    """Steps of the trial under way."""
+    spent: int = 0
+    """Steps of all trials so far."""
+
+
+class LearningRateRise(Automation[RiseState]):
+    """Raises a rate that was found by short trials, early in the run.
+
+    Where a trial ends before the rate is too high, another one begins from the raised rate, as far as the samples
+    allow: at 2,000 steps once.
+
+    Args:
+        facts: Of the run; its rates are those that the search started from.
+    """
+
+    name = "LearningRateRise"
+    watches = "loss at a rising rate beside the run"
+
+    def __init__(self, *, facts: RunFacts) -> None:
+        self._start, self._anchor = facts.learning_rates["g"], facts.anchor_loss
+        self._budget = int(SHARE * facts.total_iter) - MOST_ROUGH * TRIAL_STEPS
+        self.state = RiseState()
+
+    @property
+    def done(self) -> bool:
+        """Whether it will not act any more."""
+        return self.state.phase == "done"
+
+    def observe(self, event: Event) -> None:
+        """Take note of the time, of what the trial has shown, and of the run beside it."""
+        s = self.state
+        match event:
+            case WindowEvent() if s.phase == "waiting" and event.progress > ENDS_AT:
+                s.phase = "done"  # a warm-up that is longer than that
+            case WindowEvent() if s.phase == "waiting" and event.progress >= BEGINS_AT:
+                s.phase = "waiting" if event.warming_up else "due"
+            case TrialEvent(arms=[Arm(growth=growth)]) if s.phase == "asked" and growth > 1:
+                s.phase, s.rising = "beside", event.scores[0]
+            case WindowEvent() if s.phase == "beside":
+                s.beside += [_log(loss) for loss in event.losses.get(self._anchor, [math.inf])]
+                s.phase = "answered" if len(s.beside) >= len(s.rising) else "beside"
+            case ChangeEvent() if s.phase == "beside":
+                s.phase = "done"  # the run is not the one that the trial began from
+            case _:
+                pass
+
+    def decide(self, controls: Controls) -> Sequence[Decision]:
+        """The trial, or the rate that follows from it."""
+        s = self.state
+        if s.phase == "due":
+            s.phase = "asked"
+            return [self._trial(controls)]
+        if s.phase != "answered":
+            return ()
+        limit, found = limit_of(s.rising, s.beside), controls.lr_search or 1.0
+        open_end = limit is None and len(s.rising) == s.asked
+        s.phase = "waiting" if open_end and self._affordable else "done"
+        times = SHARE_OF_LIMIT * (limit or GROWTH ** len(s.rising))
+        if times < LEAST:
+            return ()
+        rate = self._start * found * times
+        what = "was not too high yet" if open_end else "was too high"
+        why = f"beside the run {rate / SHARE_OF_LIMIT:.3g} {what}; half of it is taken"
+        return [SetSearchedRate(factor=found * times, rate=rate, counts=False, reason=why)]
+
+    def fallback(self, controls: Controls) -> Sequence[Decision]:
+        """The rate that was found."""
+        return ()
+
+    @property
+    def _affordable(self) -> int:
+        """Steps of one more trial, 0 where there are too few."""
+        left = min(MOST_STEPS, self._budget - self.state.spent)
+        return left if left >= FEWEST_STEPS else 0
+
+    def _trial(self, controls: Controls) -> RunTrial:
+        s, rate = self.state, self._start * (controls.lr_search or 1.0)
+        s.asked, s.rising, s.beside = self._affordable, [], []
+        s.spent += s.asked
+        name = f"{rate:.3g} rising to {rate * GROWTH ** (s.asked - 1):.3g}"
+        arm = Arm(name, controls.lr_factor, growth=GROWTH)
+        why = "short trials do not show how high the rate may be"
+        return RunTrial(arms=[arm], steps=s.asked, kept=False, counts=False, reason=why)
+
+
+def limit_of(rising: Sequence[float], beside: Sequence[float]) -> float | None:
+    """Factor of the rate at which `rising` has left `beside`, step for step on the same samples; None: nowhere."""
+    behind = [high - low for high, low in zip(rising, beside, strict=False)]
+    for end in range(_SMOOTHED, len(behind) + 1):
+        if fmean(behind[end - _SMOOTHED : end]) > BEHIND:
+            return GROWTH ** (end - _SMOOTHED / 2)
+    return None
+
+
+def _log(loss: float) -> float:
+    """Infinite where there is none."""
+    return math.log(loss) if 0 < loss < math.inf else math.inf
