@@ -36,6 +36,7 @@ LOSSES_NOT_YET = ("topiq", "dinov2", "hrinversion", "average", "bicubic")
 _LOSSES_ELSEWHERE = {
     "consistency": "compares with the target in Oklab in neosr, which does not exist here; LQConsistencyLoss "
     "compares the reduced output with the LQ",
+    "fdl": "compares the frequencies of features in neosr, which does not exist here; take a PerceptualLoss",
 }
 """Losses of other trainers whose name would be taken for one of ours that computes something else."""
 

@@ -25,6 +25,7 @@ from traiNNer.build.lint import Advice, automation_block, missing, unwise, unwis
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.options import Examined, Options, examine
 from traiNNer.options.rewrite import rewritten, written_part
+from traiNNer.options.source import is_toml
 from traiNNer.registry import ConfigError, Problem
 from traiNNer.runtime.run_dir import atomic_write
 
@@ -140,7 +141,7 @@ def _missing_weights(options: Options) -> list[str]:
 
 
 def _propose(file: Path, new: Path | None, found: Examined) -> None:
-    text = file.read_text(encoding="utf-8")
+    text = "" if is_toml(file) else file.read_text(encoding="utf-8")
     today = rewritten(text, written_part(found.tree, found.marks))
     if new:
         _write(new, today)

@@ -1,9 +1,10 @@
-"""The way from a YAML file to the typed options, and back to a file that says where each value comes from.
+"""The way from a file to the typed options, and back to a file that says where each value comes from.
 
-The file (`yaml_source`) and each value of the command line (`overrides`) are brought to the canonical form
-(`canonicalize`, by the tables of `aliases`), laid over each other, completed by what follows from them, and
-validated once against the typed tree (`fields`) and the relations between its values (`constraints`). Reading
-options asks no device, draws no seed and writes nothing; it finds every problem of a file at once.
+The file (`source`: YAML, or TOML with the names of neosr) and each value of the command line (`overrides`) are
+brought to the canonical form (`canonicalize`, by the tables of `aliases`), laid over each other, completed by what
+follows from them, and validated once against the typed tree (`fields`) and the relations between its values
+(`constraints`). Reading options asks no device, draws no seed and writes nothing; it finds every problem of a file
+at once.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from traiNNer.options.fields import TrainOptions as TrainOptions
 from traiNNer.options.overrides import lay_over
 from traiNNer.options.resolved import dump_resolved as dump_resolved
 from traiNNer.options.shape import container_at, section_at, sections
-from traiNNer.options.yaml_source import Document, Mark, Path, read_yaml
+from traiNNer.options.source import read_file
+from traiNNer.options.yaml_source import Mark, Path
 from traiNNer.registry import ConfigError, Problem, did_you_mean, problems_of
 
 
@@ -50,7 +52,7 @@ def load_options(
     *,
     check: Callable[[Mapping[str, Any]], list[Problem]] | None = None,
 ) -> Options:
-    """The options of a YAML file, with `overrides` of the form `train.total_iter=100` winning over it.
+    """The options of a YAML or TOML file, with `overrides` of the form `train.total_iter=100` winning over it.
 
     `check` finds problems of the parts with a type (networks, losses, ...). It gets the tree in its canonical
     form without defaults, in which every section and list has its right kind, even if other values are wrong.
@@ -70,8 +72,8 @@ def examine(
     *,
     check: Callable[[Mapping[str, Any]], list[Problem]] | None = None,
 ) -> Examined:
-    """`load_options` for a reader who wants to see everything. Raises ConfigError for what is not YAML."""
-    draft = _prepare(_read(FilePath(path)), overrides)
+    """`load_options` for a reader who wants to see everything. Raises ConfigError for what has no form."""
+    draft = _prepare(read_file(FilePath(path)), overrides)
     options = _validate(draft)
     if check is not None:
         known = {finding.path for finding in draft.findings}
@@ -85,17 +87,7 @@ def examine(
     return Examined(options, draft.tree, draft.marks, notes, problems)
 
 
-def _read(path: FilePath) -> Document:
-    try:
-        return read_yaml(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from error
-
-
-def _prepare(document: Document, overrides: Iterable[str]) -> Draft:
-    draft = Draft(document.tree, document.marks)
+def _prepare(draft: Draft, overrides: Iterable[str]) -> Draft:
     rename(draft)
     lay_over(draft, overrides)
     settle(draft)

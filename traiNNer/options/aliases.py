@@ -30,12 +30,13 @@ LOSS_FORMS = (
     "hr_inversion_opt", "dinov2_opt", "topiq_opt", "pd_opt", "fd_opt", "ldl_opt", "hsluv_opt", "gan_opt",
     "color_opt", "luma_opt", "avg_opt", "bicubic_opt",
 )  # fmt: skip
-"""Losses as keys of `train`, the form of BasicSR: each becomes an entry of `train.losses`."""
+"""Losses as keys of `train`, the form of BasicSR: each becomes an entry of `train.losses`, as does whatever else
+ends in `_opt` and has a `type`."""
 
 INTERNAL: dict[tuple[str, ...], dict[str, Any]] = {
     (): {
         "rank": None, "world_size": None, "is_train": None, "root_path": None, "start_iter": 0,
-        "contents": None, "find_unused_parameters": False, "model_type": "SRModel",
+        "contents": None, "find_unused_parameters": False, "model_type": "SRModel", "print_network": False,
         "dist": False, "dist_params": {"backend": "nccl", "port": 29500},
     },
     ("datasets", "*"): {
@@ -83,6 +84,14 @@ FEATURES = (
     Feature(("train",), {
         "adaptive_d": False, "adaptive_d_ema_decay": 0.999, "adaptive_d_threshold": 1.02,
     }, ("train", "adaptive_d")),
+    Feature(("train",), {"wavelet_guided": False, "wavelet_init": -1}, ("train", "wavelet_guided")),
+    Feature(("train",), {
+        "sam": None, "sam_init": -1, "match_lq_colors": False, "match_lq": False,
+    }),
+    Feature(("train",), {
+        "eco_init": 15000, "eco_iters": 80000, "eco_schedule": "sigmoid",
+    }, ("train", "eco")),
+    Feature(("logger",), {"save_tb_img": False}),
     Feature(("train",), {"moa_debug": False, "moa_debug_limit": 100}, ("train", "moa_debug")),
 )  # fmt: skip
 

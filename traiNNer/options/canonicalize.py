@@ -43,7 +43,7 @@ def rename(draft: Draft) -> None:
 
 
 def _collect_losses(draft: Draft) -> None:
-    for key in [key for key in draft.section(("train",)) if key in names.LOSS_FORMS]:
+    for key in [key for key, value in draft.section(("train",)).items() if _is_loss(key, value)]:
         if draft.get(("train", key)) is not None:
             draft.note(logging.INFO, ("train", key), "an older form; read as an entry of train.losses")
         value, marks = draft.take(("train", key))
@@ -54,6 +54,11 @@ def _collect_losses(draft: Draft) -> None:
             del value["reduction"]  # every loss here is a mean
         draft.marks |= {("train", "losses", len(losses), *p): mark for p, mark in marks.items()}
         losses.append(value)
+
+
+def _is_loss(key: Any, value: Any) -> bool:
+    named = isinstance(value, dict) and isinstance(value.get("type"), str)
+    return key in names.LOSS_FORMS or (str(key).endswith("_opt") and named)
 
 
 def _collect_automations(draft: Draft) -> None:

@@ -6,11 +6,12 @@ has what was measured.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -185,13 +186,18 @@ def compare_onnx(
     """Run the file in onnxruntime at the sizes that it takes: what was seen, and what is wrong with it."""
     import onnxruntime  # takes a second, and may be missing
 
+    failures: Any = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+    failed = (failures.Fail, failures.InvalidArgument, failures.InvalidGraph, failures.NotImplemented)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     comparisons: list[Comparison] = []
     for shape in _compared_shapes(facts, size):
         lq = noise(shape)
         with torch.inference_mode():
             expected = net(lq)
-        (made,) = session.run(None, {"input": lq.to(dtype).numpy()})
+        try:
+            (made,) = session.run(None, {"input": lq.to(dtype).numpy()})
+        except (*failed, failures.RuntimeException) as error:
+            return comparisons, [f"onnxruntime fails for an input of {shape} ({str(error)[-160:]})"]
         output = torch.from_numpy(made).float()
         if output.shape != expected.shape:
             return comparisons, [f"makes {tuple(output.shape)} of an input of {shape}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from traiNNer.archs import OnnxForm
-from traiNNer.archs.published.family import Family, enroll
+from traiNNer.archs.published.family import Family, always, enroll
 
 _GRL_SMALL = {
     "embed_dim": 128,
@@ -112,7 +112,7 @@ enroll(
         multiple=lambda o: o["window_size"],
         blocks=("OSA_Block",),
         presets={},
-        pads=True,
+        pads=always,
     )
 )
 
@@ -167,7 +167,7 @@ enroll(
             "fdat_large": {"embed_dim": 180, "depth_per_group": 4, "num_heads": 6},
             "fdat_xl": {"embed_dim": 180, "num_groups": 6, "depth_per_group": 6, "num_heads": 6},
         },
-        pads=True,
+        pads=always,
     )
 )  # fmt: skip
 enroll(
@@ -179,7 +179,7 @@ enroll(
         least=16,
         multiple=lambda o: 8,
         blocks=("SwinTransformerBlock",),
-        pads=True,
+        pads=always,
         onnx=OnnxForm("trace", "size"),
     )
 )

@@ -193,7 +193,8 @@ enroll(
         factor="",
         scales=(2, 3, 4),
         least=40,
-        multiple=lambda o: 4 if o["fast"] else 1,
+        multiple=lambda o: 4,
+        pads=lambda o: not o["fast"],
         foreign=_cugan_arguments,
         native=_cugan_options,
     )

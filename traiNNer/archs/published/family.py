@@ -44,6 +44,15 @@ def _one(options: Given) -> int:
     return 1
 
 
+def _never(options: Given) -> bool:
+    return False
+
+
+def always(options: Given) -> bool:
+    """For `Family.pads`."""
+    return True
+
+
 def _unknown(options: Given) -> None:
     return None
 
@@ -71,8 +80,8 @@ class Family:
     """Smallest height and width, in pixels; smaller images are mirrored up to it."""
     multiple: Callable[[Given], int] = _one
     """Divisor that height and width must have, or that tiles must keep to; others are mirrored up to it."""
-    pads: bool = False
-    """Its own forward pass fills up images to the multiple, in another way than by mirroring."""
+    pads: Callable[[Given], bool] = _never
+    """Whether its own forward pass fills up images to the multiple, in another way than by mirroring."""
     margin: Callable[[Given], int | None] = _unknown
     """LQ pixels around a tile that matter to it; None: all, or more than are known."""
     square: bool = False
@@ -128,7 +137,7 @@ class Family:
 
     def _facts(self, options: Given) -> NetworkFacts:
         multiple, margin = self.multiple(options), self.margin(options)
-        outside = 1 if self.pads else multiple
+        outside = 1 if self.pads(options) else multiple
         if margin is not None:
             margin = -(-margin // multiple) * multiple
         return NetworkFacts(

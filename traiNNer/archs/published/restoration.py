@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from traiNNer.archs import OnnxForm
-from traiNNer.archs.published.family import Family, enroll
+from traiNNer.archs.published.family import Family, always, enroll
 
 _SAME = (1,)
 
@@ -18,7 +18,7 @@ enroll(
         least=40,
         multiple=lambda o: 64,
         blocks=("ConvTransBlock",),
-        pads=True,
+        pads=always,
     )
 )
 enroll(
@@ -37,7 +37,7 @@ enroll(
         scales=_SAME,
         multiple=lambda o: 2 ** len(o["enc_blk_nums"]),
         blocks=("NAFBlock",),
-        pads=True,
+        pads=always,
     )
 )
 enroll(
@@ -72,7 +72,7 @@ enroll(
         factor="",
         scales=_SAME,
         multiple=lambda o: 8,
-        pads=True,
+        pads=always,
     )
 )
 enroll(
@@ -94,7 +94,7 @@ enroll(
         multiple=lambda o: 2 ** len(o["enc_blk_nums"]),
         blocks=("KBBlock_s",),
         autocasts=False,
-        pads=True,
+        pads=always,
     )
 )
 enroll(

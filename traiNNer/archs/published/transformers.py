@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from traiNNer.archs import OnnxForm
-from traiNNer.archs.published.family import Family, Given, enroll
+from traiNNer.archs.published.family import Family, Given, always, enroll
 
 _RESIDUAL = ("1conv", "3conv")
 _DROPS = {"drop_rate": 0.0, "attn_drop_rate": 0.0, "drop_path_rate": 0.1}
@@ -206,7 +206,7 @@ enroll(
                 "upsampler": "pixelshuffledirect",
             },
         },
-        pads=True,
+        pads=always,
         onnx=OnnxForm("trace", "size"),
     )
 )
@@ -222,7 +222,7 @@ enroll(
         blocks=("Block",),
         asks=("img_range",),
         presets={"rgt_s": {"depth": (6,) * 6, "num_heads": (6,) * 6}},
-        pads=True,
+        pads=always,
         onnx=OnnxForm("trace", "size"),
     )
 )
@@ -272,7 +272,7 @@ enroll(
                 "upsampler": "pixelshuffledirect",
             }
         },
-        pads=True,
+        pads=always,
         onnx=OnnxForm(refused="torch has no ONNX for the sorting of its pixels"),
     )
 )

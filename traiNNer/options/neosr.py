@@ -1,0 +1,110 @@
+"""What the names in neosr's TOML files mean here; applied to TOML alone, where these names are neosr's.
+
+`patch_size` is the side of the low-resolution patch there. Names that both have mean the same and stay; what
+neosr has and this program lacks is in `aliases.FEATURES`, and refused where it is switched on.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from traiNNer.options.document import MISSING, Draft
+from traiNNer.options.yaml_source import Path
+from traiNNer.registry import normalise
+
+_MOVES: tuple[tuple[Path, Path], ...] = (
+    (("train", "ema"), ("train", "ema_decay")),
+    (("val", "tile"), ("val", "tile_size")),
+    (("logger", "total_iter"), ("train", "total_iter")),
+)
+_OF_DATASETS = {
+    "patch_size": "lq_size",
+    "batch_size": "batch_size_per_gpu",
+    "accumulate": "accum_iter",
+}
+_TYPES = {"paired": "PairedImageDataset", "otf": "RealESRGANDataset", "single": "SingleImageDataset"}
+_GAMES = {"bce": "vanilla", "mse": "lsgan"}
+"""The same losses of an adversary by their other names."""
+_TRAIN = ("datasets", "train")
+
+
+def translate(draft: Draft) -> None:
+    """Give what neosr names otherwise the names of this program, with a note for each."""
+    for source, target in _MOVES:
+        _move(draft, source, target)
+    for path in list(draft.matches(("datasets", "*"))):
+        for theirs, ours in _OF_DATASETS.items():
+            _move(draft, (*path, theirs), (*path, ours))
+        _reword(draft, (*path, "type"), _TYPES)
+    for path in draft.matches(("train", "*")):
+        _reword(draft, (*path, "gan_type"), _GAMES)
+    _augment(draft)
+    _read_numbers(draft)
+
+
+def _read_numbers(draft: Draft) -> None:
+    """Numbers that switch something off there, and what is on there where nothing is written."""
+    if draft.get((*_TRAIN, "accum_iter")) == 0:
+        _put(draft, (*_TRAIN, "accum_iter"), 1)
+    decay = draft.get(("train", "ema_decay"))
+    if isinstance(decay, int | float) and decay < 0:
+        _put(draft, ("train", "ema_decay"), 0.0)
+    if draft.section(("train",)) and draft.get(("train", "grad_clip")) is MISSING:
+        _say(
+            draft,
+            ("train",),
+            "neosr clips gradients to a norm of 1 by itself; here grad_clip = true asks for it",
+        )
+
+
+def _reword(draft: Draft, path: Path, words: Mapping[str, str]) -> None:
+    said = draft.get(path)
+    if isinstance(said, str) and (ours := words.get(normalise(said))):
+        _say(draft, path, f"{said!r} read as {ours}")
+        _put(draft, path, ours)
+
+
+def _augment(draft: Draft) -> None:
+    """`augmentation` with `aug_prob`, shares of any sum, are `moa_augs` with `moa_probs`, which add up to 1."""
+    source, shares = (*_TRAIN, "augmentation"), (*_TRAIN, "aug_prob")
+    augmentations, given = draft.get(source), draft.get(shares)
+    if not isinstance(augmentations, list):
+        if given is not MISSING:
+            draft.take(shares)
+        return
+    total = sum(given) if isinstance(given, list) and all(_is_share(share) for share in given) else 0
+    if given is MISSING:
+        given, total = [1] * len(augmentations), len(augmentations)
+    mark = draft.mark(source)
+    mixes = any(name != "none" for name in augmentations)
+    _move(draft, source, ("train", "moa_augs"))
+    if total and not math.isclose(total, 1):
+        _say(draft, shares, f"add up to {total:.4g}; read as shares of that")
+    if draft.get(shares) is not MISSING:
+        _move(draft, shares, ("train", "moa_probs"))
+    if total:
+        probs = [share / total for share in given]
+        paths: list[Path] = [(), *((index,) for index in range(len(probs)))]
+        draft.put(("train", "moa_probs"), probs, dict.fromkeys(paths, mark))
+    draft.put(("train", "use_moa"), mixes, {(): mark})
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _move(draft: Draft, source: Path, target: Path) -> None:
+    if draft.get(source) is not MISSING:
+        _say(draft, source, f"read as {'.'.join(map(str, target))}")
+        draft.move(source, target)
+
+
+def _put(draft: Draft, path: Path, value: Any) -> None:
+    draft.put(path, value, {(): draft.mark(path)})
+
+
+def _say(draft: Draft, path: Path, text: str) -> None:
+    draft.note(logging.INFO, path, text)

@@ -1,0 +1,36 @@
+"""A configuration from its file: YAML, or TOML, whose names are neosr's where both have another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from traiNNer.options.document import Draft
+from traiNNer.options.neosr import translate
+from traiNNer.options.toml_source import read_toml
+from traiNNer.options.yaml_source import read_yaml
+from traiNNer.registry import ConfigError
+
+
+def is_toml(path: Path) -> bool:
+    """Whether a file is read as TOML, by its name."""
+    return path.suffix.lower() == ".toml"
+
+
+def read_file(path: Path) -> Draft:
+    """What a file says.
+
+    Raises:
+        ConfigError: For a file that cannot be read, and for what is neither YAML nor TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    toml = is_toml(path)
+    document = read_toml(text, str(path)) if toml else read_yaml(text, str(path))
+    draft = Draft(document.tree, document.marks)
+    if toml:
+        translate(draft)
+    return draft
