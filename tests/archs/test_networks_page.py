@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from traiNNer.archs import build_network
+from traiNNer.archs import NETWORKS, build_network
+from traiNNer.archs.download import is_address
 from traiNNer.archs.published import FAMILIES, PUBLISHED
 
 PAGE = (Path(__file__).parents[2] / "docs/networks.md").read_text()
@@ -65,3 +66,15 @@ def test_sizes_margins_and_parameters_are_right_for_some():
 @pytest.mark.slow
 def test_sizes_margins_and_parameters_are_right_for_all():
     check(sorted(PUBLISHED))
+
+
+def test_every_official_file_has_a_type_and_an_address_that_is_read():
+    page = (Path(__file__).parents[2] / "docs/published_files.md").read_text()
+    rows = re.findall(
+        r"^\| `(\w+)`[^|]* \| (?:\[\S+\]\((\S+)\))?[^|]* \| \d \| (?:`(\w*)`)? ?\|$", page, re.MULTILINE
+    )
+    assert len(rows) == page.count("\n| `")
+    for kind, address, checksum in rows:
+        assert kind in NETWORKS.names()
+        assert is_address(address) or not address
+        assert re.fullmatch("[0-9a-f]{64}", checksum) or not checksum

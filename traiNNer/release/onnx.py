@@ -33,6 +33,8 @@ A wrong graph is off by far more; float16 has 11 bits for each of many sums.
 """
 
 
+_EXAMPLE = (36, 72)
+"""What is traced, at least. Not square: networks have masks ready for the square patches of their training."""
 Size: TypeAlias = tuple[int, int]
 """Height and width, in pixels."""
 _FREE = {"batch and size": {0: "n", 2: "h", 3: "w"}, "size": {2: "h", 3: "w"}, "nothing": {}}
@@ -123,7 +125,7 @@ def export_onnx(
     """
     form = form_of(facts, size)
     batch = 2 if 0 in _FREE[form.free] else 1
-    example = noise((batch, facts.channels, *(size or taken_size(facts, 36, 40)))).to(dtype)
+    example = noise((batch, facts.channels, *(size or taken_size(facts, *_EXAMPLE)))).to(dtype)
     write = _trace if form.exporter == "trace" else _export
     try:
         with torch.no_grad(), atomic_write(path) as partial:
