@@ -1,6 +1,20 @@
-"""How counts are written in messages: 1 image, 2 images."""
+"""How messages write counts (1 image, 2 images) and commands that are ready to be copied."""
 
 from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+_FILES = {
+    "train": "train.py",
+    "lr": "scripts/make_lr.py",
+    "preview": "scripts/preview_degradations.py",
+    "upscale": "scripts/upscale.py",
+    "export": "scripts/export.py",
+}
+"""Verbs that messages name, and where they are in a checkout."""
 
 
 def counted(count: int, one: str, many: str = "", *, form: str = "") -> str:
@@ -13,3 +27,19 @@ def counted(count: int, one: str, many: str = "", *, form: str = "") -> str:
         form: How the number is written, as in a format string.
     """
     return f"{count:{form}} {one if count == 1 else many or one + 's'}"
+
+
+def program(verb: str) -> list[str]:
+    """How a command begins: in a checkout with its file, elsewhere with the command that is installed."""
+    return ["python", _FILES[verb]] if Path(_FILES[verb]).is_file() else ["trainner", verb]
+
+
+def shell_line(*words: str | Path) -> str:
+    """A command line in the quoting of this system's shell."""
+    texts = [str(word) for word in words]
+    return subprocess.list2cmdline(texts) if os.name == "nt" else shlex.join(texts)
+
+
+def command(verb: str, *words: str | Path) -> str:
+    """A whole command of this program, quoted."""
+    return shell_line(*program(verb), *words)

@@ -14,6 +14,7 @@ from traiNNer.build.check import check_parts
 from traiNNer.cli import new, trainner
 from traiNNer.options import load_options
 from traiNNer.options.recipes import SCHEMA, recipes
+from traiNNer.wording import shell_line
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,6 +41,25 @@ def test_every_verb_has_a_command_whose_help_fits_a_screen(capsys, monkeypatch):
 def test_the_package_runs_as_the_command():
     run = subprocess.run([sys.executable, "-m", "traiNNer", "--version"], capture_output=True, text=True)
     assert run.returncode == 0 and run.stdout.startswith("trainner ")
+
+
+def test_a_mistyped_verb_is_named_with_the_one_that_was_meant(capsys):
+    with pytest.raises(SystemExit) as end:
+        trainner.main(["tarin"])
+    assert end.value.code == 2
+    assert "there is no verb 'tarin'; did you mean 'train'?" in capsys.readouterr().err
+    assert trainner.main([]) == 2
+    assert "one of those below" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["train", "test"])
+def test_a_file_without_opt_is_recognised(verb, photos, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    Path("m y.yml").touch()
+    with pytest.raises(SystemExit) as end:
+        trainner.main([verb, "scale=2", "m y.yml"])
+    assert end.value.code == 2
+    assert f"-opt is missing: {shell_line('-opt', 'm y.yml')}" in capsys.readouterr().err
 
 
 def test_help_and_new_do_not_wait_for_torch(photos):
@@ -74,6 +94,12 @@ def test_a_new_configuration_is_the_recipe_with_other_data(name, photos):
     body = recipes()[name].read_text().split("\nname:")[1]
     comments = [line for line in body.splitlines() if line.strip().startswith("#")]
     assert [line for line in comments if line not in text] == []
+
+
+def test_commands_that_new_prints_and_writes_can_be_copied_from_a_path_with_spaces(photos, capsys):
+    assert new.main(["m y.yml", "--gt", "photos"]) == 0
+    for text, verb in ((capsys.readouterr().out, "train -opt"), (Path("m y.yml").read_text(), "check")):
+        assert f"trainner {verb} {shell_line('m y.yml')}" in text
 
 
 def test_new_takes_pairs_and_refuses_what_would_be_lost(photos, capsys):

@@ -51,8 +51,6 @@ def test_what_is_foretold_is_what_spandrel_answers(spec: dict[str, Any], said: s
 def test_a_training_says_at_its_start_where_its_weights_will_not_load(tmp_path: Path) -> None:
     write_data(tmp_path)
     file = write_options(tmp_path, options(tmp_path, total_iter=1))
-    line = (
-        "chaiNNer does not know this network with act_type: relu: use the .onnx that scripts/export.py --onnx"
-    )
+    line = "chaiNNer does not know this network with act_type: relu: use the .onnx that `python scripts/export.py"
     assert line in train(file, "--check", "network_g.act_type=relu").stdout
     assert "chaiNNer" not in train(file, "--check").stdout

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from traiNNer.options import DatasetOptions
 from traiNNer.registry import ConfigError
+from traiNNer.wording import command
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def refuse_same_folders(data: DatasetOptions, scale: int) -> None:
         return
     text = f"{', '.join(same)}: is given as dataroot_gt and as dataroot_lq"
     if scale > 1:
-        raise ConfigError(f"{text}; LQ images must be {scale} times smaller (python scripts/make_lr.py)")
+        raise ConfigError(f"{text}; LQ images must be {scale} times smaller ({command('lr')})")
     _log.warning("%s: the network would learn to change nothing", text)
 
 

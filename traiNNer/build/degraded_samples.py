@@ -125,4 +125,4 @@ def summary(samples: Sequence[Sample]) -> Iterator[str]:
     which = f"{counted(len(samples), 'sample')} from position {samples[0].position}"
     yield f"{which}: {cost_ms(samples):.1f} ms of CPU time each (median, reading included)"
     yield f"LQ against bicubic: {low:.1f} dB (a tenth is below), {middle:.1f} (median), {high:.1f}"
-    yield f"values at black or white: {100 * clipped:+.1f} % of all against bicubic"
+    yield f"values at black or white: {round(100 * clipped, 1) + 0.0:+.1f} % of all against bicubic"

@@ -40,7 +40,7 @@ from traiNNer.training.checkpoint import Checkpointer, Start, starting_state
 from traiNNer.training.open_run import open_run
 from traiNNer.training.parts import Parts
 from traiNNer.training.trainer import Trainer
-from traiNNer.wording import counted
+from traiNNer.wording import command, counted
 
 _log = logging.getLogger(__name__)
 
@@ -265,4 +265,4 @@ def _say_where_weights_load(parts: Parts) -> None:
     """A line where the weights of a run will be of use in this program and as ONNX alone."""
     options: Mapping[str, Any] = parts.model.generator.net.options  # type: ignore[assignment]  # every network has it
     if reason := outlook(parts.metadata["g"]["architecture"], options):
-        _log.info("chaiNNer %s: use the .onnx that scripts/export.py --onnx writes", reason)
+        _log.info("chaiNNer %s: use the .onnx that `%s` writes", reason, command("export", "--onnx"))

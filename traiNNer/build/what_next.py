@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from traiNNer.runtime.run_dir import RunFolder
-
-
-def command(*words: str | Path) -> str:
-    """A command line in the quoting of this system's shell."""
-    texts = [str(word) for word in words]
-    return subprocess.list2cmdline(texts) if os.name == "nt" else shlex.join(texts)
+from traiNNer.wording import command, program, shell_line
 
 
 def what_next(folder: RunFolder, file: Path, overrides: Sequence[str], processes: int) -> list[str]:
@@ -35,20 +27,14 @@ def what_next(folder: RunFolder, file: Path, overrides: Sequence[str], processes
         return _of_finished(folder)
     if not any(folder.training_states.glob("*.state")):
         return []
-    program = _program("train")
+    begin = program("train")
     if processes > 1:
-        source = ["train.py"] if program[0] == "python" else ["--no-python", *program]
-        program = ["torchrun", f"--nproc_per_node={processes}", *source]
+        source = ["train.py"] if begin[0] == "python" else ["--no-python", *begin]
+        begin = ["torchrun", f"--nproc_per_node={processes}", *source]
     launcher = ["--launcher", "pytorch"] if "launcher=pytorch" in overrides else []
     options = [text for text in overrides if text not in ("auto_resume=true", "launcher=pytorch")]
-    again = command(*program, "-opt", file, "--auto_resume", *launcher, *options)
+    again = shell_line(*begin, "-opt", file, "--auto_resume", *launcher, *options)
     return [f"To go on: {again}"]
-
-
-def _program(script: str) -> list[str]:
-    """How a command begins: in a checkout with its file, elsewhere with the command that is installed."""
-    file = Path(f"{script}.py")
-    return ["python", str(file)] if file.is_file() else ["trainner", file.stem]
 
 
 def weights_to_use(folder: RunFolder) -> Path | None:
@@ -62,9 +48,9 @@ def _of_finished(folder: RunFolder) -> list[str]:
     lines = []
     if weights:
         lines += [
-            f"To upscale images: {command(*_program('scripts/upscale'), weights, 'INPUT', 'OUTPUT')}",
-            f"To publish it: {command(*_program('scripts/export'), weights, '--onnx')}",
+            f"To upscale images: {command('upscale', weights, 'INPUT', 'OUTPUT')}",
+            f"To publish it: {command('export', weights, '--onnx')}",
         ]
     if folder.tensorboard.is_dir():
-        lines.append(f"To see its curves: {command('tensorboard', '--logdir', folder.tensorboard.parent)}")
+        lines.append(f"To see its curves: {shell_line('tensorboard', '--logdir', folder.tensorboard.parent)}")
     return lines

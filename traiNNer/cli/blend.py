@@ -17,7 +17,9 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Mix the weights of two networks of one architecture.")
     parser.add_argument("one", type=Path, help="weights, .safetensors or .pth")
     parser.add_argument("other", type=Path, help="weights of the same architecture")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="options of the networks")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="options of the networks"
+    )
     parser.add_argument("--alpha", type=float, default=0.5, help="share of the second, 0 to 1 (0.5)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="beside the first by default")
     return parser

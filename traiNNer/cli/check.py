@@ -39,7 +39,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--write", type=Path, metavar="NEW", help="where the corrected file goes")
     parser.add_argument("--strict", action="store_true", help="exit status 1 for what is unwise")
     parser.add_argument("--no-data", action="store_true", help="do not look at the images")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value")
     return parser
 
 

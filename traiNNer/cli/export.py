@@ -100,7 +100,9 @@ def command_line() -> argparse.ArgumentParser:
     """What the command takes."""
     parser = argparse.ArgumentParser(description="Make a trained network ready to be published.")
     parser.add_argument("model", type=Path, help=".safetensors or .pth; or an entry (.json) to check")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="options of the network")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="options of the network"
+    )
     parser.add_argument("--key", metavar="NAME", help="where the weights are in a file that holds several")
     parser.add_argument("--color", choices=("y", "grey"), help=COLOR_HELP)
     parser.add_argument("--onnx", action="store_true", help="ONNX too, compared with the network")

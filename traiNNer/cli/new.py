@@ -20,6 +20,7 @@ from traiNNer.cli.ending import ends_in_words
 from traiNNer.options.recipes import SCHEMA, recipes
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.run_dir import atomic_write
+from traiNNer.wording import shell_line
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -52,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if recipe is None:
         raise ConfigError(f"--recipe {args.recipe}: there is none of that name; there are {', '.join(found)}")
     _check(args)
-    text = write_recipe(recipe, args.file.stem, gt=args.gt, lq=args.lq, val_gt=args.val_gt)
+    text = write_recipe(recipe, args.file, gt=args.gt, lq=args.lq, val_gt=args.val_gt)
     with atomic_write(args.file) as partial:
         partial.write_text(text, encoding="utf-8")
-    print(f"written: {args.file}\nTo train: trainner train -opt {args.file}")
+    print(f"written: {args.file}\nTo train: {shell_line('trainner', 'train', '-opt', args.file)}")
     return 0
 
 
@@ -72,14 +73,14 @@ def _check(args: argparse.Namespace) -> None:
             raise ConfigError(f"--{option} {folder}: no such folder")
 
 
-def write_recipe(recipe: Path, name: str, *, gt: str | None, lq: str | None, val_gt: str | None) -> str:
-    """The text of a configuration: that of a recipe with its comments, under another name, with other data."""
+def write_recipe(recipe: Path, file: Path, *, gt: str | None, lq: str | None, val_gt: str | None) -> str:
+    """The text of a configuration: that of a recipe with its comments, for another file, with other data."""
     yaml = YAML()
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.width = 4096
     text = recipe.read_text(encoding="utf-8")
     tree = yaml.load(text[text.index("\nname:") :])  # what stands above describes the recipe as it is
-    tree["name"] = name
+    tree["name"] = file.stem
     if gt:
         _use(tree["datasets"]["train"], gt, lq)
     for key in [key for key in tree["datasets"] if gt and key != "train"]:
@@ -97,7 +98,7 @@ def write_recipe(recipe: Path, name: str, *, gt: str | None, lq: str | None, val
     long_run = " Values marked `long run` are for a model to keep." if "long run" in stream.getvalue() else ""
     head = (
         f"# yaml-language-server: $schema={SCHEMA.as_uri()}\n"
-        f"# From the recipe {recipe.stem}.{long_run} What it says: `trainner check {name}.yml`\n"
+        f"# From the recipe {recipe.stem}.{long_run} What it says: `{shell_line('trainner', 'check', file)}`\n"
     )
     return head + stream.getvalue()
 

@@ -31,7 +31,7 @@ def command_line() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("configuration", type=Path)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="options to change")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="options to change")
     parser.add_argument("--count", type=int, default=8, help="samples")
     parser.add_argument("--position", type=int, default=0, help="place in the training stream of the first")
     parser.add_argument("--stages", action="store_true", help="the first sample after every stage")

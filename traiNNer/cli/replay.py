@@ -37,7 +37,7 @@ def command_line() -> argparse.ArgumentParser:
     )
     parser.add_argument("folder", type=Path, help="folder of a run, such as experiments/NAME")
     parser.add_argument("-opt", type=Path, help="configuration whose automations are asked; that of the run")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="options to change")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="options to change")
     return parser
 
 

@@ -24,14 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def command_line() -> argparse.ArgumentParser:
     """What the command takes."""
     parser = argparse.ArgumentParser(description="Train a super-resolution network.")
-    parser.add_argument("-opt", required=True, metavar="FILE", help="the YAML file that describes the run")
+    parser.add_argument("-opt", metavar="FILE", help="the YAML file that describes the run")
     parser.add_argument(
         "--auto_resume", action="store_true", help="go on from the newest whole training state"
     )
     parser.add_argument("--check", action="store_true", help="build everything, run one step, write nothing")
     parser.add_argument("--launcher", choices=("none", "pytorch"), help="pytorch: started by torchrun")
     parser.add_argument(
-        "overrides", nargs="*", metavar="key.sub=value", help="options that win over the file"
+        "overrides", nargs="*", default=[], metavar="key.sub=value", help="options that win over the file"
     )
     return parser
 
@@ -53,12 +53,13 @@ def train(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(arguments: Sequence[str] | None, stop: StopSignal) -> int:
+    from traiNNer.cli.opt import with_file
     from traiNNer.registry import ConfigError
     from traiNNer.runtime.console import accept_any_output, report_config_errors
     from traiNNer.runtime.os_errors import in_words
 
     accept_any_output()
-    args = command_line().parse_intermixed_args(arguments)
+    args = with_file(command_line(), arguments)
     overrides = list(args.overrides)
     if args.auto_resume:
         overrides.append("auto_resume=true")

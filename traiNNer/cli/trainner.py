@@ -47,7 +47,16 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit status, 2 for a mistake on it."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    chosen = _parser().parse_args(words[:1]).verb
+    parser = _parser()
+    if not words:
+        parser.print_help(sys.stderr)
+        return 2
+    if words[0] not in VERBS and not words[0].startswith("-"):
+        from traiNNer.registry import did_you_mean  # which takes time that other words should not wait for
+
+        meant = did_you_mean(words[0], VERBS) or "; `trainner --help` lists what there is"
+        parser.error(f"there is no verb {words[0]!r}{meant}")
+    chosen = parser.parse_args(words[:1]).verb
     sys.argv = [f"trainner {chosen}", *words[1:]]  # the name that usage lines and mistakes begin with
     return import_module(f"traiNNer.cli.{VERBS[chosen].module}").main(words[1:])
 

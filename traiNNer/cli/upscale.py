@@ -86,7 +86,9 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("model", type=Path, help=".safetensors or .pth; which network it is, is found out")
     parser.add_argument("input", type=Path, help="an image, a folder (with those inside it), or a video")
     parser.add_argument("output", type=Path, help="a folder, or for one file the file to write")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="options of the network")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="options of the network"
+    )
     parser.add_argument("--key", metavar="NAME", help="where the weights are in a file that holds several")
     parser.add_argument("--color", choices=("y", "grey"), help=COLOR_HELP)
     parser.add_argument("--overwrite", action="store_true", help="make files anew that exist")

@@ -19,7 +19,7 @@ from traiNNer.data.image_io import ImageError
 from traiNNer.data.paired_dataset import Excerpt
 from traiNNer.data.registration import NO_DIFFERENCE, compare
 from traiNNer.data.resize import shrink
-from traiNNer.wording import counted
+from traiNNer.wording import command, counted
 
 _PART = 256
 """Side of the central part that is compared, in LQ pixels."""
@@ -197,7 +197,7 @@ def _about_values(
         yield (
             f"LQ differs from shrunk GT in brightness: offset R G B {_three(offset, '+.4f')} of full range, "
             f"contrast {gain:.3f}. The network would learn to change colours: bring both to the same range, "
-            "or make LQ again (scripts/make_lr.py)"
+            f"or make LQ again ({command('lr')})"
         )
 
 
@@ -205,7 +205,7 @@ def _about_places(looks: Sequence[_Look], shift: tuple[float, float]) -> Iterato
     if max(map(abs, shift)) > _SHIFT:
         yield (
             f"LQ is shifted against GT by {shift[0]:+.2f} right and {shift[1]:+.2f} down (GT pixels). The "
-            "network would learn to shift: make LQ in a way that keeps pixel centres (scripts/make_lr.py)"
+            f"network would learn to shift: make LQ in a way that keeps pixel centres ({command('lr')})"
         )
         return
     moved = [look for look in looks if max(map(abs, look.shift)) > _MOVED]

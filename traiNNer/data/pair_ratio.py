@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from traiNNer.data.image_header import Header
+from traiNNer.wording import command
 
 _MOST = 0.9
 """Share of the pairs that must be off by one ratio for it to be the cause."""
@@ -37,7 +38,7 @@ def common_cause(misfits: Collection[Misfit], pairs: int, scale: int) -> str:
     if ratio == 1:
         return (
             f"GT and LQ are of the same size {which}, and scale is {scale}: dataroot_lq should hold images made "
-            f"smaller by {scale} (python scripts/make_lr.py)"
+            f"smaller by {scale} ({command('lr')})"
         )
     if ratio > 1:
         return f"GT is {ratio} times LQ {which}: scale should be {ratio} (it is {scale})"

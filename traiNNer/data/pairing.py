@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -14,7 +13,7 @@ from typing import NamedTuple
 from traiNNer.data.file_index import Files, Names, stem, suffix
 from traiNNer.data.image_io import IMAGE_SUFFIXES
 from traiNNer.registry import ConfigError
-from traiNNer.wording import counted
+from traiNNer.wording import command, counted
 
 LOG = logging.getLogger(__name__)
 
@@ -208,9 +207,10 @@ def check_folders(gt_roots: Sequence[Path], lq_roots: Sequence[Path], scale: int
     if not lq_roots:
         folder = gt_roots[0]
         made = folder.parent / f"LRx{scale}"
-        words = ("python", "scripts/make_lr.py", str(folder), str(folder.parent), "--scale", str(scale))
-        command = shlex.join(words)
-        raise ConfigError(f"dataroot_lq is missing; make {made} from the ground truth: {command}")
+        words = folder, folder.parent, "--scale", str(scale)
+        raise ConfigError(
+            f"dataroot_lq is missing; make {made} from the ground truth: {command('lr', *words)}"
+        )
     if len(gt_roots) != len(lq_roots):
         raise ConfigError(
             f"dataroot_gt lists {counted(len(gt_roots), 'folder')} and dataroot_lq {len(lq_roots)}: "

@@ -20,7 +20,7 @@ SWITCH = "high_order_degradation"
 """traiNNer-redux's switch for options at the top level."""
 WITHOUT_EFFECT = {
     "queue_size": "not needed: every sample is drawn for itself, so there is no pool to mix them in",
-    "high_order_degradations_debug": "ignored: scripts/preview_degradations.py shows the samples of any position",
+    "high_order_degradations_debug": "ignored: `trainner preview` shows the samples of any position",
     "high_order_degradations_debug_limit": "ignored, like high_order_degradations_debug",
 }
 """Accepted with these words."""
