@@ -38,7 +38,7 @@ def choose_device(num_gpu: int | str, local_rank: int, *, local_size: int = 1) -
     if num_gpu != 0 and torch.cuda.is_available():
         if local_size > (cards := torch.cuda.device_count()):
             raise ConfigError(
-                f"torchrun started {local_size} processes on this machine, and torch sees "
+                f"torchrun started {counted(local_size, 'process', 'processes')} on this machine, and torch sees "
                 f"{counted(cards, 'card')}: --nproc_per_node={cards} (each process has a card of its own); "
                 "CUDA_VISIBLE_DEVICES may hide some"
             )
