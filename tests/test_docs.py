@@ -35,7 +35,7 @@ from traiNNer.automations import AUTOMATIONS, Automation
 from traiNNer.control import Change, Controls, Decision, Plain
 from traiNNer.events import Event, RunFacts
 from traiNNer.data.loader import TrainLoader
-from traiNNer.data.paired_dataset import Patch
+from traiNNer.data.paired_dataset import Excerpt, Pair, Patch
 from traiNNer.data.sampler import SampleSpec
 from traiNNer.losses import LOSSES, LossInputs
 from traiNNer.metrics import METRICS
@@ -58,6 +58,21 @@ decision.apply(controls)
 assert controls.lq_size == 40
 batch = next(TrainLoader(PlainColours(2), 0).batches(0, 4, 8))
 assert batch.gt.shape == (4, 16, 16, 3)
+import sys
+sys.path.append("tests")
+from pathlib import Path
+from tempfile import TemporaryDirectory
+import small_run
+from traiNNer.build import data
+data.assemble = lambda options, *_: PlainColours(options.scale)
+with TemporaryDirectory() as folder:
+    for root in ("train/HR", "train/LRx2", "val/HR", "val/LRx2"):
+        (Path(folder) / "demo" / root).mkdir(parents=True)
+    tree = small_run.options(Path(folder), total_iter=2) | {"val": {"val_freq": 2}}
+    ended = small_run.train(small_run.write_options(Path(folder), tree))
+    assert ended.returncode == 0, ended.stderr
+    assert "datasets.train: 16 pairs, made as they are read" in ended.stdout + ended.stderr
+    assert (Path(folder) / "experiments/small/models/net_g_2.safetensors").is_file()
 """
 
 

@@ -31,9 +31,9 @@ from traiNNer.build.defaults import derive
 from traiNNer.build.model import WINDOW
 from traiNNer.build.outputs import run_folder
 from traiNNer.build.run import build_parts
-from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.data.synthetic import make_demo_data
+from traiNNer.data.training_set import TrainingSet
 from traiNNer.losses import LossInputs
 from traiNNer.options import Options, load_options
 from traiNNer.runtime.device import choose_device, configure_torch
@@ -123,7 +123,7 @@ def configuration(arguments: argparse.Namespace, folder: Path, name: str, **trai
     return file
 
 
-def build(file: Path) -> tuple[Options, Parts, ImageDataset]:
+def build(file: Path) -> tuple[Options, Parts, TrainingSet]:
     """The parts of a run."""
     options = load_options(file, check=check_parts)
     device = choose_device(options.num_gpu, 0)
@@ -199,7 +199,7 @@ def ratio(over: list[Seconds], under: list[Seconds], clock: str) -> float:
     return statistics.median(getattr(a, clock) / getattr(b, clock) for a, b in pairs)
 
 
-def loader_ms_per_sample(images: ImageDataset, batch: int, lq_size: int, batches: int = 20) -> float:
+def loader_ms_per_sample(images: TrainingSet, batch: int, lq_size: int, batches: int = 20) -> float:
     """CPU milliseconds for one sample, once every image has been decoded."""
     found = TrainLoader(images, 0).batches(0, batch, lq_size)
     for _ in range(-(-len(images) // batch)):

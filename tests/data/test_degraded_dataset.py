@@ -15,6 +15,7 @@ from traiNNer.data.loader import TrainLoader
 from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.sampler import Sampler
 from traiNNer.data.synthetic import dead_leaves
+from traiNNer.data.training_set import report_small
 from traiNNer.options.degradation import PRESETS, DegradationOptions
 
 
@@ -68,7 +69,7 @@ def test_seeds_and_positions_give_other_samples_of_one_image(folder):
 
 def test_lq_shows_what_gt_shows(folder):
     """Crops, flips and margins are those of GT: no other part, no shift."""
-    images = DegradedImageDataset(opened(folder)._images, 4, Downsampling("area"))
+    images = DegradedImageDataset(opened(folder).files, 4, Downsampling("area"))
     sampler = Sampler(len(images), 0)
     for position in range(20):
         lq, gt = images.read(sampler[position], 12)
@@ -96,7 +97,7 @@ def test_what_is_looked_at_before_a_run_degrades_no_whole_image(folder, tmp_path
 
 
 def test_a_patch_is_degraded_with_what_lies_around_it(folder):
-    images = DegradedImageDataset(opened(folder)._images, 4, Downsampling("bicubic"))
+    images = DegradedImageDataset(opened(folder).files, 4, Downsampling("bicubic"))
     sampler = Sampler(len(images), 0)
     for position in range(20):
         draw = sampler[position]
@@ -125,7 +126,7 @@ def test_images_smaller_than_a_patch_are_continued_by_reflection(folder):
     images = opened(folder)
     lq, gt = images.read(Sampler(len(images), 0)[0], 40)
     assert lq.shape == (40, 40, 3) and gt.shape == (160, 160, 3)
-    assert images.report_small(40) == 5 and images.report_small(12) == 0
+    assert report_small(images, 40) == 5 and report_small(images, 12) == 0
 
 
 def test_sixteen_bits_stay_sixteen(tmp_path):
@@ -156,7 +157,7 @@ def test_a_share_of_samples_takes_the_given_lq(folder):
 
 @pytest.mark.parametrize("mode", ["area", "nearest-exact", "lanczos"])
 def test_downsampling_only_shrinks(folder, mode):
-    images = DegradedImageDataset(opened(folder)._images, 4, Downsampling(mode))
+    images = DegradedImageDataset(opened(folder).files, 4, Downsampling(mode))
     pair = images.pair(0)
     expected = np.rint(np.clip(resize(pair.gt.astype(np.float32), 30, 30, mode), 0, 255))
     assert np.array_equal(pair.lq, expected)

@@ -19,6 +19,7 @@ from traiNNer.data.pairing import Problems, paired_files
 from traiNNer.data.resize import imresize
 from traiNNer.data.sampler import Sampler, SampleSpec
 from traiNNer.data.single_dataset import SingleImageDataset
+from traiNNer.data.training_set import report_small
 from traiNNer.registry import ConfigError
 
 STRAIGHT = SampleSpec(index=0, row=0.0, column=0.0, flip_rows=False, flip_columns=False, transpose=False)
@@ -114,7 +115,7 @@ def test_skip_bad_images_goes_on_with_the_rest_and_says_so(folders, caplog):
     (lq / "d.png").write_bytes(b"no image")
     data = PairedImageDataset([gt], [lq], 2, skip_bad_images=True)
     assert data.names == ["c"]
-    assert data.lq_sizes.tolist() == [[8, 9]]
+    assert data.headers.tolist() == [[8, 9]]
     assert data.pair(0).lq.shape == (8, 9, 3)
     for name in ("a.png", "b.png", "d.png"):
         assert name in caplog.text
@@ -202,9 +203,9 @@ def test_small_images_are_padded_alike_in_lq_and_gt_and_reported(folders, caplog
     np.testing.assert_array_equal(patch.lq[: inside.shape[0], : inside.shape[1]], inside)
     if size[0] > 4:
         np.testing.assert_array_equal(patch.lq[5:10], patch.lq[:5][::-1])
-    assert data.report_small(16) == 1
+    assert report_small(data, 16) == 1
     assert "1 of 2 images are smaller than the crop (16 LQ pixels)" in caplog.text
-    assert data.report_small(1) == 0
+    assert report_small(data, 1) == 0
 
 
 def test_eight_and_sixteen_bits_meet_at_full_range(folders):
@@ -283,10 +284,10 @@ def test_of_a_large_set_a_sample_of_headers_is_read_and_the_rest_is_checked_when
     write_image(gt / "01.png", _photo(0, 20, 16))
     data = PairedImageDataset([gt], [lq], 2)
     assert len(large) == 10
-    assert (data.lq_sizes[0].tolist(), data.lq_sizes[-1].tolist()) == ([8, 8], [8, 37])
+    assert data.headers[[0, 1, -1]].tolist() == [[8, 8], [0, 0], [8, 37]]
     assert "the headers of 5 of 30 pairs were checked" in caplog.text
     assert data.decoded_bytes == pytest.approx(30 * 8 * 22.5 * 3 * 5, rel=0.05)
-    assert data.report_small(12) == 5
+    assert report_small(data, 12) == 5
     with pytest.raises(ImageError, match=r"01\.png: its size \(20, 16\) does not fit \(8, 9\)"):
         data.pair(1)
     write_image(gt / "29.png", _photo(0, 20, 16))
@@ -355,9 +356,9 @@ def test_single_images_need_no_ground_truth(folders, caplog):
 
 def test_logged_warnings_name_this_module(folders, caplog):
     gt, lq = folders({"a": (8, 8)})
-    PairedImageDataset([gt], [lq], 2).report_small(99)
+    report_small(PairedImageDataset([gt], [lq], 2), 99)
     assert [(record.name, record.levelno) for record in caplog.records] == [
-        ("traiNNer.data.paired_dataset", logging.WARNING)
+        ("traiNNer.data.training_set", logging.WARNING)
     ]
 
 

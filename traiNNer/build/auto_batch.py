@@ -19,9 +19,9 @@ from traiNNer.build.automations import chosen
 from traiNNer.build.model import training
 from traiNNer.build.run import build_parts
 from traiNNer.control import Controls
-from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import Batch
 from traiNNer.data.single_dataset import MeasuredDataset
+from traiNNer.data.training_set import TrainingSet
 from traiNNer.models.sr_model import BatchTooLarge
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError
@@ -44,7 +44,7 @@ def choose_batch(
     options: Options,
     device: torch.device,
     processes: DistributedContext,
-    train_set: ImageDataset,
+    train_set: TrainingSet,
     val_sets: Mapping[str, MeasuredDataset],
 ) -> tuple[int, str]:
     """Samples per forward pass for the networks, losses and patch of the options, and a line for the log.
@@ -123,7 +123,7 @@ class _Trial:
         self,
         options: Options,
         device: torch.device,
-        train_set: ImageDataset,
+        train_set: TrainingSet,
         val_sets: Mapping[str, MeasuredDataset],
     ) -> None:
         # compiling for every size would take minutes, and compiled networks need less memory, not more

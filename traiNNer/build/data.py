@@ -25,11 +25,12 @@ from traiNNer.build.written_names import (
 )
 from traiNNer.data.cache.memory import mib
 from traiNNer.data.cache.policy import NO_CACHE, CacheSettings
-from traiNNer.data.degraded_dataset import DegradedImageDataset, Downsampling, ImageDataset
+from traiNNer.data.degraded_dataset import DegradedImageDataset, Downsampling
 from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.pairing import Progress
 from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
 from traiNNer.data.synthetic import ensure_demo_data
+from traiNNer.data.training_set import TrainingSet, report_small
 from traiNNer.models.colour import IN_WORDS
 from traiNNer.options import DatasetOptions, Options
 from traiNNer.registry import ConfigError, normalise
@@ -58,7 +59,7 @@ _COMPARED, _COMPARED_IN_CHECK = 64, 1000
 
 def open_sets(
     options: Options, processes: DistributedContext, *, may_write: bool = True
-) -> tuple[ImageDataset, dict[str, MeasuredDataset]]:
+) -> tuple[TrainingSet, dict[str, MeasuredDataset]]:
     """The training set and the validation sets by name, checked.
 
     Args:
@@ -75,7 +76,7 @@ def open_sets(
     opened = _open_all(options, keys, processes, may_write=may_write)
     train = opened.pop("train")
     assert not isinstance(train, SingleImageDataset), "refused as it was opened"
-    train.report_small(int(options.datasets["train"].lq_size or 0))
+    report_small(train, int(options.datasets["train"].lq_size or 0))
     val_sets = _usable(options, opened, processes, read_all=True)
     for key, images in val_sets.items() if processes.is_main else ():
         if isinstance(images, SingleImageDataset):
@@ -200,8 +201,9 @@ def _open(
     if isinstance(images, SingleImageDataset):
         _log.info("datasets.%s: %s without ground truth", key, counted(len(images), "image", form=","))
         return images
-    size, pairs = mib(images.decoded_bytes), counted(len(images), "pair", form=",")
-    _log.info("datasets.%s: %s, %s decoded, %s", key, pairs, size, images.kept)
+    pairs, files = counted(len(images), "pair", form=","), images.files
+    kept = f"{mib(files.decoded_bytes)} decoded, {files.kept}" if files else "made as they are read"
+    _log.info("datasets.%s: %s, %s", key, pairs, kept)
     if data.part == "held_out":
         _log.info("datasets.%s: set aside, not trained on: %s", key, listed(images.names))
     return images
@@ -249,7 +251,7 @@ def assemble(
     cache: CacheSettings = NO_CACHE,
     progress: Progress | None = None,
     left_out: Collection[str] = (),
-) -> ImageDataset:
+) -> TrainingSet:
     """The images, and what makes the LQ of each where they have none."""
     kind = normalise(data.type)
     paired = kind in PAIRED

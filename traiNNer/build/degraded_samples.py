@@ -84,7 +84,7 @@ def _drawn(
     images: DegradedImageDataset, sampler: Sampler, position: int, size: int, clock: Callable[[], float]
 ) -> Sample:
     spec, trace = sampler[position], list[Applied]()
-    images.gt_image(spec.index)  # decodes it where it is kept: later epochs find it
+    images.files.gt_image(spec.index)  # decodes it where it is kept: later epochs find it
     began = clock()
     lq, gt = (eight_bits(part) for part in images.traced(spec, size, trace))
     ms = 1e3 * (clock() - began)
@@ -104,7 +104,7 @@ def readable_samples(
     readable, sampler = list[int](), Sampler(len(images), seed)
     for position in range(count):
         with contextlib.suppress(ImageError):
-            images.gt_image(sampler[position].index)
+            images.files.gt_image(sampler[position].index)
             readable.append(position)
     return draw_samples(images, seed, size, readable, clock=clock)
 

@@ -11,7 +11,8 @@ import torch
 from traiNNer.automations.data_cost import DataCost
 from traiNNer.build.degraded_samples import Sample, cost_ms, readable_samples, summary
 from traiNNer.build.worker_count import WORKERS, degrading_workers, processors
-from traiNNer.data.degraded_dataset import DegradedImageDataset, ImageDataset
+from traiNNer.data.degraded_dataset import DegradedImageDataset
+from traiNNer.data.training_set import TrainingSet
 from traiNNer.options import Options
 from traiNNer.runtime.distributed import DistributedContext
 
@@ -31,7 +32,7 @@ class Degrading(NamedTuple):
 
 def look_at_degrading(
     options: Options,
-    images: ImageDataset,
+    images: TrainingSet,
     device: torch.device,
     processes: DistributedContext,
     *,

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 from torch import nn
 
 from traiNNer.archs import NETWORKS
@@ -19,6 +18,7 @@ from traiNNer.build.data import is_bare
 from traiNNer.build.metrics import KEEP_IMAGES, metric_specs, without_gt
 from traiNNer.build.overlap import shared_images
 from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
+from traiNNer.data.training_set import smaller
 from traiNNer.metrics import METRICS
 from traiNNer.options import Options
 from traiNNer.options.aliases import ALL_AUTOMATIONS
@@ -205,7 +205,7 @@ def unwise_data(options: Options, sets: Mapping[str, MeasuredDataset]) -> Iterat
     if train is None or isinstance(train, SingleImageDataset) or options.train is None:
         return
     data = options.datasets["train"]
-    small = int(np.count_nonzero((train.lq_sizes < (data.lq_size or 0)).any(axis=1)))
+    small = len(smaller(train, data.lq_size or 0))
     if small:
         text = f"{small:,} of {len(train):,} images are smaller than {data.lq_size} pixels and are padded"
         yield Advice(("datasets", "train", "lq_size"), text)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
+from traiNNer.data.training_set import lq_headers
 from traiNNer.metrics import METRICS, Metric
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError
@@ -97,7 +98,7 @@ def without_gt(metrics: Mapping[str, Any], bare: Sequence[str], *, all_bare: boo
 def unmeasurable(images: MeasuredDataset, metrics: Callable[[], Mapping[str, Metric]]) -> dict[int, str]:
     """Why images are too small for a metric, by index; judged by the sizes in the headers."""
     bare = isinstance(images, SingleImageDataset)
-    sides = images.headers * images.scale
+    sides = images.scale * (images.headers if isinstance(images, SingleImageDataset) else lq_headers(images))
     small = np.flatnonzero((sides[:, 0] > 0) & (sides.min(axis=1, initial=_SMALL) < _SMALL)).tolist()
     small.sort(key=lambda index: int(sides[index].min()))
     verdicts: dict[tuple[int, int], str] = {}

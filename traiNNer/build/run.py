@@ -21,9 +21,9 @@ from traiNNer.build.model import (
     training,
 )
 from traiNNer.build.rehearsal import rehearse_losses, rehearse_network
-from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
+from traiNNer.data.training_set import TrainingSet
 from traiNNer.models.precision import Precision
 from traiNNer.optim.schedules import ReduceLROnPlateau
 from traiNNer.options import Options
@@ -67,7 +67,7 @@ def build_parts(
     options: Options,
     processes: DistributedContext,
     device: torch.device,
-    train_set: ImageDataset,
+    train_set: TrainingSet,
     val_sets: Mapping[str, MeasuredDataset],
 ) -> Parts:
     """Everything that computes. `auto` must have been replaced by values."""

@@ -27,8 +27,8 @@ from traiNNer.build.recognised_network import with_recognised_network
 from traiNNer.build.run import build_parts
 from traiNNer.build.run_end import run_to_its_end, say_how_it_ended
 from traiNNer.data.audit import audit
-from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.single_dataset import MeasuredDataset
+from traiNNer.data.training_set import TrainingSet
 from traiNNer.options import Options, dump_resolved, load_options
 from traiNNer.release.chainner import outlook
 from traiNNer.runtime.console import end_logging, log_to_file, start_logging
@@ -67,7 +67,7 @@ class Session:
         options: Options,
         processes: DistributedContext,
         device: torch.device,
-        sets: tuple[ImageDataset, dict[str, MeasuredDataset]],
+        sets: tuple[TrainingSet, dict[str, MeasuredDataset]],
         console: Console | None,
         degrading: Degrading | None = None,
     ) -> None:

@@ -65,7 +65,9 @@ def usable(
 
 
 def _file(images: MeasuredDataset, index: int) -> Path:
-    return images.lq_path(index) if isinstance(images, SingleImageDataset) else images.gt_path(index)
+    if isinstance(images, SingleImageDataset):
+        return images.lq_path(index)
+    return images.files.gt_path(index) if images.files else Path(images.names[index])
 
 
 def _unreadable(images: MeasuredDataset, skip: set[int]) -> dict[int, str]:

@@ -37,7 +37,7 @@ _SAME = 0.7
 
 
 class Pairs(Protocol):
-    """A data set with ground truth, as `PairedImageDataset`."""
+    """What is asked of a data set here; see `traiNNer.data.training_set.TrainingSet`."""
 
     scale: int
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
-from typing import Protocol, TypeAlias, cast
+from typing import Protocol, cast
 
 import cv2
 import numpy as np
@@ -17,8 +15,6 @@ from traiNNer.data.image_io import ImageError, Pixels
 from traiNNer.data.paired_dataset import Excerpt, Pair, PairedImageDataset, Patch, of_one_type
 from traiNNer.data.purposes import Purpose
 from traiNNer.data.sampler import SampleSpec
-
-LOG = logging.getLogger(__name__)
 
 MARGIN = 8
 """Pixels of ground truth around a patch that are degraded with it and cut off, so that its borders are as good as
@@ -42,7 +38,7 @@ class DegradedImageDataset:
     """Ground truth with LQ images that are made while it is read.
 
     Args:
-        images: The ground truth, with LQ images of its own where `paired_prob` is above 0; says how samples are
+        files: The ground truth, with LQ images of its own where `paired_prob` is above 0; says how samples are
             flipped.
         scale: Height and width of GT over those of LQ.
         degrade: Makes LQ from GT.
@@ -50,77 +46,36 @@ class DegradedImageDataset:
     """
 
     def __init__(
-        self, images: PairedImageDataset, scale: int, degrade: Degrade, *, paired_prob: float = 0.0
+        self, files: PairedImageDataset, scale: int, degrade: Degrade, *, paired_prob: float = 0.0
     ) -> None:
         self.scale = scale
-        self._images, self._degrade, self._paired_prob = images, degrade, paired_prob
+        self.files = files
+        self._degrade, self._paired_prob = degrade, paired_prob
         self._margin = -(-MARGIN // scale)
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self.files)
 
     @property
     def names(self) -> list[str]:
         """Names of all images, as in `Pair.name`."""
-        return self._images.names
-
-    @property
-    def kept(self) -> str:
-        """Where the decoded images are, in words."""
-        return self._images.kept
-
-    @property
-    def decoded_bytes(self) -> int:
-        """Bytes of the pixels of all files; estimated for large sets."""
-        return self._images.decoded_bytes // (
-            2 if self._images.scale == 1 else 1
-        )  # both sides are the same files
-
-    @property
-    def headers(self) -> NDArray[np.int32]:
-        """(n, 2), height and width of each LQ image in pixels; zeros where the header was not read."""
-        return self._images.headers * self._images.scale // self.scale
-
-    @property
-    def lq_sizes(self) -> NDArray[np.int32]:
-        """(m, 2), height and width of LQ images in pixels; of large sets those of a sample."""
-        return self._images.lq_sizes * self._images.scale // self.scale
-
-    def gt_path(self, index: int) -> Path:
-        """The file of the ground truth of one image."""
-        return self._images.gt_path(index)
-
-    def gt_image(self, index: int) -> Pixels:
-        """The ground truth of one image, whole. Raises ImageError, which names the file."""
-        return self._images.gt_image(index)
-
-    def gt_paths(self) -> list[Path]:
-        """The files of the ground truth, in the order of `names`."""
-        return self._images.gt_paths()
-
-    def report_small(self, lq_size: int) -> int:
-        """Log and return how many images are smaller than a patch and will be padded."""
-        small = int(np.count_nonzero((self.lq_sizes < lq_size).any(axis=1)))
-        if small:
-            text = "%d of %d images are smaller than the patch (%d pixels) and are padded by reflection"
-            LOG.warning(text, small, len(self.lq_sizes), lq_size * self.scale)
-        return small
+        return self.files.names
 
     def read(self, draw: SampleSpec, lq_size: int) -> Patch:
         """The sample that a draw describes: LQ is a function of the seed and the position alone."""
         if self._is_paired(draw.seed, draw.position):
-            return self._images.read(draw, lq_size)
+            return self.files.read(draw, lq_size)
         return self.traced(draw, lq_size, None)
 
     def traced(self, draw: SampleSpec, lq_size: int, trace: list[Applied] | None) -> Patch:
         """`read` by the chain alone, with every stage in `trace`."""
-        gt = self._images.gt_image(draw.index)
+        gt = self.files.gt_image(draw.index)
         size, around = lq_size * self.scale, self._margin * self.scale
         top, left = (
             int(place * max(1, side - size + 1))
             for place, side in zip((draw.row, draw.column), gt.shape[:2], strict=True)
         )
-        window = self._images.orient(_window(gt, top - around, left - around, size + 2 * around), draw)
+        window = self.files.orient(_window(gt, top - around, left - around, size + 2 * around), draw)
         draws = Draws(draw.seed, Purpose.TRAIN, draw.position)
         whole = lq_size + 2 * self._margin
         lq = self._degrade(_levels(window), (whole, whole), draws, trace)
@@ -131,7 +86,7 @@ class DegradedImageDataset:
     def pair(self, index: int) -> Pair:
         """A whole image for validation, degraded by draws of its index: the same in every run."""
         if self._is_paired(_VALIDATION_SEED, index):
-            return self._images.pair(index)
+            return self.files.pair(index)
         return self.traced_pair(index, None)
 
     def traced_pair(self, index: int, trace: list[Applied] | None) -> Pair:
@@ -141,7 +96,7 @@ class DegradedImageDataset:
     def excerpt(self, index: int, lq_size: int) -> Excerpt:
         """The middle of a pair, `lq_size` LQ pixels or what there is; see `PairedImageDataset.excerpt`."""
         if self._is_paired(_VALIDATION_SEED, index):
-            return self._images.excerpt(index, lq_size)
+            return self.files.excerpt(index, lq_size)
         whole = self._cut(index)
         top, left = (max(0, side // self.scale - lq_size) // 2 * self.scale for side in whole.shape[:2])
         size = lq_size * self.scale
@@ -151,16 +106,16 @@ class DegradedImageDataset:
     def decode(self, index: int) -> None:
         """Read the files of a pair, to see that they can be. Raises ImageError, as `pair`."""
         if self._is_paired(_VALIDATION_SEED, index):
-            self._images.decode(index)
+            self.files.decode(index)
         else:
             self._cut(index)
 
     def _cut(self, index: int) -> Pixels:
         """The ground truth without what is over at its right and lower edge."""
-        gt = self._images.gt_image(index)
+        gt = self.files.gt_image(index)
         height, width = (side // self.scale for side in gt.shape[:2])
         if not height or not width:
-            raise ImageError(f"{self.gt_path(index)}: is smaller than {self.scale} pixels")
+            raise ImageError(f"{self.files.gt_path(index)}: is smaller than {self.scale} pixels")
         return cast("Pixels", gt[: height * self.scale, : width * self.scale])
 
     def _degraded(self, index: int, gt: Pixels, trace: list[Applied] | None) -> Pair:
@@ -168,16 +123,12 @@ class DegradedImageDataset:
         height, width = (side // self.scale for side in gt.shape[:2])
         draws = Draws(_VALIDATION_SEED, Purpose.VALIDATION, index)
         lq = self._degrade(_levels(gt), (height, width), draws, trace)
-        return Pair(*of_one_type(lq.astype(np.uint8), gt), self._images.name(index))
+        return Pair(*of_one_type(lq.astype(np.uint8), gt), self.files.name(index))
 
     def _is_paired(self, seed: int, number: int) -> bool:
         return self._paired_prob > 0 and Draws(seed, Purpose.CHOICE, number).stage(0).chance(
             self._paired_prob
         )
-
-
-ImageDataset: TypeAlias = PairedImageDataset | DegradedImageDataset
-"""What a run trains and validates on."""
 
 
 class Downsampling:

@@ -97,6 +97,10 @@ class Files:
         names = Names.of(self.names[index] for index in np.flatnonzero(kept).tolist())
         return Files(self.roots, names, self.root_of[kept])
 
+    def same_as(self, other: Files) -> bool:
+        """Whether both are the same files in the same order."""
+        return self.roots == other.roots and self.names.equals(other.names)
+
     def __len__(self) -> int:
         return len(self.names)
 

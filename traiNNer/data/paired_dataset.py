@@ -134,8 +134,9 @@ class PairedImageDataset:
         good = headers.settle(problems)
         self._gt, self._lq = pairs.gt.select(good), pairs.lq.select(good)
         problems.settle(len(self), str(gt_paths[0]))
-        self.decoded_bytes = headers.decoded_bytes()
-        """Bytes of the pixels of all pairs; estimated for large sets."""
+        both = 2 if self._gt.same_as(self._lq) else 1
+        self.decoded_bytes = headers.decoded_bytes() // both
+        """Bytes of the pixels of all files; estimated for large sets."""
         self._headers = headers.lq
         self._kept_gt, self._kept_lq, self.kept = keep_decoded(Pairs(self._gt, self._lq), headers, cache)
 
@@ -151,6 +152,11 @@ class PairedImageDataset:
         """The name of one pair, as in `Pair.name`."""
         return self._gt.name(index)
 
+    @property
+    def files(self) -> PairedImageDataset:
+        """This itself: see `traiNNer.data.training_set.TrainingSet`."""
+        return self
+
     def gt_path(self, index: int) -> Path:
         """The file of the ground truth of one pair."""
         return self._gt.path(index)
@@ -163,22 +169,6 @@ class PairedImageDataset:
     def headers(self) -> NDArray[np.int32]:
         """(n, 2), height and width of each LQ image in pixels; zeros where the header was not read."""
         return self._headers[:, :2]
-
-    @property
-    def lq_sizes(self) -> NDArray[np.int32]:
-        """(m, 2), height and width of LQ images in pixels; of large sets those of a sample."""
-        return self._headers[self._headers[:, 0] > 0, :2]
-
-    def report_small(self, lq_size: int) -> int:
-        """Log and return how many images are smaller than a crop of `lq_size` pixels and will be padded."""
-        height, width, _ = self._headers.T
-        small = np.flatnonzero((height > 0) & ((height < lq_size) | (width < lq_size)))
-        if len(small):
-            text = (
-                "%d of %d images are smaller than the crop (%d LQ pixels) and are padded by reflection, as %s"
-            )
-            LOG.warning(text, len(small), len(self.lq_sizes), lq_size, self._lq.path(int(small[0])))
-        return len(small)
 
     def read(self, draw: SampleSpec, lq_size: int) -> Patch:
         """The sample that a draw describes: a square crop of `lq_size` LQ pixels, flipped and transposed.

@@ -9,12 +9,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.file_index import Files, Names
 from traiNNer.data.image_io import read_image
 from traiNNer.data.pair_sizes import read_headers
 from traiNNer.data.paired_dataset import Pair
 from traiNNer.data.pairing import Problems, Progress, find_images
+from traiNNer.data.training_set import TrainingSet
 from traiNNer.registry import ConfigError
 
 
@@ -79,5 +79,5 @@ class SingleImageDataset:
         return Pair(read_image(self._lq.path(index)), None, self._lq.name(index))
 
 
-MeasuredDataset: TypeAlias = ImageDataset | SingleImageDataset
+MeasuredDataset: TypeAlias = TrainingSet | SingleImageDataset
 """What a validation or a test runs over."""

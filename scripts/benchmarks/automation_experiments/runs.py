@@ -30,9 +30,9 @@ from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
 from traiNNer.build.outputs import run_folder
 from traiNNer.build.run import build_parts
-from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.single_dataset import MeasuredDataset
+from traiNNer.data.training_set import TrainingSet
 from traiNNer.optim.learner import NO_LIMIT
 from traiNNer.optim.optimizers import STARTING_RATES
 from traiNNer.options import Options, load_options
@@ -53,7 +53,7 @@ class Laboratory:
 
     def __init__(self, photographs: Photographs, alexnet: Path | None = None) -> None:
         self._photographs, self._alexnet = photographs, alexnet
-        self._sets: dict[str, tuple[ImageDataset, dict[str, MeasuredDataset]]] = {}
+        self._sets: dict[str, tuple[TrainingSet, dict[str, MeasuredDataset]]] = {}
 
     def run(self, setting: Setting) -> dict[str, Any]:
         """What is kept of a run.

@@ -22,9 +22,9 @@ from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
 from traiNNer.build.outputs import run_folder
 from traiNNer.build.run import build_parts
-from traiNNer.data.degraded_dataset import ImageDataset
 from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.data.synthetic import make_demo_data
+from traiNNer.data.training_set import TrainingSet
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.losses import LossInputs
 from traiNNer.options import Options, load_options
@@ -54,7 +54,7 @@ class _Run(NamedTuple):
 
     options: Options
     parts: Parts
-    images: ImageDataset
+    images: TrainingSet
 
 
 @contextmanager
