@@ -115,7 +115,7 @@ def test_shares_of_a_noisy_loss_that_drifts_are_right_on_the_mean(change):
         automation, rng = scheduling(auto_calibrate=True), random.Random(-seed)
         course = run(lambda s: change ** (s / 4000), automation=automation, noise=0.35, seed=seed)
         found += [f * change ** (s / 4000) * math.exp(rng.gauss(0, 0.5)) for s, f in course if s > 400]
-    assert sum(found) / len(found) == pytest.approx(1.0, abs=0.1)
+    assert sum(found) / len(found) == pytest.approx(1.0, abs=0.05)
 
 
 def test_bounds_changed_since_win_over_the_factor_that_was_reached():

@@ -27,6 +27,9 @@ LEAST_FAR = 0.3
 GAIN = 0.1
 """Part of a share's deviation that is made up for at each measurement, beside what the running mean asks for."""
 
+MOST_AT_ONCE = math.log(3)
+"""Logarithm of a share, in units of its target, above which a measurement counts no more."""
+
 MOST_MADE_UP = math.log(2)
 """How far that may move a factor, as a logarithm."""
 
@@ -182,8 +185,8 @@ class DynamicLossScheduling(Automation[_State]):
         if target is None:
             return min(self._high, max(self._low, old))
         if loss.measured > 1:  # a mean lags behind a drift for as long as it lasts
-            off = math.expm1(min(1.0, old + loss.last - target))
-            loss.made_up += GAIN * min(1.0, off)
+            off = math.expm1(min(MOST_AT_ONCE, old + loss.last - target))
+            loss.made_up += GAIN * off
             loss.made_up = min(MOST_MADE_UP, max(-MOST_MADE_UP, loss.made_up))
         wanted = min(self._high, max(self._low, target - loss.ratio - loss.made_up))
         if abs(wanted - old) <= self._tolerance:

@@ -262,10 +262,12 @@ def stops_by_kind(ends_of: Mapping[str, Mapping[str, Sequence[End]]]) -> str:
     lines: list[list[object]] = []
     for rule, kinds in ends_of.items():
         for kind, ends in kinds.items():
+            if not ends:
+                continue
             regret, saved = mean_of([e.regret for e in ends]), mean_of([100 * e.saved for e in ends])
             stopped = f"{sum(end.stopped for end in ends)} of {len(ends)}"
             worst = max((end.regret for end in ends), default=math.nan)
-            percent = f"{saved.value:.0f} ± {saved.reach:.0f}"
+            percent = f"{saved.value:.0f} ± {saved.reach:.0f}" if len(ends) > 1 else f"{saved.value:.0f}"
             bests = sum(end.at_new_best for end in ends)
             lines.append([kind, rule, stopped, percent, str(regret), f"{worst:.3f}", bests])
     header = ["run", "rule", "stopped", "steps saved, %", "mean regret, dB", "worst", "stopped at a new best"]

@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
+from automation_experiments.plans import SEEDS
 from automation_experiments.replay import replayed_ends
-from automation_experiments.results import Results
-from automation_experiments.tables import quarters, stops_by_kind, table, touched
+from automation_experiments.results import Results, score
+from automation_experiments.tables import quarters, stops_by_kind, table
 from automation_experiments.verification_plans import SHARE, adversarial_shares, fresh_curves, long_clipping
 
 
 def long_clipping_table(results: Results) -> str:
-    """By network and batches: nothing, each fixed threshold, adaptive clipping, and what that brings."""
+    """By network, batches and seed: nothing, each fixed threshold, adaptive clipping, as far as they have run."""
     rows: list[list[object]] = []
-    header: list[str] = []
-    for case, arms in long_clipping().items():
-        fixed = {name: arm for name, arm in arms.items() if name.startswith("fixed")}
-        header = ["network, batches", "runs", "none", *fixed, "adaptive", "low start", "adaptive - none"]
-        header += ["adaptive - best fixed", "low start - best fixed", "corrupted caught", "healthy clipped"]
-        if not results.of(arms["on"]):
-            continue
-        best = arms[results.best(fixed) or "off"]
-        rows.append(
-            [
-                case,
-                len(results.of(arms["on"])),
-                *(results.shown(arm) for arm in arms.values()),
-                *(results.difference(arms["on"], arms[other]) for other in ("off",)),
-                results.difference(arms["on"], best),
-                results.difference(arms["low start"], best),
-                touched(results, arms["on"], "corrupted"),
-                touched(results, arms["on"], "healthy"),
-            ]
-        )
-    return table(header, rows)
+    conditions = long_clipping()
+    for case, arms in conditions.items():
+        for seed in SEEDS:
+            runs = {name: found[seed] for name, arm in arms.items() if (found := results.of(arm, [seed]))}
+            if runs:
+                scores = {name: score(run) for name, run in runs.items()}
+                rows.append([f"{case}, seed {seed}", *_cells(list(arms), scores), *_caught(runs.get("on"))])
+    names = {"off": "none", "on": "adaptive"}
+    arms = [names.get(name, name) for name in next(iter(conditions.values()))]
+    header = ["network, batches", *arms, "adaptive - best fixed", "corrupted steps caught"]
+    return table([*header, "healthy steps clipped"], rows)
+
+
+def _cells(arms: Sequence[str], scores: Mapping[str, float]) -> list[str]:
+    """The score of each arm, and by how much adaptive clipping is ahead of the best fixed threshold."""
+    fixed = [value for name, value in scores.items() if name.startswith("fixed")]
+    ahead = f"{scores['on'] - max(fixed):+.3f}" if fixed and "on" in scores else ""
+    return [*(f"{scores[name]:.3f}" if name in scores else "" for name in arms), ahead]
+
+
+def _caught(run: Mapping[str, Any] | None) -> list[str]:
+    """Corrupted and healthy steps that were limited or skipped, of how many."""
+    counts = run["clipped"] if run else {}
+    return [
+        f"{counts[f'{kind}_clipped']} of {counts[kind]}" if counts.get(kind) else ""
+        for kind in ("corrupted", "healthy")
+    ]
 
 
 def adversarial_shares_table(results: Results) -> str:
