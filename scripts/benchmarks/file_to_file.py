@@ -221,7 +221,7 @@ def table(records: dict[str, dict[str, Any]]) -> str:
         "|---|---:|---|---:|---|---|---:|",
     ]
     for record in records.values():
-        smaller = f" ({json.dumps(record['options'])})".replace('"', "") if record["options"] else ""
+        smaller = f" ({json.dumps(record['options'])})".replace('"', "") if record.get("options") else ""
         cells = [
             f"`{record['family']}` x{record['scale']}{smaller}",
             f"{record['parameters']:,}",

@@ -44,7 +44,9 @@ def test_the_command_writes_one_size_and_says_why_others_are_left_out(tmp_path, 
     save_file({k: v.contiguous() for k, v in net.state_dict().items()}, tmp_path / "Net.safetensors", about)
     words = [str(tmp_path / "Net.safetensors"), "--output", str(tmp_path / "out"), "--onnx-size"]
     assert main([*words, "24x20"]) == 0
-    assert "(1, 3, 24, 20): differs from the network by" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "takes (1, 3, 24, 20)\n" in said
+    assert "(1, 3, 24, 20): differs from the network by" in said
     session = onnxruntime.InferenceSession(tmp_path / "out/2x-Net_24x20.onnx")
     assert session.get_inputs()[0].shape == [1, 3, 24, 20]
     assert "(1, 3, 24, 20). Compared" in (tmp_path / "out/README.md").read_text()

@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out(f"{bundle.folder}:\n")
     for file in bundle.files:
         out(f"  {file.name}  {file.bytes:,} bytes  sha256 {file.sha256[:16]}...\n")
+        if file.takes:
+            out(f"    takes {file.takes}\n")
         for comparison in file.comparisons:
             out(f"    {comparison.shape}: differs from the network by {comparison.difference:.1g}\n")
     out(f"chaiNNer: {bundle.chainner}\n")

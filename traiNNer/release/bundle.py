@@ -71,7 +71,9 @@ def make_bundle(args: argparse.Namespace, say: Callable[[str], None]) -> Bundle:
         for dtype in (torch.float32, torch.float16) if args.fp16 else (torch.float32,):
             made.weights(name, dtype)
             if args.onnx or args.onnx_size:
-                say(f"{name}: writing it as ONNX in {dtype} and comparing; a transformer takes minutes")
+                say(
+                    f"{name}{_mark(dtype)}.onnx: being written and compared; windows of attention take minutes"
+                )
                 made.onnx(name, dtype, args.onnx_size)
             if args.ncnn:
                 made.ncnn(name, dtype)
