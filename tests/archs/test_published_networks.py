@@ -35,7 +35,7 @@ GUESSED_THERE = {"grl"}
 """Families whose windows spandrel guesses as those of the published files."""
 MORE_CHANNELS = {"drunet"}
 """Families whose published files take the noise as a fourth channel, which spandrel adds."""
-APART = {"craft": 0.3, "dctlsa": 0.3, "hat": 0.3}
+APART = {"craft": 0.3, "dctlsa": 0.3, "hat": 0.3, "kbnet_s": 0.3, "nafnet": 0.3}
 """Families for which a tile of a random image differs more from the whole, and by how much on average."""
 
 

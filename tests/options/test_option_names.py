@@ -58,9 +58,11 @@ def _harmless():
 
 @pytest.mark.parametrize(("path", "value"), list(_harmless()))
 def test_an_option_of_a_missing_feature_is_silent_at_its_harmless_value(load, path, value):
+    *section, name = path
+    needed = [f"{'.'.join(section)}.type=Adam"] if section and section[-1].startswith("optim_") else []
     for harmless in (value, None):
-        options = load(overrides=[f"{'.'.join(path)}={json.dumps(harmless)}"])
-        assert options.notes == ()
+        options = load(overrides=[*needed, f"{'.'.join(path)}={json.dumps(harmless)}"])
+        assert not any(name in str(note) for note in options.notes)
 
 
 REQUESTS = {
