@@ -216,7 +216,8 @@ def check_folders(gt_roots: Sequence[Path], lq_roots: Sequence[Path], scale: int
             f"dataroot_gt lists {counted(len(gt_roots), 'folder')} and dataroot_lq {len(lq_roots)}: "
             "they go in pairs"
         )
-    if missing := [f"{root}: is not a folder" for root in (*gt_roots, *lq_roots) if not root.is_dir()]:
+    roots = dict.fromkeys((*gt_roots, *lq_roots))
+    if missing := [f"{root}: is not a folder" for root in roots if not root.is_dir()]:
         raise ConfigError(missing)
 
 
