@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-from traiNNer.wording import counted
+from traiNNer.wording import counted, shortened
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "traiNNer").rglob("*.py"))
@@ -23,6 +23,13 @@ def test_one_has_its_own_form():
     assert [counted(n, "image") for n in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
     assert counted(1, "pair is", "pairs are") == "1 pair is"
     assert counted(3000, "pair is", "pairs are", form=",") == "3,000 pairs are"
+
+
+def test_long_lists_are_cut_in_one_way():
+    assert shortened("abc", 3) == ["a", "b", "c"]
+    assert shortened({"a": 1, "b": 2, "c": 3}, 1) == ["a", "and 2 more"]
+    own = re.compile(r"and \{[^}]*len\([^}]*\} more")
+    assert [str(path) for path in FILES if own.search(path.read_text("utf-8"))] == []
 
 
 def plurals(tree):

@@ -1,10 +1,12 @@
-"""How messages write counts (1 image, 2 images) and commands that are ready to be copied."""
+"""How messages write counts (1 image, 2 images), long lists (a, b, and 3 more) and commands that can be copied."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import subprocess
+from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 
 _FILES = {
@@ -27,6 +29,12 @@ def counted(count: int, one: str, many: str = "", *, form: str = "") -> str:
         form: How the number is written, as in a format string.
     """
     return f"{count:{form}} {one if count == 1 else many or one + 's'}"
+
+
+def shortened(items: Collection[str], most: int) -> list[str]:
+    """The first `most` of them, and where there are others, how many more."""
+    more = len(items) - most
+    return [*islice(items, most), *([f"and {more:,} more"] if more > 0 else [])]
 
 
 def program(verb: str) -> list[str]:

@@ -20,7 +20,7 @@ from traiNNer.archs.detectors import DETECTORS, Guess
 from traiNNer.archs.published.recognition import recognise
 from traiNNer.archs.weights_file import Weights, one_line, read_weights, without_prefixes
 from traiNNer.registry import ConfigError
-from traiNNer.wording import counted
+from traiNNer.wording import counted, shortened
 
 SHOWN = 20
 """Differences that an error lists before it only counts them."""
@@ -265,8 +265,7 @@ def _numbers(value: Any) -> Iterator[float]:
 
 
 def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(map(one_line, names[:5])) + more
+    return ", ".join(map(one_line, shortened(names, 5)))
 
 
 def _differences(own: Weights, given: Weights) -> list[str]:

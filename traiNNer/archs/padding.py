@@ -13,9 +13,14 @@ def mirrored_indices(size: int, wanted: int, device: torch.device) -> Tensor:
     return torch.minimum(index, period - index) if size > 1 else torch.zeros_like(index)
 
 
+def rounded_up(size: int, multiple: int) -> int:
+    """The next multiple of `multiple` from `size` on."""
+    return -(-size // multiple) * multiple
+
+
 def allowed_size(size: int, *, least: int, multiple: int) -> int:
     """The next size from `size` on that is at least `least` and a multiple of `multiple`."""
-    return -(-max(size, least) // multiple) * multiple
+    return rounded_up(max(size, least), multiple)
 
 
 def mirrored(x: Tensor, height: int, width: int) -> Tensor:

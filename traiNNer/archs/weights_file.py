@@ -11,7 +11,6 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -23,7 +22,7 @@ from torch import Tensor
 from traiNNer.archs import NETWORKS
 from traiNNer.archs.download import local_file
 from traiNNer.registry import ConfigError
-from traiNNer.wording import counted
+from traiNNer.wording import counted, shortened
 
 Weights: TypeAlias = Mapping[str, Tensor]
 
@@ -224,8 +223,7 @@ def _keys(content: Mapping[Any, Any]) -> str:
 
 
 def _listed(names: Collection[Any]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(one_line(name) for name in islice(names, _SHOWN)) + more
+    return ", ".join(shortened([one_line(name) for name in names], _SHOWN))
 
 
 def _below(weights: Mapping[Any, Any], prefix: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from traiNNer.registry import ConfigError, normalise
 from traiNNer.runtime.cpus import usable_cpus
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.runtime.memory import host_memory_limit
-from traiNNer.wording import counted
+from traiNNer.wording import counted, shortened
 
 _log = logging.getLogger(__name__)
 
@@ -211,8 +211,7 @@ def _open(
 
 def listed(names: Sequence[str]) -> str:
     """Names in a line; of many, the first."""
-    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+    return ", ".join(shortened(names, _LISTED))
 
 
 def is_bare(data: DatasetOptions) -> bool:

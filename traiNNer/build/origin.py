@@ -23,7 +23,7 @@ from traiNNer.data.image_io import IMAGE_SUFFIXES
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError
 from traiNNer.training.checkpoint import Start
-from traiNNer.wording import counted
+from traiNNer.wording import counted, shortened
 
 _ELSEWHERE = ("name", "path", "auto_resume", "launcher", "logger")
 """Sections and keys that change nothing that is computed."""
@@ -76,10 +76,8 @@ def changes(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Changes:
     return Changes(run, _differences(then["settings"], now["settings"], ""), sorted(ground) + machine)
 
 
-def shortened(lines: Sequence[str]) -> str:
-    """Several changes as one line."""
-    more = f", and {len(lines) - _MOST} more" if len(lines) > _MOST else ""
-    return ", ".join(lines[:_MOST]) + more
+def _in_a_line(changes: Sequence[str]) -> str:
+    return ", ".join(shortened(changes, _MOST))
 
 
 def refuse_other_networks(start: Start, now: Mapping[str, Any], net: nn.Module) -> None:
@@ -100,7 +98,7 @@ def refuse_other_networks(start: Start, now: Mapping[str, Any], net: nn.Module) 
         key = next(key for key in (*there, *here) if there.get(key) != here.get(key))
         said = [f"{key} has the shape {there.get(key)} there, {here.get(key)} here"]
     raise ConfigError(
-        f"{start.path} does not fit this configuration: {shortened(said)}; another network is another run: give "
+        f"{start.path} does not fit this configuration: {_in_a_line(said)}; another network is another run: give "
         "it another name, and path.pretrain_network_g to begin with what fits"
     )
 
@@ -188,11 +186,11 @@ def say_what_changed(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> 
     if found.run:
         _log.warning("The state is of the run %s; this one is %s", found.run, now["name"])
     if found.settings:
-        _log.info("Settings that differ from the state's: %s", shortened(found.settings))
+        _log.info("Settings that differ from the state's: %s", _in_a_line(found.settings))
     if found.ground:
         _log.warning(
             "What follows is not the exact continuation of the run that was saved, since this has changed: %s",
-            shortened(found.ground),
+            _in_a_line(found.ground),
         )
     return found
 

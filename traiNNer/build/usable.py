@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from traiNNer.data.image_io import ImageError
 from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
 from traiNNer.metrics import Metric
 from traiNNer.registry import ConfigError
+from traiNNer.wording import shortened
 
 _log = logging.getLogger(__name__)
 
@@ -52,10 +52,8 @@ def usable(
     if not faults:
         return images
     names = {images.names[index] for index in faults}
-    lines = [f"  {_file(images, index)}: {why}" for index, why in islice(sorted(faults.items()), _LISTED)]
-    if len(faults) > _LISTED:
-        lines.append(f"  and {len(faults) - _LISTED} more")
-    said = "\n".join([f"images that cannot be measured ({len(faults)}):", *lines])
+    lines = shortened([f"{_file(images, index)}: {why}" for index, why in sorted(faults.items())], _LISTED)
+    said = "\n  ".join([f"images that cannot be measured ({len(faults)}):", *lines])
     if not skip_bad_images:
         raise ConfigError([said, f"{remedy}; skip_bad_images: true goes on without these files"])
     if len(faults) == len(images):

@@ -21,7 +21,7 @@ from traiNNer.options.file_names import name_fault
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.paths import folds_case, path_limit
 from traiNNer.tracking.validation_images import image_file
-from traiNNer.wording import counted
+from traiNNer.wording import counted, shortened
 
 _log = logging.getLogger(__name__)
 
@@ -147,8 +147,9 @@ def _alike(images: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _lines(name: str, faults: Mapping[str, str]) -> list[str]:
-    lines = [f"{name}/{image}: {why}" for image, why in list(faults.items())[:_LISTED]]
-    return [*lines, f"{name}: and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else lines
+    return [
+        f"{name}/{line}" for line in shortened([f"{image}: {why}" for image, why in faults.items()], _LISTED)
+    ]
 
 
 def _said(name: str, faults: Mapping[str, str]) -> list[str]:

@@ -29,7 +29,7 @@ from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import end_logging, start_logging
 from traiNNer.runtime.cpus import usable_cpus
 from traiNNer.runtime.paths import folds_case
-from traiNNer.wording import counted
+from traiNNer.wording import counted, shortened
 
 
 class _Result(NamedTuple):
@@ -78,7 +78,7 @@ def _names(hr: Path, out: Path) -> list[str]:
         stems = list(map(str.casefold, stems))
     doubled = [name for name, stem in zip(names, stems, strict=True) if first.setdefault(stem, name) != name]
     if doubled:
-        listed = ", ".join(doubled[:20])
+        listed = ", ".join(shortened(doubled, 20))
         raise ConfigError(f"{hr}: differ from another image only by their suffix, or by case: {listed}")
     return names
 

@@ -19,7 +19,7 @@ from traiNNer.data.image_io import ImageError
 from traiNNer.data.paired_dataset import Excerpt
 from traiNNer.data.registration import NO_DIFFERENCE, compare
 from traiNNer.data.resize import shrink
-from traiNNer.wording import command, counted
+from traiNNer.wording import command, counted, shortened
 
 _PART = 256
 """Side of the central part that is compared, in LQ pixels."""
@@ -261,5 +261,4 @@ def _three(values: Sequence[float], form: str = ".3f") -> str:
 
 
 def _listing(items: Sequence[str]) -> str:
-    more = [f"and {len(items) - _LISTED} more"] if len(items) > _LISTED else []
-    return "\n".join(f"  {item}" for item in [*items[:_LISTED], *more])
+    return "\n".join(f"  {line}" for line in shortened(items, _LISTED))

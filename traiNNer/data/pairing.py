@@ -13,7 +13,7 @@ from typing import NamedTuple
 from traiNNer.data.file_index import Files, Names, stem, suffix
 from traiNNer.data.image_io import IMAGE_SUFFIXES
 from traiNNer.registry import ConfigError
-from traiNNer.wording import command, counted
+from traiNNer.wording import command, counted, shortened
 
 LOG = logging.getLogger(__name__)
 
@@ -35,9 +35,8 @@ class Problems:
         """Note bad files, one line each, under what is wrong with them; an empty list is nothing."""
         if not items:
             return
-        more = [f"  and {len(items) - _LISTED} more"] if len(items) > _LISTED else []
-        shown = [f"  {item}" for item in items[:_LISTED]]
-        self._found.append("\n".join([f"{what} ({len(items)}):", *shown, *more]))
+        shown = [f"  {line}" for line in shortened(items, _LISTED)]
+        self._found.append("\n".join([f"{what} ({len(items)}):", *shown]))
 
     def refuse(self, cause: str) -> None:
         """Note what is wrong with nearly all files, for which none may be skipped; it takes the place of lists."""
@@ -79,7 +78,7 @@ def find_images(root: Path) -> list[str]:
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be listed ({error.strerror})") from error
     if others:
-        kinds = " ".join(sorted(others)[:_LISTED])
+        kinds = " ".join(shortened(sorted(others), _LISTED))
         LOG.info("%s: %s passed over: %s", root, counted(others.total(), "other file"), kinds)
     if not found:
         raise ConfigError(f"{root}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from traiNNer.archs import NetworkFacts
+from traiNNer.archs.padding import allowed_size, rounded_up
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.inference.tiles import Tiles
 from traiNNer.runtime.memory import free_memory
@@ -55,7 +56,7 @@ class _LiveBytes(TorchDispatchMode):
 
 def bytes_per_pixel(model: EvalNetwork, device: torch.device) -> float:
     """Memory for tensors that the network takes for each LQ pixel, while it computes a small image."""
-    side = -(-max(_PROBE, model.facts.min_size) // model.facts.unit) * model.facts.unit
+    side = allowed_size(_PROBE, least=model.facts.min_size, multiple=model.facts.unit)
     lq = torch.full((1, model.facts.channels, side, side), 0.5, device=device)
     with _LiveBytes() as watched:
         model.upscale(lq, tile=0, overlap=0)
@@ -65,7 +66,7 @@ def bytes_per_pixel(model: EvalNetwork, device: torch.device) -> float:
 def needed_overlap(facts: NetworkFacts) -> int:
     """LQ pixels around a tile: as far as the network looks, or, where that is the whole image, a guess."""
     wanted = _OVERLAP if facts.tile_margin is None else facts.tile_margin
-    return -(-wanted // facts.unit) * facts.unit
+    return rounded_up(wanted, facts.unit)
 
 
 def fitting_tile(facts: NetworkFacts, size: tuple[int, int], *, per_pixel: float, free: int) -> int:
@@ -85,9 +86,9 @@ def fitting_tile(facts: NetworkFacts, size: tuple[int, int], *, per_pixel: float
     room = max(0.0, usable - pixels * images)
     side = math.isqrt(int(room / per_pixel)) - 2 * needed_overlap(facts)
     unit = facts.unit
-    largest = max(side // unit, -(-max(_SMALLEST, facts.min_size) // unit)) * unit
+    largest = max(side // unit * unit, allowed_size(_SMALLEST, least=facts.min_size, multiple=unit))
     alike = -(-max(size) // -(-max(size) // largest))  # as many tiles along the longer side, of equal size
-    return -(-alike // unit) * unit
+    return rounded_up(alike, unit)
 
 
 class FittingTiles:
@@ -120,7 +121,7 @@ class FittingTiles:
                     self.measure(model)
                 free = free_memory(self._device)
                 side = fitting_tile(facts, size, per_pixel=self._per_pixel, free=free)
-            side = -(-side // facts.unit) * facts.unit
+            side = rounded_up(side, facts.unit)
             if 0 < side < max(size):
                 same = (
                     "the result is the same"

@@ -7,6 +7,7 @@ import logging
 from torch import Tensor
 
 from traiNNer.archs import NetworkFacts
+from traiNNer.archs.padding import allowed_size, rounded_up
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.models.out_of_memory import unless_out_of_memory
 from traiNNer.runtime.memory import OutOfMemoryError
@@ -46,8 +47,8 @@ class Tiles:
         unit, asked = facts.unit, (self._side, self._overlap)
         if not self._side:
             return
-        self._side = -(-max(self._side, facts.min_size) // unit) * unit
-        self._overlap = -(-self._overlap // unit) * unit
+        self._side = allowed_size(self._side, least=facts.min_size, multiple=unit)
+        self._overlap = rounded_up(self._overlap, unit)
         if asked != (self._side, self._overlap):
             _log.info(
                 "tiles of %d with an overlap of %d LQ pixels become tiles of %d with %d: this network works in "
@@ -67,7 +68,7 @@ class Tiles:
         if side < max(_SMALLEST, facts.min_size, unit):
             raise OutOfMemoryError(f"out of memory with tiles of {failed} pixels")
         wanted = self._overlap if facts.tile_margin is None else facts.tile_margin
-        self._side, self._overlap = side, min(-(-wanted // unit), side // 2 // unit) * unit
+        self._side, self._overlap = side, min(rounded_up(wanted, unit), side // 2 // unit * unit)
         exact = facts.tile_margin is not None and facts.tile_margin <= self._overlap
         _log.warning(
             "out of memory with %d pixels at a time: images are taken in tiles of %d with an overlap of %d "

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from traiNNer.tracking.decisions import intervenes
-from traiNNer.wording import counted
+from traiNNer.wording import counted, shortened
 
 LANE = 7
 """Height of the ticks of one automation."""
@@ -133,9 +133,7 @@ def _gathered(marks: Sequence[Mark], x: Callable[[float], float]) -> list[_Group
 
 
 def _title(group: _Group) -> str:
-    more = len(group.texts) - _TOLD
-    texts = [*group.texts[:_TOLD], *([f"and {more:,} more"] if more > 0 else [])]
-    return f"<title>{escape(chr(10).join(texts))}</title>"
+    return f"<title>{escape(chr(10).join(shortened(group.texts, _TOLD)))}</title>"
 
 
 def _colour(name: str) -> str:
