@@ -81,6 +81,12 @@ def test_a_network_that_wakes_up_late_gets_twice_the_best_of_the_short_trials():
     assert failed[0].factor == 1.0
 
 
+@pytest.mark.parametrize(("gain", "factor"), [(0.03, 1.0), (0.05, 2.0)])
+def test_the_last_step_up_must_be_a_clear_one(gain, factor):
+    losses = {0.25: 1.0, 1.0: 0.0, 4.0: 0.5, 2.0: -gain, 0.5: 0.5}
+    assert searched(lambda tried: [losses[tried]] * 16, longer=lambda _: [0.0] * 16)[0].factor == factor
+
+
 def test_a_rough_search_leaves_half_of_the_best_to_be_raised():
     decision, trials, _ = searched(bowl(4.0), rough=True)
     assert decision.factor == 2.0 and [len(trial.arms) for trial in trials] == [3, 1]

@@ -34,7 +34,7 @@ LONG_STEPS = 20
 MOST_STEPS = 500
 """Most of them; no more were ever tried, and a run of a million steps shall not wait for tens of thousands."""
 MARGIN = 0.04
-"""Share of the loss by which twice the best rate must win; without waking up late it wins by up to 0.03."""
+"""Share of the loss by which twice a rate must win; where whole runs do not want it it wins by up to 0.034."""
 RAISED_LATER = {"SGD"}
 """Optimizers whose rate is raised by LearningRateRise, for which it need be known to a factor of four only."""
 SHORTEST_RUN = math.ceil(TRIAL_STEPS * (MOST_ROUGH + 2) / SHARE)
@@ -74,6 +74,14 @@ class SetSearchedRate(Decision):
         return Change("lr", self.rate / self.factor * (controls.lr_search or 1.0), self.rate)
 
 
+def _clearly_better(high: Tried, low: Tried) -> bool:
+    """Whether a higher rate is worth its risk."""
+    if not (high.losses and low.losses):
+        return False
+    gain = paired_gain(low.losses, high.losses)
+    return gain.mean > max(MARGIN, Z95 * gain.se)
+
+
 @dataclass
 class SearchState(Plain):
     """How far a search has come."""
@@ -86,6 +94,8 @@ class SearchState(Plain):
     """Steps of all trials so far."""
     fresh: bool = False
     """Whether something has come that is to be answered."""
+    centre: float = 0.0
+    """The best to a factor of four."""
     longer: list[Tried] = field(default_factory=list)
     """Those of the longer trials."""
 
@@ -188,7 +198,7 @@ class LearningRateSearch(Automation[SearchState]):
     def _finer(self, best: Tried) -> RunTrial:
         """The rate half-way to the better neighbour; to both sides where there is but one."""
         s = self.state
-        s.phase = "fine"
+        s.phase, s.centre = "fine", best.factor
         index = s.tried.index(best)
         beside = (best.factor / FINE, best.factor * FINE)
         if 0 < index < len(s.tried) - 1:
@@ -206,16 +216,19 @@ class LearningRateSearch(Automation[SearchState]):
         return self._trial((best.factor, FINE * best.factor), "a network may wake up late", steps)
 
     def _chosen(self, best: Tried) -> Sequence[Decision]:
-        """The best of the trials, or twice as much where longer ones showed that to be better."""
-        why = self._why(best)
-        match self.state.longer:
-            case [Tried(losses=low), Tried(losses=high)] if low and high:
-                gain = paired_gain(low, high)
-                wins = gain.mean > max(MARGIN, Z95 * gain.se)
-                why += f"; twice as much is {gain.mean:+.1%} better in longer ones"
-                return self._settle(best.factor * (FINE if wins else 1.0), why)
+        """The best of the trials, or twice as much where longer ones showed that to be better.
+
+        Else the last step up to the best must have been a clear one, too.
+        """
+        s, why = self.state, self._why(best)
         if self._rough:
             return self._settle(best.factor / FINE, f"{why}; half of it, to be raised later")
+        match s.longer:
+            case [low, high] if _clearly_better(high, low):
+                return self._settle(high.factor, f"{why}; {self._name(high.factor)} is better in longer ones")
+        centre = next((tried for tried in s.tried if tried.factor == s.centre), best)
+        if best.factor > centre.factor and not _clearly_better(best, centre):
+            return self._settle(centre.factor, f"{why}, which is not enough to take a higher rate")
         return self._settle(best.factor, why)
 
     def _trial(self, factors: Sequence[float], why: str, steps: int = TRIAL_STEPS) -> RunTrial:
