@@ -51,6 +51,7 @@ def test_changes_are_counted_by_parameter_from_the_first_to_the_last():
 def test_a_trial_reads_as_something_tried_and_not_as_a_change():
     trial = decided(0, "0.002", "0.008", parameter="trial")
     assert row([trial]).did == "tried 0.008 against 0.002 (at 0)"
+    assert row([decided(0, "0.1 rising", "", parameter="trial")]).did == "tried 0.1 rising (at 0)"
     again = decided(500, "x1", "x0.5, x0.25", parameter="trial")
     found = row([trial, again, decided(600, 1.0, 0.5)]).did
     assert found == "tried x0.5, x0.25 against x1 (at 500, 2 trials); lr_factor 1 -> 0.5 (at 600)"

@@ -66,7 +66,8 @@ def _clause(parameter: str, lines: Sequence[Mapping[str, Any]]) -> str:
     first, last = lines[0], lines[-1]
     if parameter == "trial":  # it changes nothing; what it led to has a clause of its own
         more = f", {counted(len(lines), 'trial')}" if len(lines) > 1 else ""
-        return f"tried {last['new']} against {last['old']} (at {last['iter']:,}{more})"
+        arms = " against ".join(filter(None, (last["new"], last["old"])))
+        return f"tried {arms} (at {last['iter']:,}{more})"
     often = f"{counted(len(lines), 'change', form=',')}, last " if len(lines) > 1 else ""
     return f"{parameter} {_shown(first['old'])} -> {_shown(last['new'])} ({often}at {last['iter']:,})"
 
