@@ -98,8 +98,16 @@ def test_a_rate_above_one_that_failed_has_failed():
 
 
 def test_only_a_best_at_the_end_costs_further_rates():
-    assert [len(trial.arms) for trial in searched(bowl(1.0))[1]] == [3, 1, 2]
+    assert [len(trial.arms) for trial in searched(bowl(1.0))[1]] == [3, 2, 2]
     assert [len(trial.arms) for trial in searched(bowl(2.0**7))[1]] == [3, 1, 1, 2]
+    assert [len(trial.arms) for trial in searched(bowl(2.0**7), 10_000)[1]] == [3, 1, 1, 2, 2]
+
+
+def test_where_samples_are_scarce_only_the_side_of_the_better_neighbour_is_tried():
+    """Twice outwards, so that both sides would leave nothing for longer trials."""
+    _, trials, _ = searched(bowl(2.0**-3.4))
+    assert [len(trial.arms) for trial in trials] == [3, 1, 1, 1, 2]
+    assert [arm.lr_factor for arm in trials[3].arms] == [1 / 8]
 
 
 def test_arms_that_fail_lose_and_rates_above_them_too():

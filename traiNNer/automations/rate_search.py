@@ -1,7 +1,7 @@
 """LearningRateSearch: `lr: auto`. Which rate is best is tried at the start of a run.
 
-Rates a factor of four apart are tried, outwards while the best is at an end, then one half-way to its better
-neighbour, all in trials of a few steps. What is left of the samples goes into longer trials of the best and of
+Rates a factor of four apart are tried, outwards while the best is at an end, then those half-way to its
+neighbours, all in trials of a few steps. What is left of the samples goes into longer trials of the best and of
 twice as much, for networks that wake up late. Every trial begins from the same weights, trains on the same
 samples, is annealed at its end and scored on the same samples that no run trains on (decision 63).
 """
@@ -196,24 +196,28 @@ class LearningRateSearch(Automation[SearchState]):
         return self._trial((best.factor * ends[best.factor],), "the best is at the end")
 
     def _finer(self, best: Tried) -> RunTrial:
-        """The rate half-way to the better neighbour; to both sides where there is but one."""
+        """Half and twice the best, or the one beside its better neighbour where else none could be longer."""
         s = self.state
         s.phase, s.centre = "fine", best.factor
         index = s.tried.index(best)
         beside = (best.factor / FINE, best.factor * FINE)
-        if 0 < index < len(s.tried) - 1:
+        scarce = self._long_steps(after=1) and not self._long_steps(after=2)
+        if scarce and 0 < index < len(s.tried) - 1:
             lower, higher = s.tried[index - 1], s.tried[index + 1]
             beside = beside[:1] if lower.level <= higher.level else beside[1:]
         return self._trial(beside, f"{self._name(best.factor)} is the best so far")
 
     def _longer(self, best: Tried) -> RunTrial | None:
         """The best and twice as much, for as long as the samples allow, if that is longer at all."""
-        s = self.state
-        steps = min((self._budget - s.spent) // 2, MOST_STEPS)
-        if steps < LONG_STEPS:
+        if not (steps := self._long_steps()):
             return None
-        s.phase = "long"
+        self.state.phase = "long"
         return self._trial((best.factor, FINE * best.factor), "a network may wake up late", steps)
+
+    def _long_steps(self, after: int = 0) -> int:
+        """Of each of the two longer trials, after so many short ones; 0 where they would not be longer."""
+        steps = min((self._budget - self.state.spent - after * TRIAL_STEPS) // 2, MOST_STEPS)
+        return steps if steps >= LONG_STEPS else 0
 
     def _chosen(self, best: Tried) -> Sequence[Decision]:
         """The best of the trials, or twice as much where longer ones showed that to be better.
