@@ -87,6 +87,13 @@ def test_the_last_step_up_must_be_a_clear_one(gain, factor):
     assert searched(lambda tried: [losses[tried]] * 16, longer=lambda _: [0.0] * 16)[0].factor == factor
 
 
+@pytest.mark.parametrize(("gain", "factor"), [(0.07, 1.0), (0.09, 4.0)])
+def test_after_a_step_that_was_not_clear_four_times_the_rate_must_win_by_as_much_twice(gain, factor):
+    losses = {0.25: 1.0, 1.0: 0.0, 4.0: 0.5, 2.0: -0.02, 0.5: 0.5}
+    longer = lambda tried: [-gain * (tried == 4.0)] * 16  # noqa: E731
+    assert searched(lambda tried: [losses[tried]] * 16, longer=longer)[0].factor == factor
+
+
 def test_a_rough_search_leaves_half_of_the_best_to_be_raised():
     decision, trials, _ = searched(bowl(4.0), rough=True)
     assert decision.factor == 2.0 and [len(trial.arms) for trial in trials] == [3, 1]

@@ -34,7 +34,8 @@ LONG_STEPS = 20
 MOST_STEPS = 500
 """Most of them; no more were ever tried, and a run of a million steps shall not wait for tens of thousands."""
 MARGIN = 0.04
-"""Share of the loss by which twice a rate must win; where whole runs do not want it it wins by up to 0.034."""
+"""Share of the loss by which twice a rate must win (four times it: by twice that); rates that whole runs do not want
+win by up to 0.034."""
 RAISED_LATER = {"SGD"}
 """Optimizers whose rate is raised by LearningRateRise, for which it need be known to a factor of four only."""
 SHORTEST_RUN = math.ceil(TRIAL_STEPS * (MOST_ROUGH + 2) / SHARE)
@@ -79,7 +80,8 @@ def _clearly_better(high: Tried, low: Tried) -> bool:
     if not (high.losses and low.losses):
         return False
     gain = paired_gain(low.losses, high.losses)
-    return gain.mean > max(MARGIN, Z95 * gain.se)
+    doublings = math.log2(high.factor / low.factor)
+    return gain.mean > max(MARGIN * doublings, Z95 * gain.se)
 
 
 @dataclass
@@ -208,11 +210,12 @@ class LearningRateSearch(Automation[SearchState]):
         return self._trial(beside, f"{self._name(best.factor)} is the best so far")
 
     def _longer(self, best: Tried) -> RunTrial | None:
-        """The best and twice as much, for as long as the samples allow, if that is longer at all."""
+        """What is safe and twice the best, for as long as the samples allow, if that is longer at all."""
         if not (steps := self._long_steps()):
             return None
         self.state.phase = "long"
-        return self._trial((best.factor, FINE * best.factor), "a network may wake up late", steps)
+        factors = (self._safe(best).factor, FINE * best.factor)
+        return self._trial(factors, "a network may wake up late", steps)
 
     def _long_steps(self, after: int = 0) -> int:
         """Of each of the two longer trials, after so many short ones; 0 where they would not be longer."""
@@ -220,20 +223,21 @@ class LearningRateSearch(Automation[SearchState]):
         return steps if steps >= LONG_STEPS else 0
 
     def _chosen(self, best: Tried) -> Sequence[Decision]:
-        """The best of the trials, or twice as much where longer ones showed that to be better.
-
-        Else the last step up to the best must have been a clear one, too.
-        """
+        """What is safe, or twice the best of the trials where longer ones showed that to be better."""
         s, why = self.state, self._why(best)
         if self._rough:
             return self._settle(best.factor / FINE, f"{why}; half of it, to be raised later")
         match s.longer:
             case [low, high] if _clearly_better(high, low):
                 return self._settle(high.factor, f"{why}; {self._name(high.factor)} is better in longer ones")
-        centre = next((tried for tried in s.tried if tried.factor == s.centre), best)
-        if best.factor > centre.factor and not _clearly_better(best, centre):
-            return self._settle(centre.factor, f"{why}, which is not enough to take a higher rate")
-        return self._settle(best.factor, why)
+        safe = self._safe(best)
+        doubt = "" if safe == best else ", which is not enough to take a higher rate"
+        return self._settle(safe.factor, why + doubt)
+
+    def _safe(self, best: Tried) -> Tried:
+        """The best, or the one below it that it was not clearly better than."""
+        centre = next((tried for tried in self.state.tried if tried.factor == self.state.centre), best)
+        return centre if best.factor > centre.factor and not _clearly_better(best, centre) else best
 
     def _trial(self, factors: Sequence[float], why: str, steps: int = TRIAL_STEPS) -> RunTrial:
         self.state.spent += steps * len(factors)
