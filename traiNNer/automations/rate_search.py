@@ -34,7 +34,7 @@ LONG_STEPS = 20
 MOST_STEPS = 500
 """Most of them; no more were ever tried, and a run of a million steps shall not wait for tens of thousands."""
 MARGIN = 0.04
-"""Share of the loss by which twice a rate must win (four times it: by twice that); rates that whole runs do not want
+"""Share of the loss by which twice a rate must win (four times it: by twice that); rates that no whole run wants
 win by up to 0.034."""
 RAISED_LATER = {"SGD"}
 """Optimizers whose rate is raised by LearningRateRise, for which it need be known to a factor of four only."""

@@ -97,8 +97,10 @@ def _found(results: Results, arms: Arms, start: str) -> str:
     best = results.psnr(grid[results.best(grid)])
     rates, gains = [], []
     for seed, run in sorted(results.of(arms[start]).items()):
-        rate = f"{[new for _, _, parameter, _, new, _ in run['decisions'] if parameter == 'lr'][-1]:.3g}"
-        reached = results.psnr(grid[rate]) if rate in grid else {}
+        found = [new for _, _, parameter, _, new, _ in run["decisions"] if parameter == "lr"]
+        rate = f"{found[-1]:.3g}"
+        from_the_start = rate in grid and len(found) == 1
+        reached = results.psnr(grid[rate]) if from_the_start else {}
         reached |= {seed: score(run)} if "psnr" in run else {}
         known = seed in reached and seed in best
         gains += [reached[seed] - best[seed]] if known else []
