@@ -60,6 +60,10 @@ single row have AdamW. `lr` (0.02) is the rate of the former, `adamw_lr` (0.0003
 for both. With `use_adjusted_lr: true` rates of AdamW suit `lr`. Further `momentum`, `nesterov`, `ns_steps`,
 `weight_decay`, `adamw_betas`, `adamw_wd`, `adamw_eps`.
 
+In one run each of 300 steps from `linear_start` (Compact of 16 channels, luma, x2) Muon's `lr` 0.02 with
+`adamw_lr` 0.001 had 36.04 dB on Set5, 0.005 had 35.81, and 0.05 with 0.003 had 32.42; AdamW 35.10 at 0.001, 35.30
+at 0.003 and 34.77 at 0.006.
+
 The `ScheduleFree` ones (A. Defazio et al., 2024; `adamw_sf` of neosr) need no schedule but a warm-up
 (`warmup_steps`, or `train.warmup_iter`): they average the weights over the run. The average is validated and saved
 as `net_g_ema` and `net_g_best`, so `ema_decay` has to be 0; `net_g` are the weights in training."""
