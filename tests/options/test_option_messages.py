@@ -153,6 +153,7 @@ def test_a_check_sees_mappings_and_lists_whatever_was_written(write):
 def test_wrong_overrides_are_said_to_come_from_the_command_line(write):
     overrides = ["train.total_itr=100", "foo", "train..x=1", "train.losses.7.x=1", "scale.x=3"]
     overrides += ["val.val_freq=often", "name=[", "train.losses.first=1"]
+    overrides += ["train.early_stoping.patience=5", "trian.total_iter=9"]
     assert problems(write(FULL), overrides) == [
         "command line: foo: should be key.sub=value",
         "command line: name: a value is missing, or begins with a character that must be quoted",
@@ -160,7 +161,9 @@ def test_wrong_overrides_are_said_to_come_from_the_command_line(write):
         "command line: train..x=1: should be key.sub=value",
         "command line: train.losses.7.x: there is no such place to put a value",
         "command line: train.losses.first: there is no such place to put a value",
+        "command line: train.early_stoping: unknown key",
         "command line: train.total_itr: unknown key; did you mean 'total_iter'?",
+        "command line: trian: unknown key; did you mean 'train'?",
         "command line: val.val_freq: should be a whole number of at least 1, or 'auto' (got 'often')",
     ]
 

@@ -61,7 +61,13 @@ class Draft:
         return (path for path in found if isinstance(self.get(path), dict))
 
     def mark(self, path: Path) -> Mark:
-        """Where a value was written; for one that was not, the nearest thing around it."""
+        """Where a value was written; for one that was not, the nearest thing around it.
+
+        A section that only the command line names is of the command line.
+        """
+        for below, mark in () if path in self.marks else self.marks.items():
+            if below[: len(path)] == path and mark.source == COMMAND_LINE:
+                return mark._replace(path=mark.path[: len(mark.path) - (len(below) - len(path))])
         for length in range(len(path), -1, -1):
             if (mark := self.marks.get(path[:length])) and mark.source != DERIVED:
                 return mark._replace(path=(*mark.path, *path[length:]))
