@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from traiNNer.build.degradation import build_chain
 from traiNNer.build.usable import usable
 from traiNNer.data.audit import audit
+from traiNNer.data.cache.policy import CacheSettings
 from traiNNer.data.degradations.chain import Applied
 from traiNNer.data.degradations.resizing import resize
 from traiNNer.data.degraded_dataset import DegradedImageDataset, Downsampling
@@ -127,6 +128,13 @@ def test_images_smaller_than_a_patch_are_continued_by_reflection(folder):
     lq, gt = images.read(Sampler(len(images), 0)[0], 40)
     assert lq.shape == (40, 40, 3) and gt.shape == (160, 160, 3)
     assert report_small(images, 40) == 5 and report_small(images, 12) == 0
+
+
+def test_whole_images_from_a_cache_on_the_disk_may_be_written_to(folder, tmp_path):
+    cache = CacheSettings("disk", memory=2**30, folder=tmp_path)
+    photos = PairedImageDataset([folder / "HR"], [folder / "HR"], 1, cache=cache)
+    assert photos.kept.startswith("kept on the disk")
+    torch.from_numpy(DegradedImageDataset(photos, 4, Downsampling("area")).pair(0).gt)  # warns of others
 
 
 def test_sixteen_bits_stay_sixteen(tmp_path):

@@ -12,7 +12,7 @@ from traiNNer.data.degradations.chain import Applied
 from traiNNer.data.degradations.draws import Draws
 from traiNNer.data.degradations.resizing import resize
 from traiNNer.data.image_io import ImageError, Pixels
-from traiNNer.data.paired_dataset import Excerpt, Pair, PairedImageDataset, Patch, of_one_type
+from traiNNer.data.paired_dataset import Excerpt, Pair, PairedImageDataset, Patch, of_one_type, writable
 from traiNNer.data.purposes import Purpose
 from traiNNer.data.sampler import SampleSpec
 
@@ -42,7 +42,7 @@ class DegradedImageDataset:
             flipped.
         scale: Height and width of GT over those of LQ.
         degrade: Makes LQ from GT.
-        paired_prob: Share of samples that take the LQ image that `images` has.
+        paired_prob: Share of samples that take the LQ image that `files` has.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class DegradedImageDataset:
         height, width = (side // self.scale for side in gt.shape[:2])
         draws = Draws(_VALIDATION_SEED, Purpose.VALIDATION, index)
         lq = self._degrade(_levels(gt), (height, width), draws, trace)
-        return Pair(*of_one_type(lq.astype(np.uint8), gt), self.files.name(index))
+        return Pair(*of_one_type(lq.astype(np.uint8), writable(gt)), self.files.name(index))
 
     def _is_paired(self, seed: int, number: int) -> bool:
         return self._paired_prob > 0 and Draws(seed, Purpose.CHOICE, number).stage(0).chance(

@@ -189,7 +189,7 @@ class PairedImageDataset:
     def pair(self, index: int) -> Pair:
         """A whole image with its ground truth. Raises ImageError, which names the file."""
         lq, gt = of_one_type(*self._pixels(index))
-        return Pair(_own(lq), _own(gt), self._gt.name(index))
+        return Pair(writable(lq), writable(gt), self._gt.name(index))
 
     def excerpt(self, index: int, lq_size: int) -> Excerpt:
         """A pair of which `lq_size` LQ pixels in the middle are looked at. Raises ImageError, as `pair`."""
@@ -239,7 +239,7 @@ class PairedImageDataset:
         return cast("Pixels", cv2.transpose(copy) if self._use_rot and draw.transpose else copy)
 
 
-def _own(image: Pixels) -> Pixels:
+def writable(image: Pixels) -> Pixels:
     """Pixels that may be written to, as torch asks of what it takes; those of a cache on the disk may not."""
     return image if image.flags.writeable else cast("Pixels", image.copy())
 
