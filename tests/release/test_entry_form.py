@@ -71,7 +71,7 @@ REFUSED = {
     ),
     "no files": ({"resources": []}, "resources: "),
     "a digest that is none": (with_resource(sha256="abc"), "resources[0].sha256: "),
-    "a thumbnail": ({"images": [{**entry()["images"][0], "thumbnail": "t.png"}]}, "images[0]"),
+    "a thumbnail": ({"images": [{**entry()["images"][0], "thumbnail": "t.png"}]}, "images[0].thumbnail: "),
     "no tags": ({"tags": []}, "tags: "),
     "a name that is no id": ({"author": "Philip Hofmann"}, "author[0]: "),
     "a day that is none": ({"date": "2024-02-30"}, "date: "),

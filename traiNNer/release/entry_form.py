@@ -170,8 +170,8 @@ def entry_problems(entry: Any, identity: str) -> list[str]:
 
 def _place(path: Sequence[str | int]) -> str:
     """Where in the file; pydantic also names which of several forms it tried, which is left out."""
-    fields = {"platform", "type", "size", "sha256", "urls", "caption", "LR", "SR", "url"}
-    named = [key for k, key in enumerate(path) if k == 0 or isinstance(key, int) or key in fields]
+    tried = {"pytorch", "onnx", "paired", "standalone"}
+    named = [key for k, key in enumerate(path) if not (key in tried and isinstance(path[k - 1], int))]
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in named).removeprefix(".")
 
 
