@@ -134,9 +134,9 @@ def export_onnx(
         reason = " ".join(str(error).split())[-200:]
         raise NotForOnnx(f"torch cannot write this network (... {reason})") from error
     except RuntimeError as error:
-        if dtype == torch.float32:
-            raise
-        raise NotForOnnx(f"a part of this network is no {dtype} ({error})") from error
+        raise NotForOnnx(
+            f"this network does not run as {dtype} at the size that is traced ({error})"
+        ) from error
 
 
 def _export(
