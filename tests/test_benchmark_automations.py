@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_run import write_data
 
-from traiNNer.data.image_io import read_image, write_image
+from traiNNer.data.images.image_io import read_image, write_image
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts/benchmarks"
 

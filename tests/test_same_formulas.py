@@ -6,8 +6,8 @@ import torch
 
 from traiNNer.archs import munet
 from traiNNer.archs.paragonsr2 import resampler
-from traiNNer.data import resize
 from traiNNer.data.degradations import chroma
+from traiNNer.data.images import resize
 from traiNNer.losses import LOSSES, LossInputs, colour, consistency, edges
 from traiNNer.metrics import ssim
 from traiNNer.training import structure

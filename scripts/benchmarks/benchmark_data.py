@@ -32,11 +32,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traiNNer.data.cache.policy import CacheSettings
-from traiNNer.data.image_io import Pixels, read_image, write_image
+from traiNNer.data.images.image_io import Pixels, read_image, write_image
+from traiNNer.data.images.resize import shrink
 from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.data.paired_dataset import PairedImageDataset
-from traiNNer.data.pairing import find_images
-from traiNNer.data.resize import shrink
+from traiNNer.data.pairs.pairing import find_images
 from traiNNer.data.synthetic import dead_leaves
 from traiNNer.runtime.memory import keep_freed_memory
 

@@ -30,7 +30,7 @@ from whole_runs import finished
 from traiNNer.archs import build_network
 from traiNNer.cli.export import main as export
 from traiNNer.cli.train import train
-from traiNNer.data.image_io import eight_bits, read_image
+from traiNNer.data.images.image_io import eight_bits, read_image
 from traiNNer.inference.load import load_trained
 from traiNNer.inference.upscale import ImageUpscaler
 

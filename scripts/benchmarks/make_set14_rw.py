@@ -15,7 +15,7 @@ from pathlib import Path
 
 from traiNNer.build.degradation import build_chain
 from traiNNer.data.degraded_dataset import DegradedImageDataset
-from traiNNer.data.image_io import write_image
+from traiNNer.data.images.image_io import write_image
 from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.options.degradation import PRESETS, DegradationOptions
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from whole_runs import finished
 
 from traiNNer.archs import NetworkFacts, build_network
-from traiNNer.data.image_io import eight_bits, read_image
+from traiNNer.data.images.image_io import eight_bits, read_image
 from traiNNer.release.onnx import NotForOnnx, Size, export_onnx, taken_size
 
 NETWORKS = (

@@ -17,8 +17,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from traiNNer.archs import load_network
-from traiNNer.data.image_io import Pixels, eight_bits, read_image
-from traiNNer.data.resize import imresize
+from traiNNer.data.images.image_io import Pixels, eight_bits, read_image
+from traiNNer.data.images.resize import imresize
 from traiNNer.metrics import psnr
 
 TARGET = Path(__file__).parents[2] / "docs/images/photograph.png"

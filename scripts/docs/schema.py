@@ -15,7 +15,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from traiNNer.archs import NETWORKS
 from traiNNer.automations import AUTOMATIONS
-from traiNNer.automations.loss_schedule import LossSchedule
+from traiNNer.automations.losses.loss_schedule import LossSchedule
 from traiNNer.build.automations import GIVEN, LOSS_SCHEDULING
 from traiNNer.losses import LOSSES
 from traiNNer.metrics import METRICS

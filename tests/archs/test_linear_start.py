@@ -13,7 +13,7 @@ from torch import nn
 
 from traiNNer.archs import build_network
 from traiNNer.archs.linear_start import upscaling_filters
-from traiNNer.data.resize import imresize
+from traiNNer.data.images.resize import imresize
 
 NETWORKS: list[dict[str, Any]] = [
     {"type": "compact", "num_feat": 8, "num_conv": 2},

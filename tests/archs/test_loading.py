@@ -11,7 +11,7 @@ from torch import nn
 from traiNNer.archs import build_network, load_network
 from traiNNer.archs.loading import load_weights
 from traiNNer.archs.weights_file import read_weights
-from traiNNer.data.image_io import read_image
+from traiNNer.data.images.image_io import read_image
 from traiNNer.metrics import psnr
 from traiNNer.registry import ConfigError
 

@@ -23,7 +23,7 @@ from traiNNer.archs.paragonsr2.resampler import (
     filter_separably,
     upsample,
 )
-from traiNNer.data.resize import imresize
+from traiNNer.data.images.resize import imresize
 from traiNNer.registry import ConfigError
 
 CASES = [

@@ -3,8 +3,8 @@ import math
 import pytest
 from automations.simulate import controls, drive, facts, flat, window
 
-from traiNNer.automations.batch_size import BatchFallback, DynamicBatchSizeOptimizer
-from traiNNer.automations.memory_plan import divisors, grown, largest_fitting
+from traiNNer.automations.batch.batch_size import BatchFallback, DynamicBatchSizeOptimizer
+from traiNNer.automations.batch.memory_plan import divisors, grown, largest_fitting
 from traiNNer.events import OutOfMemoryEvent
 
 

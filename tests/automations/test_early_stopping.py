@@ -9,7 +9,7 @@ from automations.simulate import controls, drive, facts, flat, noisy, validation
 from pydantic import ValidationError
 
 from traiNNer.automations import AUTOMATIONS
-from traiNNer.automations.early_stopping import IntelligentEarlyStopping
+from traiNNer.automations.stopping.early_stopping import IntelligentEarlyStopping
 from traiNNer.events import ChangeEvent
 from traiNNer.registry import ConfigError
 

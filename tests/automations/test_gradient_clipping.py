@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from automations.simulate import controls, drive, facts, flat, noisy, window
 
-from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping, ClipFallback
-from traiNNer.automations.norm_patterns import NormPattern, Pattern, pattern_key, prior_threshold
+from traiNNer.automations.gradients.gradient_clipping import AdaptiveGradientClipping, ClipFallback
+from traiNNer.automations.gradients.norm_patterns import NormPattern, Pattern, pattern_key, prior_threshold
 from traiNNer.control import to_plain
 from traiNNer.events import ChangeEvent, RequestEvent
 

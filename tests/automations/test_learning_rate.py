@@ -4,8 +4,8 @@ import random
 import pytest
 from automations.simulate import controls, drive, facts, flat, noisy, validation, window
 
-from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
-from traiNNer.automations.lr_decisions import in_words
+from traiNNer.automations.rate.learning_rate import IntelligentLearningRateScheduler
+from traiNNer.automations.rate.lr_decisions import in_words
 from traiNNer.control import Ramp, RollBack, RunTrial, SetLearningRateFactor, Stop
 from traiNNer.events import ChangeEvent, RequestEvent, TrialEvent
 

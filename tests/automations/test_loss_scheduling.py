@@ -4,8 +4,8 @@ import random
 import pytest
 from automations.simulate import controls, drive, facts, flat, window
 
-from traiNNer.automations.loss_schedule import LossSchedule
-from traiNNer.automations.loss_scheduling import DynamicLossScheduling, gradient_shares
+from traiNNer.automations.losses.loss_schedule import LossSchedule
+from traiNNer.automations.losses.loss_scheduling import DynamicLossScheduling, gradient_shares
 from traiNNer.events import ChangeEvent
 
 TWO = {"loss_weights": {"l1": 1.0, "gan": 0.1}}

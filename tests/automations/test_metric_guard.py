@@ -6,9 +6,9 @@ import pytest
 from automations.simulate import controls, facts, validation, window
 
 from traiNNer.automations import Supervisor
-from traiNNer.automations.early_stopping import IntelligentEarlyStopping
-from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
 from traiNNer.automations.metric_guard import MetricGuard
+from traiNNer.automations.rate.learning_rate import IntelligentLearningRateScheduler
+from traiNNer.automations.stopping.early_stopping import IntelligentEarlyStopping
 from traiNNer.events import ChangeEvent, SetScores
 
 DIRECTIONS = {"psnr": True, "lpips": False}

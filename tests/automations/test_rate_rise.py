@@ -6,8 +6,8 @@ import math
 import pytest
 from automations.simulate import controls, drive, facts, window
 
-from traiNNer.automations.rate_rise import GROWTH, LearningRateRise
-from traiNNer.automations.rate_search import MOST_ROUGH, SHORTEST_RUN, TRIAL_STEPS
+from traiNNer.automations.rate.rate_rise import GROWTH, LearningRateRise
+from traiNNer.automations.rate.rate_search import MOST_ROUGH, SHORTEST_RUN, TRIAL_STEPS
 from traiNNer.control import RunTrial
 from traiNNer.events import ChangeEvent, StartEvent, TrialEvent
 

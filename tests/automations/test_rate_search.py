@@ -7,7 +7,7 @@ import random
 import pytest
 from automations.simulate import controls, drive, facts, window
 
-from traiNNer.automations.rate_search import (
+from traiNNer.automations.rate.rate_search import (
     LONG_STEPS,
     MOST_STEPS,
     SHORTEST_RUN,
@@ -15,7 +15,7 @@ from traiNNer.automations.rate_search import (
     LearningRateSearch,
     SetSearchedRate,
 )
-from traiNNer.automations.written_rate import trial_steps
+from traiNNer.automations.rate.written_rate import trial_steps
 from traiNNer.control import RunTrial
 from traiNNer.events import StartEvent, TrialEvent
 

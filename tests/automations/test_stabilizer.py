@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from automations.simulate import controls, drive, facts, flat, noisy, window
 
-from traiNNer.automations.norm_patterns import pattern_key
-from traiNNer.automations.stabilizer import GradientFlowStabilizer
+from traiNNer.automations.gradients.norm_patterns import pattern_key
+from traiNNer.automations.gradients.stabilizer import GradientFlowStabilizer
 from traiNNer.control import Clip, Request, SetLossScale
 from traiNNer.events import ChangeEvent
 

@@ -6,9 +6,9 @@ import random
 import pytest
 from automations.simulate import controls, drive, facts, flat, window
 
-from traiNNer.automations.early_stopping import IntelligentEarlyStopping
-from traiNNer.automations.early_stopping_state import stop_nearness
-from traiNNer.automations.stopping_rules import settled
+from traiNNer.automations.stopping.early_stopping import IntelligentEarlyStopping
+from traiNNer.automations.stopping.early_stopping_state import stop_nearness
+from traiNNer.automations.stopping.stopping_rules import settled
 from traiNNer.events import SetScores, ValidationEvent
 
 BOTH = {"psnr": True, "lpips": False}

@@ -5,7 +5,7 @@ import json
 import pytest
 from automations.simulate import controls, drive, facts, window
 
-from traiNNer.automations.written_rate import WrittenRateTrial
+from traiNNer.automations.rate.written_rate import WrittenRateTrial
 from traiNNer.control import RunTrial, SetLearningRateFactor
 from traiNNer.events import StartEvent, TrialEvent
 

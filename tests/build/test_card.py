@@ -11,7 +11,7 @@ import yaml
 
 from traiNNer.build.card import advice
 from traiNNer.build.card.page import facts, page
-from traiNNer.build.card.run import PARTS, run_parts
+from traiNNer.build.card.processes import PARTS, run_parts
 from traiNNer.build.card.settings import Part, Settings
 from traiNNer.options import load_options
 

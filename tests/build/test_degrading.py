@@ -10,7 +10,7 @@ from traiNNer.build import worker_count
 from traiNNer.build.defaults import derive
 from traiNNer.build.degrading import look_at_degrading, with_workers
 from traiNNer.data.degraded_dataset import DegradedImageDataset
-from traiNNer.data.image_io import write_image
+from traiNNer.data.images.image_io import write_image
 from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.synthetic import dead_leaves
 from traiNNer.options import load_options

@@ -15,9 +15,9 @@ from traiNNer.build.metrics import unmeasurable
 from traiNNer.build.model import BuiltLoss
 from traiNNer.build.rehearsal import rehearse_losses, rehearse_network, smallest_for_losses
 from traiNNer.cli.train import main as train_main
-from traiNNer.data.audit import audit
-from traiNNer.data.image_io import write_image
+from traiNNer.data.images.image_io import write_image
 from traiNNer.data.paired_dataset import PairedImageDataset
+from traiNNer.data.pairs.audit import audit
 from traiNNer.losses import LOSSES, uses_discriminator
 from traiNNer.losses.adversarial import AdversarialLoss
 from traiNNer.metrics import METRICS

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from traiNNer.build.lint import automation_block, missing, unwise, unwise_data
-from traiNNer.data.image_io import write_image
+from traiNNer.data.images.image_io import write_image
 from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.options import load_options
 

@@ -15,7 +15,7 @@ from traiNNer.archs.loading import load_with_metadata
 from traiNNer.cli import export, upscale
 from traiNNer.cli.blend import main as blend
 from traiNNer.cli.test import main as measure
-from traiNNer.data.image_io import read_image, write_image
+from traiNNer.data.images.image_io import read_image, write_image
 from traiNNer.inference.picture import read_picture
 from traiNNer.metrics import psnr
 

@@ -8,8 +8,8 @@ import small_run
 import torch
 from automations.simulate import facts
 
-from traiNNer.automations.rate_rise import LearningRateRise
-from traiNNer.automations.written_rate import WrittenRateTrial
+from traiNNer.automations.rate.rate_rise import LearningRateRise
+from traiNNer.automations.rate.written_rate import WrittenRateTrial
 from traiNNer.build.automations import LEARNING_RATE, build_supervisor, searches_rate
 from traiNNer.build.check import check_parts
 from traiNNer.build.facts import anchor_loss

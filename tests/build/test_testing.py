@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from traiNNer.archs import build_network
 from traiNNer.cli.test import main
-from traiNNer.data.image_io import read_image
+from traiNNer.data.images.image_io import read_image
 from traiNNer.metrics import psnr
 
 

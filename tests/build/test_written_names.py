@@ -10,7 +10,7 @@ import pytest
 import small_run
 
 from traiNNer.build.data import open_sets, open_test_sets
-from traiNNer.data.image_io import write_image
+from traiNNer.data.images.image_io import write_image
 from traiNNer.options import load_options
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.distributed import DistributedContext

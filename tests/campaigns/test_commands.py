@@ -14,7 +14,7 @@ from test_check_config import PLACES, VALUES
 
 from traiNNer.archs import build_network
 from traiNNer.cli import check, export, upscale
-from traiNNer.data.image_io import write_image
+from traiNNer.data.images.image_io import write_image
 
 KEYS = (
     "params",

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from campaigns.attempts import Attempts, Findings
 
-from traiNNer.data.image_io import read_image, write_image
+from traiNNer.data.images.image_io import read_image, write_image
 
 COUNT = 150
 

@@ -10,7 +10,7 @@ from campaigns.attempts import Attempts, Findings
 from safetensors.torch import load_file, save_file
 
 from traiNNer.archs import build_network
-from traiNNer.data.image_io import write_image
+from traiNNer.data.images.image_io import write_image
 
 COUNT = 150
 FLAT = (0, 255, 128)

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from traiNNer.archs import build_network
 from traiNNer.cli import check, export, report, test, upscale
 from traiNNer.cli.ending import ends_in_words
-from traiNNer.data.image_io import read_image, write_image
+from traiNNer.data.images.image_io import read_image, write_image
 from traiNNer.registry import ConfigError
 
 

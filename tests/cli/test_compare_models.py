@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from traiNNer.archs import build_network
 from traiNNer.cli.compare import main
-from traiNNer.data.image_io import read_image, write_image
-from traiNNer.data.resize import imresize
+from traiNNer.data.images.image_io import read_image, write_image
+from traiNNer.data.images.resize import imresize
 from traiNNer.metrics import psnr
 
 

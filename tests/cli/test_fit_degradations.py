@@ -7,7 +7,7 @@ from traiNNer.build.degradation import build_chain
 from traiNNer.build.fit_degradations import FIXED
 from traiNNer.cli.fit_degradations import main
 from traiNNer.data.degradations.draws import Draws
-from traiNNer.data.image_io import write_image
+from traiNNer.data.images.image_io import write_image
 from traiNNer.data.purposes import Purpose
 from traiNNer.data.synthetic import dead_leaves
 from traiNNer.options.degradation import DegradationOptions

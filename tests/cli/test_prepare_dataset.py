@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from traiNNer.cli.prepare_dataset import main
-from traiNNer.data.image_io import read_image, write_image
+from traiNNer.data.images.image_io import read_image, write_image
 from traiNNer.data.preparing.measures import Measures, blockiness, jpeg_quality, measure, sharpness
 from traiNNer.data.preparing.selection import Limits, near_duplicates, select
 from traiNNer.data.synthetic import dead_leaves

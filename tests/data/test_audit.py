@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from traiNNer.data.audit import audit
-from traiNNer.data.image_io import ImageError
+from traiNNer.data.images.image_io import ImageError
+from traiNNer.data.images.resize import imresize, shrink
 from traiNNer.data.paired_dataset import Excerpt, Pair
-from traiNNer.data.resize import imresize, shrink
+from traiNNer.data.pairs.audit import audit
 from traiNNer.data.synthetic import dead_leaves
 
 PHOTOS = [dead_leaves(128, 0, index) for index in range(6)]

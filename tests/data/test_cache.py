@@ -22,10 +22,10 @@ from traiNNer.data.cache import draft_file, pixel_file
 from traiNNer.data.cache.memory import SharedImages
 from traiNNer.data.cache.pixel_file import Contents
 from traiNNer.data.cache.policy import NO_CACHE, CacheSettings
-from traiNNer.data.file_index import Names
-from traiNNer.data.image_io import ImageError, read_image, write_image
+from traiNNer.data.images.image_io import ImageError, read_image, write_image
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.paired_dataset import PairedImageDataset
+from traiNNer.data.pairs.file_index import Names
 from traiNNer.registry import ConfigError
 
 MEMORY = 2**30

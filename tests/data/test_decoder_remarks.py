@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from traiNNer.data.decoder_remarks import overheard
-from traiNNer.data.image_io import ImageError, read_image
+from traiNNer.data.images.decoder_remarks import overheard
+from traiNNer.data.images.image_io import ImageError, read_image
 
 
 def jpeg(seed=0, **settings):

@@ -6,14 +6,14 @@ from safetensors.torch import load_file
 
 from traiNNer.build.degradation import build_chain
 from traiNNer.build.usable import usable
-from traiNNer.data.audit import audit
 from traiNNer.data.cache.policy import CacheSettings
 from traiNNer.data.degradations.chain import Applied
 from traiNNer.data.degradations.resizing import resize
 from traiNNer.data.degraded_dataset import DegradedImageDataset, Downsampling
-from traiNNer.data.image_io import write_image
+from traiNNer.data.images.image_io import write_image
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.paired_dataset import PairedImageDataset
+from traiNNer.data.pairs.audit import audit
 from traiNNer.data.sampler import Sampler
 from traiNNer.data.synthetic import dead_leaves
 from traiNNer.data.training_set import report_small

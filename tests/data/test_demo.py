@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from traiNNer.data import synthetic as demo
-from traiNNer.data.image_io import read_image
+from traiNNer.data.images.image_io import read_image
+from traiNNer.data.images.resize import imresize
 from traiNNer.data.paired_dataset import PairedImageDataset
-from traiNNer.data.resize import imresize
 from traiNNer.data.synthetic import dead_leaves, ensure_demo_data, make_demo_data
 
 SMALL = {"train": (3, 48), "val": (1, 40)}

@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 
 from traiNNer.build.data import open_sets
 from traiNNer.cli.check import main as check
-from traiNNer.data.file_index import Files, Names
 from traiNNer.data.held_out import in_part, source_of
-from traiNNer.data.image_io import read_image
-from traiNNer.data.resize import imresize
+from traiNNer.data.images.image_io import read_image
+from traiNNer.data.images.resize import imresize
+from traiNNer.data.pairs.file_index import Files, Names
 from traiNNer.options import load_options
 from traiNNer.runtime.distributed import DistributedContext
 

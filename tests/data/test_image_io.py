@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from traiNNer.data.image_io import (
+from traiNNer.data.images.image_io import (
     ImageError,
     eight_bits,
     image_header,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import small_run
 
-from traiNNer.data.image_io import write_image
+from traiNNer.data.images.image_io import write_image
 from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.registry import ConfigError
 

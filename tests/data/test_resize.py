@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from traiNNer.data.resize import imresize, shrink
+from traiNNer.data.images.resize import imresize, shrink
 
 
 def _rgb(path: Path) -> np.ndarray:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from traiNNer.cli.make_lr import main as make_lr
-from traiNNer.data.image_io import read_image, write_image
+from traiNNer.data.images.image_io import read_image, write_image
+from traiNNer.data.images.resize import imresize
 from traiNNer.data.paired_dataset import PairedImageDataset
-from traiNNer.data.resize import imresize
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,14 +9,14 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from traiNNer.data import pair_sizes as headers
 from traiNNer.data.cache import policy as caching
 from traiNNer.data.cache.policy import CacheSettings
-from traiNNer.data.file_index import Names
-from traiNNer.data.image_io import ImageError, write_image
+from traiNNer.data.images.image_io import ImageError, write_image
+from traiNNer.data.images.resize import imresize
 from traiNNer.data.paired_dataset import PairedImageDataset
-from traiNNer.data.pairing import Problems, paired_files
-from traiNNer.data.resize import imresize
+from traiNNer.data.pairs import pair_sizes as headers
+from traiNNer.data.pairs.file_index import Names
+from traiNNer.data.pairs.pairing import Problems, paired_files
 from traiNNer.data.sampler import Sampler, SampleSpec
 from traiNNer.data.single_dataset import SingleImageDataset
 from traiNNer.data.training_set import report_small

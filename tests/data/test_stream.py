@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny import Waves
 
-from traiNNer.data.image_io import ImageError
+from traiNNer.data.images.image_io import ImageError
 from traiNNer.data.loader import TrainLoader
 from traiNNer.data.sampler import Sampler
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 from test_upscale import model, run, upscaler, waves  # noqa: F401 -- the first is a fixture
 
-from traiNNer.data.image_io import ImageError, read_image, write_image
+from traiNNer.data.images.image_io import ImageError, read_image, write_image
 from traiNNer.inference.picture import Picture, filled, read_picture, read_picture_file, turned
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -14,7 +14,7 @@ from torch import nn
 
 from traiNNer.archs import NetworkFacts, build_network
 from traiNNer.cli.upscale import main
-from traiNNer.data.image_io import read_image, write_image
+from traiNNer.data.images.image_io import read_image, write_image
 from traiNNer.inference import tile_size
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.inference.picture import Picture, read_picture

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from skimage.color import rgb2lab
 
 from traiNNer.archs.vgg_features import FeatureNetwork
-from traiNNer.data.resize import imresize
+from traiNNer.data.images.resize import imresize
 from traiNNer.losses import LOSSES, LossInputs
 from traiNNer.metrics import METRICS
 

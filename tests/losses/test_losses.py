@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from traiNNer.archs import build_network
 from traiNNer.archs.vgg_features import shared_network
-from traiNNer.data.resize import imresize
+from traiNNer.data.images.resize import imresize
 from traiNNer.losses import LOSSES, LossInputs, uses_discriminator
 from traiNNer.losses.adversarial import discriminator_output
 from traiNNer.losses.precision import at_least_float32

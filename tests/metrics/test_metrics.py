@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from traiNNer.data.resize import imresize
+from traiNNer.data.images.resize import imresize
 from traiNNer.metrics import METRICS, psnr, ssim
 from traiNNer.registry import ConfigError
 

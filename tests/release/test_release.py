@@ -15,7 +15,7 @@ from torch import nn
 from traiNNer.archs import build_network, load_network
 from traiNNer.archs.loading import load_with_metadata
 from traiNNer.cli.export import main
-from traiNNer.data.image_io import read_image, write_image
+from traiNNer.data.images.image_io import read_image, write_image
 from traiNNer.release.entry_form import entry_problems, still_to_say
 from traiNNer.release.open_model_db import bare_name, model_id
 

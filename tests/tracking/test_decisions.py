@@ -6,7 +6,7 @@ import pytest
 from automations.simulate import controls
 
 from traiNNer.automations import Proposal
-from traiNNer.automations.rate_search import SetSearchedRate
+from traiNNer.automations.rate.rate_search import SetSearchedRate
 from traiNNer.control import (
     Arm,
     Change,

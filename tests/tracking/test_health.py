@@ -15,7 +15,7 @@ from training.test_resume import kill_at, records, resumed
 
 from traiNNer.automations import Supervisor
 from traiNNer.automations.data_cost import DataCost
-from traiNNer.automations.stabilizer import GradientFlowStabilizer
+from traiNNer.automations.gradients.stabilizer import GradientFlowStabilizer
 from traiNNer.control import Clip
 from traiNNer.events import ValidationEvent
 from traiNNer.models.sr_model import WeightedLoss

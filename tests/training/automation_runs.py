@@ -9,13 +9,13 @@ from tiny import FACTS_OF_RUN, make_model, make_trainer
 from torch import nn
 
 from traiNNer.automations import Supervisor
-from traiNNer.automations.batch_size import DynamicBatchSizeOptimizer
-from traiNNer.automations.early_stopping import IntelligentEarlyStopping
-from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
-from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
-from traiNNer.automations.loss_scheduling import MEASURE_EVERY, DynamicLossScheduling
+from traiNNer.automations.batch.batch_size import DynamicBatchSizeOptimizer
+from traiNNer.automations.gradients.gradient_clipping import AdaptiveGradientClipping
+from traiNNer.automations.gradients.stabilizer import GradientFlowStabilizer
+from traiNNer.automations.losses.loss_scheduling import MEASURE_EVERY, DynamicLossScheduling
 from traiNNer.automations.metric_guard import MetricGuard
-from traiNNer.automations.stabilizer import GradientFlowStabilizer
+from traiNNer.automations.rate.learning_rate import IntelligentLearningRateScheduler
+from traiNNer.automations.stopping.early_stopping import IntelligentEarlyStopping
 from traiNNer.build.automations import set_starting_controls
 from traiNNer.control import Controls
 from traiNNer.training.state import Plan

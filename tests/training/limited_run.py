@@ -13,7 +13,7 @@ from tiny import make_model
 from torch import nn
 from training.automation_runs import FACTS, trainer_of
 
-from traiNNer.automations.batch_size import DynamicBatchSizeOptimizer
+from traiNNer.automations.batch.batch_size import DynamicBatchSizeOptimizer
 from traiNNer.control import Controls
 from traiNNer.runtime.signals import StopSignal
 

@@ -9,7 +9,7 @@ from tiny import FACTS_OF_RUN, TIMES, assert_same
 from tracking.test_tensorboard import charts_without_a_curve, read
 
 from traiNNer.archs.loading import load_network
-from traiNNer.automations.early_stopping import IntelligentEarlyStopping
+from traiNNer.automations.stopping.early_stopping import IntelligentEarlyStopping
 from traiNNer.build.automations import configured_controls
 from traiNNer.build.replay import beginning
 from traiNNer.cli.train import train

@@ -20,10 +20,10 @@ from training.automation_runs import (
 from training.test_resume import At, kill_at
 
 from traiNNer.automations import Proposal
-from traiNNer.automations.batch_size import BatchFallback, DynamicBatchSizeOptimizer
-from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
-from traiNNer.automations.learning_rate import REWARM
-from traiNNer.automations.loss_scheduling import DynamicLossScheduling
+from traiNNer.automations.batch.batch_size import BatchFallback, DynamicBatchSizeOptimizer
+from traiNNer.automations.gradients.gradient_clipping import AdaptiveGradientClipping
+from traiNNer.automations.losses.loss_scheduling import DynamicLossScheduling
+from traiNNer.automations.rate.learning_rate import REWARM
 from traiNNer.control import Controls, SetLossFactors
 from traiNNer.runtime.signals import StopSignal
 

@@ -16,9 +16,9 @@ from training.automation_runs import (
 from training.test_resume import At, kill_at
 
 from traiNNer.automations import Limits
-from traiNNer.automations.batch_size import DynamicBatchSizeOptimizer
-from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
-from traiNNer.automations.loss_scheduling import DynamicLossScheduling
+from traiNNer.automations.batch.batch_size import DynamicBatchSizeOptimizer
+from traiNNer.automations.gradients.gradient_clipping import AdaptiveGradientClipping
+from traiNNer.automations.losses.loss_scheduling import DynamicLossScheduling
 from traiNNer.build.replay import replay
 from traiNNer.runtime.signals import StopSignal
 

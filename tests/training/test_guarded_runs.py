@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import small_run
 
-from traiNNer.data.image_io import write_image
+from traiNNer.data.images.image_io import write_image
 
 AUTOMATIONS = {
     "enabled": True,

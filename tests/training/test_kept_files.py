@@ -12,7 +12,7 @@ from training.test_resume import resumed
 
 from traiNNer.automations.diagnosis import diagnose
 from traiNNer.control import Controls, Stop, to_plain
-from traiNNer.data.image_io import ImageError
+from traiNNer.data.images.image_io import ImageError
 from traiNNer.inference.images import Shown
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.optim.schedules import SCHEDULES

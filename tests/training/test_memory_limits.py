@@ -24,7 +24,7 @@ from traiNNer.inference.network import EvalNetwork
 from traiNNer.inference.tiles import Tiles
 from traiNNer.models.out_of_memory import unless_out_of_memory
 from traiNNer.optim.optimizers import build_optimizer
-from traiNNer.runtime.memory import HostMemory, OutOfMemoryError, keep_freed_memory
+from traiNNer.runtime.memory import HostMemory, MemoryTooSmallError, keep_freed_memory
 from traiNNer.runtime.memory import _glibc as memory_functions
 from traiNNer.runtime.signals import StopSignal
 
@@ -240,7 +240,7 @@ def test_an_unknown_reach_is_said_and_the_overlap_of_the_options_is_used(upscale
 
 
 def test_when_no_tile_fits_the_error_says_so(upscaler):
-    with pytest.raises(OutOfMemoryError, match="out of memory with tiles of"):
+    with pytest.raises(MemoryTooSmallError, match="out of memory with tiles of"):
         Tiles(0, 32).upscale(upscaler(9), torch.rand(1, 3, 61, 45))
 
 

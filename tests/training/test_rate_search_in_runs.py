@@ -7,9 +7,9 @@ import torch
 from tiny import TIMES, assert_same, make_model, tiny_network
 from training.automation_runs import FACTS, Log, decisions, lines, plateau_scheduler, trainer_of
 
-from traiNNer.automations.rate_rise import LearningRateRise
-from traiNNer.automations.rate_search import LearningRateSearch
-from traiNNer.automations.written_rate import WrittenRateTrial
+from traiNNer.automations.rate.rate_rise import LearningRateRise
+from traiNNer.automations.rate.rate_search import LearningRateSearch
+from traiNNer.automations.rate.written_rate import WrittenRateTrial
 from traiNNer.control import Controls
 from traiNNer.optim.learner import Learner
 from traiNNer.runtime.signals import StopSignal

@@ -16,10 +16,10 @@ from training.automation_runs import (
 from training.test_resume import At
 
 from traiNNer.archs.weights_file import read_weights
-from traiNNer.automations.early_stopping import IntelligentEarlyStopping
-from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
-from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
-from traiNNer.automations.stabilizer import GradientFlowStabilizer
+from traiNNer.automations.gradients.gradient_clipping import AdaptiveGradientClipping
+from traiNNer.automations.gradients.stabilizer import GradientFlowStabilizer
+from traiNNer.automations.rate.learning_rate import IntelligentLearningRateScheduler
+from traiNNer.automations.stopping.early_stopping import IntelligentEarlyStopping
 from traiNNer.runtime.signals import StopSignal
 
 # --- stopping ----------------------------------------------------------------------------------------------

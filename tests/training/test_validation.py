@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import CPU, FACTS, Waves, tiny_network
 
-from traiNNer.data.image_io import ImageError
+from traiNNer.data.images.image_io import ImageError
 from traiNNer.inference import images as validation_images
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.metrics import METRICS

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import torch
 
-from traiNNer.automations.batch_size import SAFETY_MARGIN, TARGET_USAGE, DynamicBatchSizeOptimizer
-from traiNNer.automations.memory_plan import largest_fitting
+from traiNNer.automations.batch.batch_size import SAFETY_MARGIN, TARGET_USAGE, DynamicBatchSizeOptimizer
+from traiNNer.automations.batch.memory_plan import largest_fitting
 from traiNNer.build.automations import chosen
 from traiNNer.build.model import training
 from traiNNer.build.run import build_parts

@@ -8,13 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from traiNNer.automations import AUTOMATIONS, Automation, Limits, Supervisor
-from traiNNer.automations.gradient_clipping import AdaptiveGradientClipping
-from traiNNer.automations.gradient_norms import plain_clip
-from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
+from traiNNer.automations.gradients.gradient_clipping import AdaptiveGradientClipping
+from traiNNer.automations.gradients.gradient_norms import plain_clip
 from traiNNer.automations.metric_guard import MetricGuard
-from traiNNer.automations.rate_rise import LearningRateRise
-from traiNNer.automations.rate_search import RAISED_LATER, SHORTEST_RUN, LearningRateSearch
-from traiNNer.automations.written_rate import TAKEN, WrittenRateTrial, trial_steps
+from traiNNer.automations.rate.learning_rate import IntelligentLearningRateScheduler
+from traiNNer.automations.rate.rate_rise import LearningRateRise
+from traiNNer.automations.rate.rate_search import RAISED_LATER, SHORTEST_RUN, LearningRateSearch
+from traiNNer.automations.rate.written_rate import TAKEN, WrittenRateTrial, trial_steps
 from traiNNer.control import Controls, from_plain
 from traiNNer.events import RunFacts
 from traiNNer.optim.optimizers import AUTO

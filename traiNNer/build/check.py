@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from traiNNer.automations.loss_schedule import LossSchedule
+from traiNNer.automations.losses.loss_schedule import LossSchedule
 from traiNNer.build.automations import LOSS_SCHEDULING, check_automation
 from traiNNer.build.check_networks import check_generator, check_network, check_teacher, mapping
 from traiNNer.build.data import DATASET_TYPES

@@ -12,7 +12,7 @@ from torch import nn
 from traiNNer.archs.loading import load_network
 from traiNNer.build.data import assemble_measured
 from traiNNer.build.report import best_weights
-from traiNNer.data.image_io import ImageError
+from traiNNer.data.images.image_io import ImageError
 from traiNNer.options import Options, load_options
 from traiNNer.registry import ConfigError
 from traiNNer.tracking.report.compare import Pair, Run, per_image, read_run

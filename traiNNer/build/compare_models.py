@@ -10,9 +10,9 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
-from traiNNer.data.image_io import Pixels, eight_bits
+from traiNNer.data.images.image_io import Pixels, eight_bits
+from traiNNer.data.images.resize import imresize
 from traiNNer.data.paired_dataset import Pair, PairedImageDataset
-from traiNNer.data.resize import imresize
 from traiNNer.events import SetScores
 from traiNNer.inference.images import ImageSet, bicubic
 from traiNNer.inference.load import Trained, load_trained

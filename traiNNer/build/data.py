@@ -27,7 +27,7 @@ from traiNNer.data.cache.memory import mib
 from traiNNer.data.cache.policy import NO_CACHE, CacheSettings
 from traiNNer.data.degraded_dataset import DegradedImageDataset, Downsampling
 from traiNNer.data.paired_dataset import PairedImageDataset
-from traiNNer.data.pairing import Progress
+from traiNNer.data.pairs.pairing import Progress
 from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
 from traiNNer.data.synthetic import ensure_demo_data
 from traiNNer.data.training_set import TrainingSet, report_small

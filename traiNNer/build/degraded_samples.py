@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from traiNNer.data.degradations.chain import Applied
 from traiNNer.data.degradations.resizing import resize
 from traiNNer.data.degraded_dataset import DegradedImageDataset
-from traiNNer.data.image_io import ImageError, eight_bits
+from traiNNer.data.images.image_io import ImageError, eight_bits
 from traiNNer.data.sampler import Sampler
 from traiNNer.wording import counted
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from traiNNer.archs import NetworkFacts
-from traiNNer.automations.batch_size import DynamicBatchSizeOptimizer
+from traiNNer.automations.batch.batch_size import DynamicBatchSizeOptimizer
 from traiNNer.build.automations import chosen, configured_controls
 from traiNNer.build.model import BuiltLoss, training
 from traiNNer.build.rehearsal import smallest_for_losses

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from traiNNer.build.degradation import build_chain
 from traiNNer.data.degradations.draws import Draws
 from traiNNer.data.degradations.statistics import POSSIBLE, Accuracy, Estimator, statistics
-from traiNNer.data.image_io import Pixels, eight_bits, image_size, read_bytes, read_image
+from traiNNer.data.images.image_io import Pixels, eight_bits, image_size, read_bytes, read_image
 from traiNNer.data.preparing.measures import jpeg_quality
 from traiNNer.data.purposes import Purpose
 from traiNNer.options.degradation import DegradationOptions

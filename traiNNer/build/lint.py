@@ -12,7 +12,7 @@ from torch import nn
 
 from traiNNer.archs import NETWORKS
 from traiNNer.archs.outline import outline
-from traiNNer.automations.rate_search import SHORTEST_RUN
+from traiNNer.automations.rate.rate_search import SHORTEST_RUN
 from traiNNer.build.automations import LEARNING_RATE, STOPPING, searches_rate
 from traiNNer.build.data import is_bare
 from traiNNer.build.metrics import KEEP_IMAGES, metric_specs, without_gt

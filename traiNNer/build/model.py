@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts
-from traiNNer.automations.loss_schedule import LossSchedule
-from traiNNer.automations.loss_scheduling import MEASURE_EVERY
-from traiNNer.automations.lr_decisions import ScheduleFallback
+from traiNNer.automations.losses.loss_schedule import LossSchedule
+from traiNNer.automations.losses.loss_scheduling import MEASURE_EVERY
+from traiNNer.automations.rate.lr_decisions import ScheduleFallback
 from traiNNer.build.automations import LEARNING_RATE, LOSS_SCHEDULING, chosen
 from traiNNer.build.check import is_idle, loss_schedule, loss_spec
 from traiNNer.build.networks import build_discriminator, build_generator

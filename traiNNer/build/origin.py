@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from traiNNer.archs.download import local_file
-from traiNNer.data.image_io import IMAGE_SUFFIXES
+from traiNNer.data.images.image_io import IMAGE_SUFFIXES
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError
 from traiNNer.training.checkpoint import Start

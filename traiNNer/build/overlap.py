@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from traiNNer.data.image_io import ImageError
+from traiNNer.data.images.image_io import ImageError
 from traiNNer.data.training_set import ImageFiles, TrainingSet, lq_headers
 
 _LARGE = 50_000

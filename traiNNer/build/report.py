@@ -7,7 +7,7 @@ from pathlib import Path
 
 from traiNNer.archs.loading import load_network
 from traiNNer.build.data import assemble_measured
-from traiNNer.data.image_io import ImageError
+from traiNNer.data.images.image_io import ImageError
 from traiNNer.options import Options, load_options
 from traiNNer.registry import ConfigError
 from traiNNer.tracking.report.html import write_report

@@ -13,7 +13,7 @@ from rich.console import Console
 from traiNNer.build.report import try_report
 from traiNNer.build.what_next import weights_to_use
 from traiNNer.control import to_plain
-from traiNNer.data.image_io import ImageError
+from traiNNer.data.images.image_io import ImageError
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.device import environment
 from traiNNer.runtime.os_errors import in_words

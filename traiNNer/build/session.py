@@ -13,7 +13,7 @@ from filelock import BaseFileLock
 from rich.console import Console
 
 from traiNNer import __version__
-from traiNNer.automations.rate_search import LearningRateSearch
+from traiNNer.automations.rate.rate_search import LearningRateSearch
 from traiNNer.build.auto_batch import BATCH, choose_batch
 from traiNNer.build.check import check_parts, idle_parts
 from traiNNer.build.data import open_sets
@@ -26,7 +26,7 @@ from traiNNer.build.outputs import output_settings, run_folder
 from traiNNer.build.recognised_network import with_recognised_network
 from traiNNer.build.run import build_parts
 from traiNNer.build.run_end import run_to_its_end, say_how_it_ended
-from traiNNer.data.audit import audit
+from traiNNer.data.pairs.audit import audit
 from traiNNer.data.single_dataset import MeasuredDataset
 from traiNNer.data.training_set import TrainingSet
 from traiNNer.options import Options, dump_resolved, load_options

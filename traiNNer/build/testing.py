@@ -28,7 +28,7 @@ from traiNNer.build.networks import build_generator
 from traiNNer.build.recognised_network import with_recognised_network
 from traiNNer.build.run import build_validator
 from traiNNer.build.written_names import ImageFile, result_file
-from traiNNer.data.image_io import write_image
+from traiNNer.data.images.image_io import write_image
 from traiNNer.events import ValidationEvent
 from traiNNer.inference.images import Shown
 from traiNNer.inference.network import EvalNetwork

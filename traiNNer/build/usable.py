@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from traiNNer.build.metrics import unmeasurable
-from traiNNer.data.image_io import ImageError
+from traiNNer.data.images.image_io import ImageError
 from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
 from traiNNer.metrics import Metric
 from traiNNer.registry import ConfigError

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from traiNNer.build.card.page import facts, page
-from traiNNer.build.card.run import PARTS, Outcome, run_parts
+from traiNNer.build.card.processes import PARTS, Outcome, run_parts
 from traiNNer.build.card.settings import Settings
 from traiNNer.runtime.run_dir import atomic_write
 from traiNNer.tracking.jsonl import strict_json

@@ -11,7 +11,7 @@ from traiNNer.build.compare import compared_runs
 from traiNNer.build.compare_models import METRICS_SHOWN, compared_models
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.cli.overrides import network_overrides
-from traiNNer.data.image_io import ImageError
+from traiNNer.data.images.image_io import ImageError
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.run_dir import atomic_write
 from traiNNer.tracking.report.compare import comparison

@@ -11,7 +11,7 @@ from typing import Any
 
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.cli.overrides import COLOR_HELP, network_overrides
-from traiNNer.data.image_io import ImageError
+from traiNNer.data.images.image_io import ImageError
 from traiNNer.options import load_options
 from traiNNer.options.degradation_forms import ONLINE_TYPES
 from traiNNer.registry import ConfigError, normalise

@@ -16,7 +16,7 @@ from pathlib import Path
 from traiNNer.build.fit_degradations import Fit, fit
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.data.degradations.statistics import POSSIBLE, STATISTICS
-from traiNNer.data.pairing import find_images
+from traiNNer.data.pairs.pairing import find_images
 from traiNNer.registry import ConfigError
 from traiNNer.wording import counted
 

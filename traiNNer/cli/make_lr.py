@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.progress import track
 
 from traiNNer.cli.ending import ends_in_words
-from traiNNer.data.image_io import ImageError, read_image, write_image
-from traiNNer.data.pairing import find_images
-from traiNNer.data.resize import shrink
+from traiNNer.data.images.image_io import ImageError, read_image, write_image
+from traiNNer.data.images.resize import shrink
+from traiNNer.data.pairs.pairing import find_images
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import end_logging, start_logging
 from traiNNer.runtime.cpus import usable_cpus

@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.progress import track
 
 from traiNNer.cli.ending import ends_in_words
-from traiNNer.data.image_io import ImageError
-from traiNNer.data.pairing import find_images
+from traiNNer.data.images.image_io import ImageError
+from traiNNer.data.pairs.pairing import find_images
 from traiNNer.data.preparing.measures import Measures
 from traiNNer.data.preparing.selection import Limits, Verdict, select
 from traiNNer.data.preparing.writing import (

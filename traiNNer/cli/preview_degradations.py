@@ -20,7 +20,7 @@ from traiNNer.build.degraded_samples import Sample, draw_samples, summary
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.data.degradations.contact_sheet import sample_row, sheet, stage_rows
 from traiNNer.data.degraded_dataset import DegradedImageDataset
-from traiNNer.data.image_io import ImageError, write_bytes, write_image
+from traiNNer.data.images.image_io import ImageError, write_bytes, write_image
 from traiNNer.options import Options, load_options
 from traiNNer.registry import ConfigError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from traiNNer.build.report import run_pictures
 from traiNNer.cli.ending import ends_in_words
-from traiNNer.data.image_io import ImageError
+from traiNNer.data.images.image_io import ImageError
 from traiNNer.registry import ConfigError
 from traiNNer.tracking.report.html import write_report
 

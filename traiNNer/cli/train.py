@@ -82,7 +82,7 @@ def _run(path: Path, overrides: Sequence[str], stop: StopSignal, *, check: bool)
     # these import torch: a mistyped file name is said before that
     from traiNNer.build.session import Session
     from traiNNer.build.what_next import what_next
-    from traiNNer.data.image_io import ImageError
+    from traiNNer.data.images.image_io import ImageError
 
     stop.loaded()
     session = Session.prepare(path, overrides, check=check)

@@ -18,8 +18,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from traiNNer.cli.ending import INTERRUPTED, ends_in_words
 from traiNNer.cli.overrides import COLOR_HELP, network_overrides
-from traiNNer.data.image_io import IMAGE_SUFFIXES, WRITTEN_SUFFIXES, ImageError, eight_bits, image_size
-from traiNNer.data.pairing import find_images
+from traiNNer.data.images.image_io import IMAGE_SUFFIXES, WRITTEN_SUFFIXES, ImageError, eight_bits, image_size
+from traiNNer.data.pairs.pairing import find_images
 from traiNNer.inference.load import Trained, load_trained
 from traiNNer.inference.picture import PictureFile, read_picture_file
 from traiNNer.inference.picture_writer import (
@@ -34,7 +34,7 @@ from traiNNer.inference.video import VIDEO_SUFFIXES, Reader, frames_written
 from traiNNer.models.out_of_memory import is_out_of_memory
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import end_logging, start_logging
-from traiNNer.runtime.memory import OutOfMemoryError
+from traiNNer.runtime.memory import MemoryTooSmallError
 from traiNNer.runtime.os_errors import in_words
 from traiNNer.runtime.paths import caseless_stem
 
@@ -285,6 +285,6 @@ def _reason(error: Exception) -> str:
         return in_words(error)
     if is_out_of_memory(error):
         return "out of memory; smaller tiles may fit (--tile 128)"
-    if isinstance(error, RuntimeError) and not isinstance(error, OutOfMemoryError):
+    if isinstance(error, RuntimeError) and not isinstance(error, MemoryTooSmallError):
         raise error
     return str(error)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from traiNNer.data.degradations.chain import Applied
 from traiNNer.data.degradations.draws import Draws
 from traiNNer.data.degradations.resizing import resize
-from traiNNer.data.image_io import ImageError, Pixels
+from traiNNer.data.images.image_io import ImageError, Pixels
 from traiNNer.data.paired_dataset import Excerpt, Pair, PairedImageDataset, Patch, of_one_type, writable
 from traiNNer.data.purposes import Purpose
 from traiNNer.data.sampler import SampleSpec

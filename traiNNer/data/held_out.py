@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from traiNNer.data.file_index import Files, stem
+from traiNNer.data.pairs.file_index import Files, stem
 from traiNNer.registry import ConfigError
 
 Part = Literal["all", "training", "held_out"]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from traiNNer.data.image_io import ImageError
+from traiNNer.data.images.image_io import ImageError
 from traiNNer.data.paired_dataset import Patch, Pixels, Source
 from traiNNer.data.sampler import Sampler
 from traiNNer.data.workers import leave_signals_to_the_parent

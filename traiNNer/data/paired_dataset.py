@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from traiNNer.data.cache.memory import Images
 from traiNNer.data.cache.policy import NO_CACHE, CacheSettings, keep_decoded, wants_all_headers
-from traiNNer.data.file_index import Files
 from traiNNer.data.held_out import Part, in_part
-from traiNNer.data.image_io import ImageError, Pixels, read_image
-from traiNNer.data.meta_info import listed_names
-from traiNNer.data.pair_sizes import PairHeaders, fits
-from traiNNer.data.pairing import (
+from traiNNer.data.images.image_io import ImageError, Pixels, read_image
+from traiNNer.data.pairs.file_index import Files
+from traiNNer.data.pairs.meta_info import listed_names
+from traiNNer.data.pairs.pair_sizes import PairHeaders, fits
+from traiNNer.data.pairs.pairing import (
     Pairs,
     Problems,
     Progress,

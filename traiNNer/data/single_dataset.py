@@ -9,11 +9,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from traiNNer.data.file_index import Files, Names
-from traiNNer.data.image_io import read_image
-from traiNNer.data.pair_sizes import read_headers
+from traiNNer.data.images.image_io import read_image
 from traiNNer.data.paired_dataset import Pair
-from traiNNer.data.pairing import Problems, Progress, find_images
+from traiNNer.data.pairs.file_index import Files, Names
+from traiNNer.data.pairs.pair_sizes import read_headers
+from traiNNer.data.pairs.pairing import Problems, Progress, find_images
 from traiNNer.data.training_set import TrainingSet
 from traiNNer.registry import ConfigError
 

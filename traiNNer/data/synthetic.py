@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from traiNNer.data.image_io import read_image, write_image
-from traiNNer.data.pairing import find_images
-from traiNNer.data.resize import shrink
+from traiNNer.data.images.image_io import read_image, write_image
+from traiNNer.data.images.resize import shrink
+from traiNNer.data.pairs.pairing import find_images
 from traiNNer.wording import counted
 
 LOG = logging.getLogger(__name__)

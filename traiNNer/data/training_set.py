@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from traiNNer.data.image_io import Pixels
+from traiNNer.data.images.image_io import Pixels
 from traiNNer.data.paired_dataset import Excerpt, Pair, Source
 
 LOG = logging.getLogger(__name__)

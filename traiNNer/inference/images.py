@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from traiNNer.data.image_io import Pixels
+from traiNNer.data.images.image_io import Pixels
+from traiNNer.data.images.resize import imresize
 from traiNNer.data.paired_dataset import Pair
-from traiNNer.data.resize import imresize
 from traiNNer.models.colour import Color, coloured
 from traiNNer.models.precision import Precision
 

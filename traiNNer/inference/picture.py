@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from traiNNer.data.image_header import TIFF, png_chunks
-from traiNNer.data.image_io import ImageError, Pixels, checked, decoded, read_bytes, to_rgb
+from traiNNer.data.images.image_header import TIFF, png_chunks
+from traiNNer.data.images.image_io import ImageError, Pixels, checked, decoded, read_bytes, to_rgb
 
 Image.MAX_IMAGE_PIXELS = None  # OpenCV has the limit; Pillow's warning would come without a name
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from traiNNer.data.image_io import ImageError, Pixels, eight_bits, write_bytes, write_image
+from traiNNer.data.images.image_io import ImageError, Pixels, eight_bits, write_bytes, write_image
 
 _TRANSPARENT = frozenset({".png", ".webp"})
 _DEEP = frozenset({".png", ".tif", ".tiff"})

@@ -10,7 +10,7 @@ from traiNNer.archs import NetworkFacts
 from traiNNer.archs.padding import allowed_size, rounded_up
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.models.out_of_memory import unless_out_of_memory
-from traiNNer.runtime.memory import OutOfMemoryError
+from traiNNer.runtime.memory import MemoryTooSmallError
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Tiles:
         """(n, c, h, w) to (n, c, h * scale, w * scale), 0 to 1.
 
         Raises:
-            OutOfMemoryError: Where even the smallest tiles do not fit.
+            MemoryTooSmallError: Where even the smallest tiles do not fit.
         """
         self._round_up(model.facts)
         while True:
@@ -66,7 +66,7 @@ class Tiles:
         unit = facts.unit
         side = failed // 2 // unit * unit
         if side < max(_SMALLEST, facts.min_size, unit):
-            raise OutOfMemoryError(f"out of memory with tiles of {failed} pixels")
+            raise MemoryTooSmallError(f"out of memory with tiles of {failed} pixels")
         wanted = self._overlap if facts.tile_margin is None else facts.tile_margin
         self._side, self._overlap = side, min(rounded_up(wanted, unit), side // 2 // unit * unit)
         exact = facts.tile_margin is not None and facts.tile_margin <= self._overlap

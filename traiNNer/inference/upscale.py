@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from traiNNer.archs import NetworkFacts
-from traiNNer.data.image_io import Pixels
+from traiNNer.data.images.image_io import Pixels
 from traiNNer.inference.images import to_pixels
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.inference.picture import Picture, filled
@@ -91,7 +91,7 @@ class ImageUpscaler:
         stored so.
 
         Raises:
-            OutOfMemoryError: Where even the smallest tiles do not fit.
+            MemoryTooSmallError: Where even the smallest tiles do not fit.
             FloatingPointError: Where the output is not finite, which low precision may bring about.
         """
         alpha = picture.alpha

@@ -10,7 +10,7 @@ from typing import Self, cast
 
 import cv2
 
-from traiNNer.data.image_io import ImageError, Pixels
+from traiNNer.data.images.image_io import ImageError, Pixels
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v"})
 

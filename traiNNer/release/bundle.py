@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import torch
 
-from traiNNer.data.image_io import read_image
+from traiNNer.data.images.image_io import read_image
 from traiNNer.inference.load import Trained, load_trained
 from traiNNer.registry import ConfigError
 from traiNNer.release.chainner import chainner_verdict

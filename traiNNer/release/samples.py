@@ -9,8 +9,8 @@ from typing import NamedTuple, cast
 import numpy as np
 import torch
 
-from traiNNer.data.image_io import Pixels, eight_bits, write_image
-from traiNNer.data.resize import imresize
+from traiNNer.data.images.image_io import Pixels, eight_bits, write_image
+from traiNNer.data.images.resize import imresize
 from traiNNer.inference.load import Trained
 from traiNNer.inference.upscale import ImageUpscaler
 

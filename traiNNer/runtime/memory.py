@@ -16,7 +16,7 @@ from traiNNer.runtime.cgroups import cgroup_files
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
-class OutOfMemoryError(RuntimeError):
+class MemoryTooSmallError(RuntimeError):
     """Even the smallest piece of work does not fit."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from traiNNer.data.image_io import Pixels
+from traiNNer.data.images.image_io import Pixels
 
 
 class Board(Protocol):

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 from traiNNer.automations import Supervisor
 from traiNNer.automations.data_cost import DataCost
 from traiNNer.automations.diagnosis import RunNumbers
-from traiNNer.automations.early_stopping_state import stop_nearness
-from traiNNer.automations.flow_report import FlowReport
-from traiNNer.automations.loss_course import LossCourse
-from traiNNer.automations.loss_scheduling import gradient_shares
-from traiNNer.automations.stabilizer import flow_reports
+from traiNNer.automations.gradients.flow_report import FlowReport
+from traiNNer.automations.gradients.stabilizer import flow_reports
+from traiNNer.automations.losses.loss_course import LossCourse
+from traiNNer.automations.losses.loss_scheduling import gradient_shares
 from traiNNer.automations.statistics import fit_line
+from traiNNer.automations.stopping.early_stopping_state import stop_nearness
 from traiNNer.control import Controls, Plain, from_plain, to_plain
 from traiNNer.events import RunFacts, ValidationEvent, WindowEvent
 from traiNNer.models.sr_model import WeightedLoss

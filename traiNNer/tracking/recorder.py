@@ -13,7 +13,7 @@ from rich.console import Console
 
 from traiNNer.automations import Proposal
 from traiNNer.automations.diagnosis import Finding, diagnose
-from traiNNer.automations.rate_search import SetSearchedRate
+from traiNNer.automations.rate.rate_search import SetSearchedRate
 from traiNNer.control import Controls, to_plain
 from traiNNer.events import Event, ValidationEvent, WindowEvent
 from traiNNer.runtime.run_dir import RunFolder, atomic_write

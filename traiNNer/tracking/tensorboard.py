@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traiNNer.control import Controls
-from traiNNer.data.image_io import eight_bits
+from traiNNer.data.images.image_io import eight_bits
 from traiNNer.data.paired_dataset import Pixels
 from traiNNer.runtime.os_errors import naming
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from traiNNer.automations.rate_search import SetSearchedRate
+from traiNNer.automations.rate.rate_search import SetSearchedRate
 from traiNNer.automations.statistics import paired_gain
 
 _TITLES = ("arm", "loss", "behind the best")

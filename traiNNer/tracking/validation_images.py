@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from traiNNer.data.image_io import Pixels, write_image
+from traiNNer.data.images.image_io import Pixels, write_image
 from traiNNer.inference.images import Shown
 from traiNNer.runtime.distributed import DistributedContext
 

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from traiNNer.data.image_io import Pixels, eight_bits
+from traiNNer.data.images.image_io import Pixels, eight_bits
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.run_dir import atomic_write
 

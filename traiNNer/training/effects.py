@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Mapping
 
 from traiNNer.automations import Supervisor
-from traiNNer.automations.learning_rate import IntelligentLearningRateScheduler
-from traiNNer.automations.rate_search import LearningRateSearch
-from traiNNer.automations.written_rate import WrittenRateTrial
+from traiNNer.automations.rate.learning_rate import IntelligentLearningRateScheduler
+from traiNNer.automations.rate.rate_search import LearningRateSearch
+from traiNNer.automations.rate.written_rate import WrittenRateTrial
 from traiNNer.control import Controls, RunTrial, Stop
 from traiNNer.events import Event, StartEvent, TrialEvent
 from traiNNer.training.checkpoint import Checkpointer

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from traiNNer.automations import Supervisor
-from traiNNer.automations.norm_patterns import pattern_key
-from traiNNer.automations.stabilizer import GradientFlowStabilizer
+from traiNNer.automations.gradients.norm_patterns import pattern_key
+from traiNNer.automations.gradients.stabilizer import GradientFlowStabilizer
 from traiNNer.events import RunFacts
 from traiNNer.runtime.run_dir import atomic_write
 from traiNNer.tracking.jsonl import strict_json

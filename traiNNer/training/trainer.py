@@ -24,15 +24,15 @@ from traiNNer.registry import ConfigError
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.training.agreement import processes_agree
 from traiNNer.training.effects import Effects, wants_snapshot
+from traiNNer.training.guarded_validation import measured
 from traiNNer.training.learned_patterns import store_pattern
-from traiNNer.training.out_of_memory import out_of_memory, repeat_smaller
 from traiNNer.training.outputs import NOWHERE, Outputs
 from traiNNer.training.parts import Parts
 from traiNNer.training.saved_state import Counted, restore, state_of
 from traiNNer.training.scores import use_scores
 from traiNNer.training.skipped import not_finite
 from traiNNer.training.state import Outcome, Progress, StepClock, outcome
-from traiNNer.training.validating import measured
+from traiNNer.training.step_too_large import out_of_memory, repeat_smaller
 from traiNNer.training.window import losses_switched, window_event
 
 _log = logging.getLogger(__name__)

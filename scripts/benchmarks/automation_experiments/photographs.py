@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from traiNNer.data.image_io import read_image, write_image
-from traiNNer.data.pairing import find_images
-from traiNNer.data.resize import shrink
+from traiNNer.data.images.image_io import read_image, write_image
+from traiNNer.data.images.resize import shrink
+from traiNNer.data.pairs.pairing import find_images
 
 SCALE = 2
 _COLLECTIONS = ("T91", "General100")

@@ -21,7 +21,7 @@ from automation_experiments.settings import (
     Setting,
 )
 from automation_experiments.verification_plans import adversarial_shares, fresh_curves, long_clipping
-from traiNNer.automations.rate_search import RAISED_LATER, SHORTEST_RUN
+from traiNNer.automations.rate.rate_search import RAISED_LATER, SHORTEST_RUN
 from traiNNer.optim.optimizers import STARTING_RATES
 from traiNNer.registry import normalise
 

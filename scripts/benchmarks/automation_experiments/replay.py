@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from automation_experiments.plans import Arms, early_stopping
 from automation_experiments.results import Results
 from automation_experiments.settings import Setting
-from traiNNer.automations.early_stopping import IntelligentEarlyStopping
+from traiNNer.automations.stopping.early_stopping import IntelligentEarlyStopping
 from traiNNer.control import Controls, Stop
 from traiNNer.events import RunFacts, SetScores, ValidationEvent, WindowEvent
 

@@ -24,7 +24,7 @@ from automation_experiments.faults import CorruptedBatches, OtherUnits
 from automation_experiments.photographs import SCALE, Photographs
 from automation_experiments.settings import LOSSES, Setting
 from automation_experiments.summaries import summary
-from traiNNer.automations.rate_rise import LearningRateRise
+from traiNNer.automations.rate.rate_rise import LearningRateRise
 from traiNNer.build.check import check_parts
 from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive

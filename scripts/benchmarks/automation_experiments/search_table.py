@@ -12,7 +12,7 @@ from automation_experiments.plans import Arms, rate_search
 from automation_experiments.results import Results, mean_of, score
 from automation_experiments.settings import WRITTEN_RATE_TRIALS, Setting
 from automation_experiments.tables import table
-from traiNNer.automations.written_rate import MARGIN, TAKEN, TRIED
+from traiNNer.automations.rate.written_rate import MARGIN, TAKEN, TRIED
 from traiNNer.optim.optimizers import STARTING_RATES
 from traiNNer.registry import normalise
 

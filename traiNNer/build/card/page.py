@@ -13,7 +13,7 @@ from traiNNer.build.card.advice import (
     enough_batch,
     memory_per_sample,
 )
-from traiNNer.build.card.run import PARTS, Outcome
+from traiNNer.build.card.processes import PARTS, Outcome
 from traiNNer.build.card.settings import Settings
 
 _COLUMNS = {

@@ -25,9 +25,9 @@ from rich.progress import Progress
 from traiNNer.data.cache.draft_file import draft_of
 from traiNNer.data.cache.memory import mib
 from traiNNer.data.cache.pixel_file import Contents, PixelFile, planned_bytes, write_pixels
-from traiNNer.data.file_index import Files, Names
-from traiNNer.data.image_io import Pixels
-from traiNNer.data.pair_sizes import Sizes, read_missing
+from traiNNer.data.images.image_io import Pixels
+from traiNNer.data.pairs.file_index import Files, Names
+from traiNNer.data.pairs.pair_sizes import Sizes, read_missing
 from traiNNer.wording import counted
 
 LOG = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traiNNer.data.cache.shared_block import SharedBlock
-from traiNNer.data.image_io import Pixels
-from traiNNer.data.pair_sizes import Sizes, image_bytes
+from traiNNer.data.images.image_io import Pixels
+from traiNNer.data.pairs.pair_sizes import Sizes, image_bytes
 
 VALUE_TYPES = {1: np.uint8, 2: np.uint16}
 """Types of pixels by their bytes per value."""

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traiNNer.data.cache.memory import VALUE_TYPES, places
-from traiNNer.data.file_index import Names
-from traiNNer.data.image_io import ImageError, Pixels, read_image
-from traiNNer.data.pair_sizes import Sizes
+from traiNNer.data.images.image_io import ImageError, Pixels, read_image
+from traiNNer.data.pairs.file_index import Names
+from traiNNer.data.pairs.pair_sizes import Sizes
 
 _HEADER = struct.Struct("<16s4Q16x")
 """Magic, number of images, start of the table, bytes of the names, CRC-32 of the table and the names."""

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 
 from traiNNer.data.cache.disk import CacheInUse, CacheRefused, DiskCache, cache_paths
 from traiNNer.data.cache.memory import Images, SharedImages, mib
-from traiNNer.data.pair_sizes import LARGE, PairHeaders
-from traiNNer.data.pairing import Pairs
+from traiNNer.data.pairs.pair_sizes import LARGE, PairHeaders
+from traiNNer.data.pairs.pairing import Pairs
 from traiNNer.registry import ConfigError
 
 _AUTO_SHARE, _MOST = 0.5, 0.95

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traiNNer.data.degradations.chain import Applied
-from traiNNer.data.image_io import eight_bits
+from traiNNer.data.images.image_io import eight_bits
 
 Bytes = NDArray[np.uint8]
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from traiNNer.data.image_io import ImageError, Pixels, eight_bits, read_image
+from traiNNer.data.images.image_io import ImageError, Pixels, eight_bits, read_image
 
 _BLOCK = 32
 _STANDARD_LUMA = (

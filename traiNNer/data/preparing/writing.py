@@ -16,7 +16,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
-from traiNNer.data.image_io import ImageError, Pixels, eight_bits, read_image, write_bytes, write_image
+from traiNNer.data.images.image_io import ImageError, Pixels, eight_bits, read_image, write_bytes, write_image
 from traiNNer.data.preparing.measures import Measures, measure
 from traiNNer.data.preparing.selection import Limits, Verdict
 

@@ -15,8 +15,8 @@ from torch import nn
 
 from traiNNer.archs import NetworkFacts
 from traiNNer.control import from_plain
-from traiNNer.data.image_io import Pixels, eight_bits
-from traiNNer.data.resize import imresize
+from traiNNer.data.images.image_io import Pixels, eight_bits
+from traiNNer.data.images.resize import imresize
 from traiNNer.data.single_dataset import MeasuredDataset
 from traiNNer.events import SetScores, ValidationEvent
 from traiNNer.inference.images import to_pixels

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from traiNNer.automations import Supervisor
 from traiNNer.automations.loss_trend import LossTrend
 from traiNNer.automations.statistics import RunningLine
-from traiNNer.automations.stopping_rules import IN_A_ROW, Watched, share_waited
+from traiNNer.automations.stopping.stopping_rules import IN_A_ROW, Watched, share_waited
 from traiNNer.automations.validation_record import ValidationRecord
 from traiNNer.control import Plain
 

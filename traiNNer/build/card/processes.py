@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from traiNNer.build.card.machine import measure_machine
-from traiNNer.build.card.runs import measure_loop, measure_validation, measure_workers
 from traiNNer.build.card.settings import Part, Settings
 from traiNNer.build.card.steps import measure_batches, measure_compiling, measure_precisions
+from traiNNer.build.card.whole_runs import measure_loop, measure_validation, measure_workers
 from traiNNer.tracking.jsonl import strict_json
 
 PARTS = (

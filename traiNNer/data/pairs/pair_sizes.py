@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from traiNNer.data.file_index import Files, Names
-from traiNNer.data.image_header import Header
-from traiNNer.data.image_io import ImageError, image_header
-from traiNNer.data.pair_ratio import Misfit, common_cause
-from traiNNer.data.pairing import Pairs, Problems, Progress
+from traiNNer.data.images.image_header import Header
+from traiNNer.data.images.image_io import ImageError, image_header
+from traiNNer.data.pairs.file_index import Files, Names
+from traiNNer.data.pairs.pair_ratio import Misfit, common_cause
+from traiNNer.data.pairs.pairing import Pairs, Problems, Progress
 
 LOG = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from traiNNer.automations import AUTOMATIONS, Automation, Count, Positive
-from traiNNer.automations.gradient_norms import CALIBRATION, GradientNorms, Tally, plain_clip
-from traiNNer.automations.norm_patterns import prior_threshold, read_pattern
+from traiNNer.automations.gradients.gradient_norms import CALIBRATION, GradientNorms, Tally, plain_clip
+from traiNNer.automations.gradients.norm_patterns import prior_threshold, read_pattern
 from traiNNer.control import Clip, Controls, Decision, Plain, SetClip
 from traiNNer.events import ChangeEvent, Event, RequestEvent, RunFacts, WindowEvent
 

@@ -14,7 +14,7 @@ from statistics import median
 from typing import Literal
 
 from traiNNer.automations import AUTOMATIONS, Automation, Count, Share
-from traiNNer.automations.memory_plan import divisors, grown
+from traiNNer.automations.batch.memory_plan import divisors, grown
 from traiNNer.control import Controls, Decision, Plain, SetBatch
 from traiNNer.events import Event, OutOfMemoryEvent, RunFacts, WindowEvent
 

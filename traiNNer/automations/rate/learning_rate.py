@@ -11,10 +11,10 @@ import math
 from collections.abc import Sequence
 
 from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Positive
-from traiNNer.automations.damage import MAX_TRIALS, RETURN, about_damage, trial, verdict
-from traiNNer.automations.learning_rate_state import CHANGES, LearningRateState
 from traiNNer.automations.loss_trend import MOST_SPANS, LossTrend
-from traiNNer.automations.lr_decisions import ScheduleFallback, give_up, in_words, roll_back, set_factor
+from traiNNer.automations.rate.damage import MAX_TRIALS, RETURN, about_damage, trial, verdict
+from traiNNer.automations.rate.learning_rate_state import CHANGES, LearningRateState
+from traiNNer.automations.rate.lr_decisions import ScheduleFallback, give_up, in_words, roll_back, set_factor
 from traiNNer.automations.time_scales import scaled
 from traiNNer.automations.validation_record import ValidationRecord, read_scores
 from traiNNer.control import Controls, Decision, Ramp

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from traiNNer.automations import Automation
-from traiNNer.automations.rate_search import MOST_STEPS
+from traiNNer.automations.rate.rate_search import MOST_STEPS
 from traiNNer.automations.statistics import Z95, paired_gain
 from traiNNer.control import Arm, Controls, Decision, Plain, RunTrial, SetLearningRateFactor
 from traiNNer.events import Event, RunFacts, StartEvent, TrialEvent

@@ -10,8 +10,8 @@ from enum import IntEnum
 from statistics import fmean, median, pstdev
 from typing import Literal, TypeAlias
 
-from traiNNer.automations.gradient_norms import CALIBRATION, FLOOR
-from traiNNer.automations.norm_patterns import NormPattern
+from traiNNer.automations.gradients.gradient_norms import CALIBRATION, FLOOR
+from traiNNer.automations.gradients.norm_patterns import NormPattern
 from traiNNer.control import Plain
 
 NORMS = 1000

@@ -6,7 +6,7 @@ import logging
 
 from traiNNer.control import Controls
 from traiNNer.events import OutOfMemoryEvent
-from traiNNer.runtime.memory import OutOfMemoryError
+from traiNNer.runtime.memory import MemoryTooSmallError
 from traiNNer.wording import counted
 
 _log = logging.getLogger(__name__)
@@ -16,11 +16,11 @@ def out_of_memory(controls: Controls, step: int) -> OutOfMemoryEvent:
     """The event of a step that did not fit.
 
     Raises:
-        OutOfMemoryError: If it was of one sample at a time.
+        MemoryTooSmallError: If it was of one sample at a time.
     """
     failed = min(controls.micro_batch, controls.batch)
     if failed == 1:
-        raise OutOfMemoryError(
+        raise MemoryTooSmallError(
             "out of memory with one sample at a time; lower datasets.train.lq_size, the network's size "
             "(network_g) or use_amp: true with amp_bf16: true"
         )

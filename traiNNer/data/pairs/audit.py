@@ -15,10 +15,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from traiNNer.data.image_io import ImageError
+from traiNNer.data.images.image_io import ImageError
+from traiNNer.data.images.resize import shrink
 from traiNNer.data.paired_dataset import Excerpt
-from traiNNer.data.registration import NO_DIFFERENCE, compare
-from traiNNer.data.resize import shrink
+from traiNNer.data.pairs.registration import NO_DIFFERENCE, compare
 from traiNNer.wording import command, counted, shortened
 
 _PART = 256

@@ -21,8 +21,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from traiNNer.data.decoder_remarks import damage, overheard
-from traiNNer.data.image_header import JPEG, REMEDY, TIFF, Header, problem, read_header, without_remarks
+from traiNNer.data.images.decoder_remarks import damage, overheard
+from traiNNer.data.images.image_header import (
+    JPEG,
+    REMEDY,
+    TIFF,
+    Header,
+    problem,
+    read_header,
+    without_remarks,
+)
 from traiNNer.wording import counted
 
 cv2.setNumThreads(0)  # workers are the parallelism; threads of each would fight for the same cores

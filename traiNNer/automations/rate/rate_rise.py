@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Literal
 
 from traiNNer.automations import Automation
-from traiNNer.automations.rate_search import MOST_ROUGH, SHARE, TRIAL_STEPS, SetSearchedRate
+from traiNNer.automations.rate.rate_search import MOST_ROUGH, SHARE, TRIAL_STEPS, SetSearchedRate
 from traiNNer.control import Arm, Controls, Decision, Plain, RunTrial
 from traiNNer.events import ChangeEvent, Event, RunFacts, TrialEvent, WindowEvent
 

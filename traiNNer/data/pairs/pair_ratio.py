@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import NamedTuple
 
-from traiNNer.data.image_header import Header
+from traiNNer.data.images.image_header import Header
 from traiNNer.wording import command
 
 _MOST = 0.9

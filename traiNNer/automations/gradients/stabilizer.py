@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from traiNNer.automations import AUTOMATIONS, Automation, Supervisor
-from traiNNer.automations.flow_report import FlowHistory, FlowReport, Mark, report_on
+from traiNNer.automations.gradients.flow_report import FlowHistory, FlowReport, Mark, report_on
+from traiNNer.automations.gradients.norm_patterns import Pattern, pattern_key, prior_threshold, read_pattern
 from traiNNer.automations.loss_trend import LossTrend
-from traiNNer.automations.norm_patterns import Pattern, pattern_key, prior_threshold, read_pattern
 from traiNNer.automations.statistics import fit_line, trimmed_mean
 from traiNNer.control import Controls, Decision, Plain, Request, SetLossScale, to_plain
 from traiNNer.events import ChangeEvent, Event, RunFacts, WindowEvent

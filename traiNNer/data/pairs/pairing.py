@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from traiNNer.data.file_index import Files, Names, stem, suffix
-from traiNNer.data.image_io import IMAGE_SUFFIXES
+from traiNNer.data.images.image_io import IMAGE_SUFFIXES
+from traiNNer.data.pairs.file_index import Files, Names, stem, suffix
 from traiNNer.registry import ConfigError
 from traiNNer.wording import command, counted, shortened
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Size
-from traiNNer.automations.early_stopping_state import StoppingFallback, StoppingState
 from traiNNer.automations.loss_trend import LossTrend
 from traiNNer.automations.statistics import RunningLine
-from traiNNer.automations.stopping_rules import (
+from traiNNer.automations.stopping.early_stopping_state import StoppingFallback, StoppingState
+from traiNNer.automations.stopping.stopping_rules import (
     FEWEST_VALIDATIONS,
     IN_A_ROW,
     Watched,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from traiNNer.data.file_index import stem
+from traiNNer.data.pairs.file_index import stem
 from traiNNer.registry import ConfigError
 
 

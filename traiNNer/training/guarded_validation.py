@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from traiNNer.data.image_io import ImageError
+from traiNNer.data.images.image_io import ImageError
 from traiNNer.events import ValidationEvent
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.runtime.signals import GivenUp, StopSignal

@@ -1,0 +1,5 @@
+"""When a run has learned what it can."""
+
+from traiNNer.automations.stopping import early_stopping
+
+__all__ = ["early_stopping"]

@@ -1,0 +1,1 @@
+"""Image files: their headers, their pixels, what decoders remark, and resizing."""
