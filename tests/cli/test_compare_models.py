@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from traiNNer.archs import build_network
+from traiNNer.build.compare_models import _names
 from traiNNer.cli.compare import main
 from traiNNer.data.images.image_io import read_image, write_image
 from traiNNer.data.images.resize import imresize
@@ -90,3 +91,7 @@ def test_what_cannot_be_compared_is_said(folder, capsys):
         assert main([*words, "--out", str(folder / "page.html")]) == 2
         assert said in capsys.readouterr().err
     assert not (folder / "page.html").exists()
+
+
+def test_a_model_is_never_called_as_what_stands_beside_it(tmp_path):
+    assert _names([tmp_path / "bicubic.pth", tmp_path / "other.pth"])[0] != "bicubic"

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import tracemalloc
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -237,8 +238,10 @@ def _read(data, position):
 def test_a_worker_process_reads_the_same_samples(folders):
     gt, lq = folders({"a": (8, 8), "b": (9, 11)})
     data = PairedImageDataset([gt], [lq], 2)
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        there = pool.starmap(_read, [(data, position) for position in range(4)])
+    with ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn")
+    ) as pool:  # a Pool waits for ever if it dies
+        there = list(pool.map(_read, [data] * 4, range(4)))
     for position, patch in enumerate(there):
         np.testing.assert_array_equal(patch.gt, _read(data, position).gt)
     assert len(pickle.dumps(data)) < 5000

@@ -111,3 +111,9 @@ def test_what_is_missing_or_unknown_there_is_said(tmp_path, capsys):
     path.write_text("{" + json.dumps(entry())[1:-1] + ",}")
     assert main([str(path)]) == 2
     assert "is not JSON" in capsys.readouterr().err
+
+
+def test_a_licence_may_be_left_out_and_is_asked_for():
+    said = {key: value for key, value in entry().items() if key != "license"}
+    assert entry_problems(said, "1x-Name") == []
+    assert "license" in still_to_say(said)

@@ -77,8 +77,10 @@ def compared_models(
 def _names(files: Sequence[Path]) -> list[str]:
     """Short and distinct: of files, with the folders of their runs, or whole paths."""
     stems = [path.stem for path in files]
-    runs = [f"{path.resolve().parents[1].name} {path.stem}" for path in files]
-    return next((n for n in (stems, runs) if len(set(n)) == len(files)), [str(path) for path in files])
+    runs = [f"{path.resolve().parent.parent.name} {path.stem}" for path in files]
+    taken = {"bicubic", "original"}  # what stands beside the models
+    usable = (n for n in (stems, runs) if len({*n} - taken) == len(files))
+    return next(usable, [str(path) for path in files])
 
 
 def _images(gt: Path, lq: Path | None, scale: int) -> ImageSet:

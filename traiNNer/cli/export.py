@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def training_facts(model: Path) -> dict[str, Any]:
     """What OpenModelDB asks of a training and the options of the run tell whose folder a model is in."""
-    resolved = model.resolve().parents[1] / "resolved.yml"
+    resolved = model.resolve().parent.parent / "resolved.yml"
     if model.resolve().parent.name != "models" or not resolved.is_file():
         return {}
     try:

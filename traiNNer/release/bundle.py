@@ -71,9 +71,7 @@ def make_bundle(args: argparse.Namespace, say: Callable[[str], None]) -> Bundle:
         for dtype in (torch.float32, torch.float16) if args.fp16 else (torch.float32,):
             made.weights(name, dtype)
             if args.onnx or args.onnx_size:
-                say(
-                    f"{name}{_mark(dtype)}.onnx: being written and compared; windows of attention take minutes"
-                )
+                say(f"{name}{_mark(dtype)}.onnx: being written and compared")
                 made.onnx(name, dtype, args.onnx_size)
             if args.ncnn:
                 made.ncnn(name, dtype)

@@ -177,7 +177,7 @@ def _place(path: Sequence[str | int]) -> str:
 
 def still_to_say(entry: Mapping[str, Any]) -> list[str]:
     """What a person still has to say in an entry, or to do for it; names that the database may not know."""
-    blank = [key for key in ("author", "license", "tags", "description") if not entry[key]]
+    blank = [key for key in ("author", "license", "tags", "description") if not entry.get(key)]
     if not all(resource["urls"] for resource in entry["resources"]):
         blank.append("resources.urls")
     if not entry["images"]:

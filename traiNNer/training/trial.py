@@ -136,7 +136,7 @@ class TrialRunner:
                     break
                 except BatchTooLarge:
                     if trained.micro_batch == 1:
-                        return course  # scores will say that it did not fit
+                        return []  # it did not fit, which is no course; of other arms the scores will say so
                     trained.micro_batch = max(1, min(trained.micro_batch, trained.batch) // 2)
         return course + self._losses()
 
@@ -184,7 +184,7 @@ def _shape(index: int, steps: int, *, warm: bool) -> float:
 
 
 def _copied(state: Any, device: torch.device | None = None) -> Any:
-    """A state with tensors of its own, on `device` if given; the snapshot, which nothing changes, is shared."""
+    """A state with tensors of its own, on `device` if given; the snapshot, which no trial changes, is shared."""
     if isinstance(state, Tensor):
         return state.detach().to(device or state.device, copy=True)
     if isinstance(state, dict):
