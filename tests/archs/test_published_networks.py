@@ -245,3 +245,11 @@ def test_names_and_presets_build_nothing_before_they_are_asked_for():
     )
     assert done.stdout.strip() == "False"
     assert len(PUBLISHED) > 60
+
+
+@pytest.mark.parametrize("size", [(40, 72), (64, 96)])
+@torch.no_grad()
+def test_the_stripes_of_grl_take_images_that_are_not_square(size):
+    heads = {"depths": [1, 1], "num_heads_window": [2, 2], "num_heads_stripe": [2, 2]}
+    net = build_network({"type": "grl_t", "scale": 2, "embed_dim": 16, **heads}).eval()
+    assert net(torch.rand(1, 3, *size)).shape[2:] == tuple(2 * side for side in size)
