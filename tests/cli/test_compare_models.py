@@ -95,3 +95,9 @@ def test_what_cannot_be_compared_is_said(folder, capsys):
 
 def test_a_model_is_never_called_as_what_stands_beside_it(tmp_path):
     assert _names([tmp_path / "bicubic.pth", tmp_path / "other.pth"])[0] != "bicubic"
+
+
+def test_a_number_of_pictures_below_0_is_a_mistake_on_the_command_line(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["a.pth", "--gt", "photos", "--pictures", "-1"])
+    assert ended.value.code == 2 and "--pictures: invalid count value: '-1'" in capsys.readouterr().err

@@ -134,7 +134,9 @@ def test_a_mistake_is_named_with_its_place(write, right, wrong):
 
 def test_augmentation_without_shares_is_even_and_none_alone_mixes_nothing(write):
     even = TEXT.replace("aug_prob = [ 0.5,\n  0.1, 0.4,\n  ]\n", "")
-    assert load_options(write(even)).train.moa_probs == pytest.approx([1 / 3] * 3)
+    options = load_options(write(even))
+    assert options.train.moa_probs == pytest.approx([1 / 3] * 3)
+    assert not any("add up to" in str(note) for note in options.notes)
     alone = even.replace('[ "none", "mixup", "cutblur" ]', '[ "none" ]').replace("ema = 0.999", "ema = -1")
     train = load_options(write(alone)).train
     assert (train.use_moa, train.ema_decay) == (False, 0.0)

@@ -33,17 +33,26 @@ def command_line() -> argparse.ArgumentParser:
         "--lq", type=Path, metavar="FOLDER", help="what they upscale; made of --gt by default"
     )
     parser.add_argument(
-        "--pictures", type=int, default=6, metavar="N", help="images of --gt that are shown; 6"
+        "--pictures", type=_count, default=6, metavar="N", help="images of --gt that are shown; 6"
     )
     parser.add_argument("--out", type=Path, default=Path("results/comparison.html"), metavar="FILE")
     return parser
+
+
+def _count(word: str) -> int:
+    if (count := int(word)) < 0:
+        raise ValueError
+    return count
+
+
+_count.__name__ = "count"  # what argparse calls it in a mistake
 
 
 @ends_in_words
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page; returns the exit status, 2 where a folder holds no run or a file no model."""
     args = command_line().parse_args(arguments)
-    models = any(Path(word).suffix in (".safetensors", ".pth") for word in args.compared)
+    models = any(Path(word).suffix.lower() in (".safetensors", ".pth") for word in args.compared)
     page = _of_models(args) if models else _of_runs(args)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(args.out) as partial:

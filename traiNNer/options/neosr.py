@@ -76,12 +76,13 @@ def _augment(draft: Draft) -> None:
             draft.take(shares)
         return
     total = sum(given) if isinstance(given, list) and all(_is_share(share) for share in given) else 0
-    if given is MISSING:
+    even = given is MISSING
+    if even:
         given, total = [1] * len(augmentations), len(augmentations)
     mark = draft.mark(source)
     mixes = any(name != "none" for name in augmentations)
     _move(draft, source, ("train", "moa_augs"))
-    if total and not math.isclose(total, 1):
+    if total and not even and not math.isclose(total, 1):
         _say(draft, shares, f"add up to {total:.4g}; read as shares of that")
     if draft.get(shares) is not MISSING:
         _move(draft, shares, ("train", "moa_probs"))
@@ -89,7 +90,8 @@ def _augment(draft: Draft) -> None:
         probs = [share / total for share in given]
         paths: list[Path] = [(), *((index,) for index in range(len(probs)))]
         draft.put(("train", "moa_probs"), probs, dict.fromkeys(paths, mark))
-    draft.put(("train", "use_moa"), mixes, {(): mark})
+    if draft.get(("train", "use_moa")) is MISSING:
+        draft.put(("train", "use_moa"), mixes, {(): mark})
 
 
 def _is_share(value: Any) -> bool:
