@@ -12,7 +12,7 @@ import numpy as np
 
 from traiNNer.data.images.image_io import Pixels, eight_bits
 from traiNNer.data.images.resize import imresize
-from traiNNer.data.paired_dataset import Pair, PairedImageDataset
+from traiNNer.data.paired_dataset import Pair, PairedImageDataset, writable
 from traiNNer.events import SetScores
 from traiNNer.inference.images import ImageSet, bicubic
 from traiNNer.inference.load import Trained, load_trained
@@ -21,6 +21,7 @@ from traiNNer.inference.upscale import ImageUpscaler
 from traiNNer.metrics import Metric
 from traiNNer.metrics.psnr import Psnr
 from traiNNer.metrics.ssim import Ssim
+from traiNNer.models.colour import Color
 from traiNNer.models.precision import Precision
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.device import choose_device
@@ -62,7 +63,8 @@ def compared_models(
     if len({one.color == "grey" for one in trained.values()}) > 1:
         raise ConfigError("networks of grey images (color: grey) should be compared with such alone")
     images = _images(gt, lq, scale)
-    scores = {name: _scores(one, images) for name, one in trained.items()}
+    baselines: dict[Color, dict[str, Any]] = {}
+    scores = {name: _scores(one, images, baselines) for name, one in trained.items()}
     first = next(iter(scores.values()))
     models = [Model("bicubic", "", {m: _by_image(first, first.baseline[m]) for m in METRICS_SHOWN})]
     for name, one in trained.items():
@@ -71,7 +73,8 @@ def compared_models(
         models.append(Model(name, f"{one.type}, {parameters:,} parameters", found))
     chosen = _spread(models[0].scores["psnr_y"], models[1].scores["psnr_y"], pictures)
     index = {name: k for k, name in enumerate(images.names)}
-    return models, [_versions(images.pair(index[image]), trained) for image in chosen]
+    upscalers = {name: _upscaler(one) for name, one in trained.items()}
+    return models, [_versions(images.pair(index[image]), upscalers, scale) for image in chosen]
 
 
 def _names(files: Sequence[Path]) -> list[str]:
@@ -101,13 +104,14 @@ class _Shrunk:
 
     def pair(self, index: int) -> Pair:
         """See `ImageSet`."""
-        gt, scale = self._originals.pair(index).lq, self._scale
+        gt, scale = self._originals.gt_image(index), self._scale
         height, width = (side // scale * scale for side in gt.shape[:2])
-        gt = cast("Pixels", np.ascontiguousarray(gt[:height, :width]))
+        gt = writable(cast("Pixels", np.ascontiguousarray(gt[:height, :width])))
         return Pair(imresize(gt, 1 / scale), gt, self.names[index])
 
 
-def _scores(one: Trained, images: ImageSet) -> SetScores:
+def _scores(one: Trained, images: ImageSet, baselines: dict[Color, dict[str, Any]]) -> SetScores:
+    """Of a network; the scores of bicubic upscaling are found in `baselines`, or left there for the next."""
     device, scale = choose_device("auto", 0), one.facts.scale
     validator = Validator(
         [ValidationSet("images", images)],
@@ -117,8 +121,15 @@ def _scores(one: Trained, images: ImageSet) -> SetScores:
         processes=DistributedContext(),
         tile="auto",
     )
+    validator.load_state_dict(baselines.get(one.color, {}))
     network = EvalNetwork(one.net.to(device).eval(), one.facts)
-    return validator.run(network, step=0, position=0, lr_exhausted=False).sets["images"]
+    event = validator.run(network, step=0, position=0, lr_exhausted=False)
+    baselines[one.color] = validator.state_dict()
+    return event.sets["images"]
+
+
+def _upscaler(one: Trained) -> ImageUpscaler:
+    return ImageUpscaler(one.net, one.facts, device=choose_device("auto", 0), color=one.color)
 
 
 def _metrics(scale: int) -> dict[str, Metric]:
@@ -143,16 +154,13 @@ def _spread(base: Mapping[str, float], values: Mapping[str, float], count: int) 
     return [ordered[place] for place in places]
 
 
-def _versions(pair: Pair, trained: Mapping[str, Trained]) -> Versions:
+def _versions(pair: Pair, upscalers: Mapping[str, ImageUpscaler], scale: int) -> Versions:
     """The part of an image where bicubic upscaling loses most, in every version."""
-    scale = next(iter(trained.values())).facts.scale
     gt = eight_bits(cast("Pixels", pair.gt))
     enlarged = eight_bits(bicubic(pair.lq, scale))
     rows, columns = _busiest(gt, enlarged)
     made = {"bicubic": enlarged}
-    for name, one in trained.items():
-        upscaler = ImageUpscaler(one.net, one.facts, device=choose_device("auto", 0), color=one.color)
-        made[name] = eight_bits(upscaler.pixels(pair.lq))
+    made |= {name: eight_bits(upscaler.pixels(pair.lq)) for name, upscaler in upscalers.items()}
     made["original"] = gt
     size = rows.stop - rows.start, columns.stop - columns.start
     return Versions(pair.name, size, {name: data_address(one[rows, columns]) for name, one in made.items()})
