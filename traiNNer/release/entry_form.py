@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from traiNNer.registry import did_you_mean, problems_of
+from traiNNer.registry import Problem, did_you_mean, problems_of
 
 ARCHITECTURES = {
     "atd", "cain", "cain-yuv", "compact", "craft", "cugan", "dat", "dctlsa", "ditn", "drct", "edsr",
@@ -72,7 +72,8 @@ def _spdx(text: str) -> str:
 
 _Text = Annotated[str, StringConstraints(min_length=1)]
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*$")]
-_ModelId = Annotated[str, StringConstraints(pattern=r"^\d+x-[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*$")]
+_MODEL_ID = r"\d+x-[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*"
+_ModelId = Annotated[str, StringConstraints(pattern=f"^{_MODEL_ID}$")]
 _Url = Annotated[str, StringConstraints(pattern=r"^https?://\S+$"), AfterValidator(_lasting)]
 _Count = Annotated[int, Field(ge=1)]
 _Channels = Annotated[int, Field(ge=1, le=4)]
@@ -82,17 +83,20 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class _Weights(_Strict):
-    platform: Literal["pytorch"]
-    type: Literal["pth", "safetensors"]
+class _File(_Strict):
     size: _Count
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$")]
     urls: Annotated[list[_Url], Field(min_length=1)]
 
 
-class _Onnx(_Weights):
-    platform: Literal["onnx"]  # type: ignore[reportIncompatibleVariableOverride] - the rest is the same
-    type: Literal["onnx"]  # type: ignore[reportIncompatibleVariableOverride]
+class _Weights(_File):
+    platform: Literal["pytorch"]
+    type: Literal["pth", "safetensors"]
+
+
+class _Onnx(_File):
+    platform: Literal["onnx"]
+    type: Literal["onnx"]
 
 
 _Resource = Annotated[_Weights | _Onnx, Field(discriminator="platform")]
@@ -150,22 +154,26 @@ def entry_problems(entry: Any, identity: str) -> list[str]:
         entry: The content of the file.
         identity: Its name without `.json`.
     """
-    try:
-        _Entry.model_validate(entry)
-    except ValidationError as error:
-        found = [
-            f"{_place(problem.path)}: {problem.message.removeprefix('value error, ')}"
-            for problem in problems_of(error)
-        ]
-    else:
-        found = []
-    if not re.fullmatch(r"\d+x-[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*", identity):
+    found = [f"{_place(problem.path)}: {problem.message}" for problem in field_problems(entry)]
+    if not re.fullmatch(_MODEL_ID, identity):
         found.append(
             f"{identity}.json: should be named <scale>x-<Name>.json, of letters, digits and single dashes"
         )
     elif isinstance(entry, Mapping) and not identity.startswith(f"{entry.get('scale')}x-"):
         found.append(f"{identity}.json: its name should begin with the scale ({entry.get('scale')}x-)")
     return found
+
+
+def field_problems(entry: Any) -> list[Problem]:
+    """What it would refuse of the fields alone, by their names in the file."""
+    try:
+        _Entry.model_validate(entry)
+    except ValidationError as error:
+        return [
+            Problem(problem.path, problem.message.removeprefix("value error, "))
+            for problem in problems_of(error)
+        ]
+    return []
 
 
 def _place(path: Sequence[str | int]) -> str:

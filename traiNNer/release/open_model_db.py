@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from traiNNer.registry import ConfigError
-from traiNNer.release.entry_form import entry_problems
+from traiNNer.release.entry_form import field_problems
 from traiNNer.release.model_card import OF_NCNN, About, ReleasedFile
 
 _ARCHITECTURE_OF = {
@@ -47,11 +47,10 @@ def check_words(about: About) -> None:
     """Raise ConfigError for what the command line says of a model and the database would refuse."""
     entry = open_model_db_entry(about)
     found = []
-    for problem in entry_problems(entry, model_id(about.name, about.facts.scale)):
-        field, _, text = problem.partition(": ")
-        option = _OPTION_OF.get(field.partition("[")[0])
-        if option and entry.get(field.partition("[")[0]):
-            found.append(f"{option}: {text}")
+    for problem in field_problems(entry):
+        field = str(problem.path[0])
+        if field in _OPTION_OF and entry.get(field):
+            found.append(f"{_OPTION_OF[field]}: {problem.message}")
     if about.url and not re.match(r"https?://", about.url):
         found.append(f"--url: should begin with https:// (got {about.url!r})")
     if found:
