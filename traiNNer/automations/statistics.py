@@ -5,7 +5,7 @@ cannot move. Pure functions of lists of floats, and two running forms that fit i
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import NamedTuple
@@ -16,6 +16,11 @@ Z95 = 1.64
 """One-sided 95 % point of the normal distribution."""
 
 _MAD = 1.4826  # median absolute deviation of a normal variable, in units of its deviation
+
+
+def finite_mean(values: Iterable[float]) -> float:
+    """Mean of the finite values; NaN where there is none."""
+    return fmean([value for value in values if math.isfinite(value)] or [math.nan])
 
 
 class Line(NamedTuple):

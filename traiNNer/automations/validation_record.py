@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import NamedTuple
 
-from traiNNer.automations.statistics import Z95, paired_gain
+from traiNNer.automations.statistics import Z95, finite_mean, paired_gain
 from traiNNer.control import Plain
 from traiNNer.events import ValidationEvent
 
@@ -31,8 +30,7 @@ class Scores(NamedTuple):
     @property
     def mean(self) -> float:
         """Over the images that count; NaN where there is none."""
-        counted = [value for value in self.images if math.isfinite(value)]
-        return fmean(counted) if counted else math.nan
+        return finite_mean(self.images)
 
     @property
     def below_baseline(self) -> bool:

@@ -19,7 +19,7 @@ from traiNNer.automations.gradients.flow_report import FlowReport
 from traiNNer.automations.gradients.stabilizer import flow_reports
 from traiNNer.automations.losses.loss_course import LossCourse
 from traiNNer.automations.losses.loss_scheduling import gradient_shares
-from traiNNer.automations.statistics import fit_line
+from traiNNer.automations.statistics import finite_mean, fit_line
 from traiNNer.automations.stopping.early_stopping_state import stop_nearness
 from traiNNer.control import Controls, Plain, from_plain, to_plain
 from traiNNer.events import RunFacts, ValidationEvent, WindowEvent
@@ -209,8 +209,8 @@ class Health:
             "kind": "train",
             "epoch": samples // self.facts.images,
             "samples": samples,
-            "loss": _mean(interval.totals),
-            "loss_components": {label: _mean(values) for label, values in interval.losses.items()},
+            "loss": finite_mean(interval.totals),
+            "loss_components": {label: finite_mean(values) for label, values in interval.losses.items()},
             "loss_factor": {label: controls.loss_factor.get(label, 1.0) for label in interval.losses},
             "lr": event.lr,
             "lr_factor": controls.lr_factor,
@@ -254,7 +254,7 @@ class Health:
                 bicubic = baseline[metric]
                 best = self._best(name, metric, value)
                 rows[metric] = {"value": value, "best": best, "bicubic": bicubic}
-            sets[name] = rows | {ratio: _mean(values) for ratio, values in scores.ratios.items()}
+            sets[name] = rows | {ratio: finite_mean(values) for ratio, values in scores.ratios.items()}
         first = next(iter(event.sets))
         metric = next(iter(event.sets[first].metrics))
         row = sets[first][metric]
@@ -274,11 +274,6 @@ class Health:
 
 def _finite(values: Sequence[float]) -> list[float]:
     return [value for value in values if math.isfinite(value)]
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Mean of the finite values; NaN where there is none."""
-    return fmean(_finite(values) or [math.nan])
 
 
 def _spread(norms: Sequence[float]) -> dict[str, float]:

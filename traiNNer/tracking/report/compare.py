@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
+from traiNNer.automations.statistics import finite_mean
 from traiNNer.tracking.jsonl import leaves
 from traiNNer.tracking.report.charts import line_chart
 from traiNNer.tracking.report.html import (
@@ -155,10 +156,12 @@ def _scores(runs: Sequence[Run]) -> str:
     rows = []
     for data, metric in names:
         first = per_image(runs[0], data, metric)
-        cells = [f"<td>{shown(_mean(first))}"]
+        cells = [f"<td>{shown(finite_mean(first.values()))}"]
         for run in runs[1:]:
             values = per_image(run, data, metric)
-            cells.append(f"<td>{shown(_mean(values))}<td>{in_words(paired_difference(first, values))}")
+            cells.append(
+                f"<td>{shown(finite_mean(values.values()))}<td>{in_words(paired_difference(first, values))}"
+            )
         rows.append(f"<tr><td>{escape(data)}<td>{escape(metric)}" + "".join(cells))
     titles = ["set", "metric", _titled(runs[0])]
     for run in runs[1:]:
@@ -181,11 +184,6 @@ def per_image(run: Run, data: str, metric: str) -> dict[str, float]:
     if scores is None or metric not in scores["metrics"]:
         return {}
     return dict(zip(scores["images"], map(or_nan, scores["metrics"][metric]), strict=True))
-
-
-def _mean(values: Mapping[str, float]) -> float:
-    finite = [value for value in values.values() if math.isfinite(value)]
-    return fmean(finite) if finite else math.nan
 
 
 def in_words(found: Difference) -> str:

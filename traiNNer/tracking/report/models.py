@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
-from statistics import fmean
 from typing import NamedTuple
 
+from traiNNer.automations.statistics import finite_mean
 from traiNNer.tracking.report.compare import in_words, paired_difference
 from traiNNer.tracking.report.markup import document, shown, table
 
@@ -63,7 +63,7 @@ def _means(models: Sequence[Model], metrics: Sequence[str]) -> str:
     rows = []
     for place, model in enumerate(models):
         cells = [f"<td>{escape(model.name)}<td>{escape(model.about)}"]
-        cells += [f"<td>{shown(_mean(model.scores[metric]))}" for metric in metrics]
+        cells += [f"<td>{shown(finite_mean(model.scores[metric].values()))}" for metric in metrics]
         for base in bases:
             scores = base.scores[metrics[0]], model.scores[metrics[0]]
             cells.append(
@@ -125,11 +125,6 @@ def _figure(image: Versions, scores: Mapping[str, float], left: int, right: int)
         f'<div class="slider versions" style="{shape}">{"".join(layers)}'
         '<input type="range" min="0" max="100" value="50" aria-label="left and right"></div></figure>'
     )
-
-
-def _mean(values: Mapping[str, float]) -> float:
-    finite = [value for value in values.values() if math.isfinite(value)]
-    return fmean(finite) if finite else math.nan
 
 
 _STYLE = """
