@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_type_hints
 from weakref import WeakKeyDictionary
@@ -52,13 +51,18 @@ _MADE: WeakKeyDictionary[Optimizer, list[dict[str, Any]]] = WeakKeyDictionary()
 
 def is_external(kind: str) -> bool:
     """Whether an optimizer is of this package, by its name."""
-    return normalise(kind) in map(normalise, (*NAMES, *itertools.chain(*_ALSO.values())))
+    return _own_name(kind) is not None
 
 
 def is_schedule_free(kind: str) -> bool:
     """Whether an optimizer averages the weights itself, by its name."""
-    free = [name for name in NAMES if name.startswith("ScheduleFree")]
-    return normalise(kind) in map(normalise, (*free, *itertools.chain(*_ALSO.values())))
+    return (_own_name(kind) or "").startswith("ScheduleFree")
+
+
+def _own_name(kind: str) -> str | None:
+    """The package's name of an optimizer; None where it has none of that kind."""
+    spellings = ((name, (name, *_ALSO.get(name, ()))) for name in NAMES)
+    return next((name for name, also in spellings if normalise(kind) in map(normalise, also)), None)
 
 
 @functools.cache
