@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from automation_experiments.plans import Arms, healthy_suite, useful_size
+from automation_experiments.plans import healthy_suite, useful_size
 from automation_experiments.results import Results, mean_of, score
+from automation_experiments.settings import Arms
 from automation_experiments.tables import table
 
 WORST = -0.05

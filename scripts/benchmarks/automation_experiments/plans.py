@@ -7,26 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
+from automation_experiments.search_plans import rate_search
 from automation_experiments.settings import (
     CLIPPING,
+    GOOD_RATE,
+    HEALTHY,
     LEARNING_RATE,
     LOSSES,
+    NETWORKS,
     RULES_OF_LONG_RUNS,
     RULES_OF_TODAY,
     RULES_THAT_FOLLOW,
-    SEARCH,
     STOPPING,
+    Arms,
     Setting,
 )
 from automation_experiments.verification_plans import adversarial_shares, fresh_curves, long_clipping
-from traiNNer.automations.rate.rate_search import RAISED_LATER, SHORTEST_RUN
-from traiNNer.optim.optimizers import STARTING_RATES
-from traiNNer.registry import normalise
+from traiNNer.automations.rate.rate_search import SHORTEST_RUN
 
 SEEDS = (0, 1, 2, 3, 4)
-GOOD_RATE = 4e-3  # the best of RATES, see the first table
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 WRONG = (0.25, 1.0, 4.0, 15.0)  # times the good rate
 
@@ -48,15 +49,12 @@ DISCRIMINATOR: Mapping[str, Any] = {"type": "munet", "num_feat": 8, "ch_mult": [
 
 CURVE_STEPS, CURVE_VALIDATIONS = 1600, 32
 
-HEALTHY = Setting(seed=0, lr=GOOD_RATE)
 LR_ALONE: Mapping[str, Any] = {LEARNING_RATE: {}}
 CLIP_ALONE: Mapping[str, Any] = {CLIPPING: {}}
 LOW_START: Mapping[str, Any] = {CLIPPING: {"initial_threshold": 0.001}}
 STOP_ALONE: Mapping[str, Any] = {STOPPING: {}}
 LOSS_ALONE: Mapping[str, Any] = {LOSSES: {"auto_calibrate": True}}
 ALL = {**LR_ALONE, **CLIP_ALONE, **STOP_ALONE, "DynamicBatchSizeOptimizer": {}}
-
-Arms = Mapping[str, Setting]
 
 
 def learning_rate() -> dict[str, Arms]:
@@ -171,15 +169,6 @@ def converged() -> dict[str, Arms]:
     return {"curves": {"one photograph, constant rate": overfits, **ended}}
 
 
-NETWORKS: Mapping[str, tuple[Mapping[str, Any], float]] = {
-    "compact 8x2": ({"type": "compact", "num_feat": 8, "num_conv": 2}, 4e-3),
-    "compact 16x2": ({"type": "compact", "num_feat": 16, "num_conv": 2}, GOOD_RATE),
-    "compact 32x4": ({"type": "compact", "num_feat": 32, "num_conv": 4}, 2e-3),
-    "paragonsr2 nano": ({"type": "paragonsr2_nano", "use_attention": False}, 2e-3),
-    "paragonsr2 realtime": ({"type": "paragonsr2_realtime"}, 1e-3),
-    "span": ({"type": "span", "feature_channels": 16}, 2e-3),
-}
-"""Networks of the healthy suite, each with a usual rate."""
 TOO_LOW = 1e-9
 FOLLOWED = ("paragonsr2 realtime, rate x", "paragonsr2 nano, rate x 0.25", "paragonsr2 nano, rate x 1")
 """Of the healthy suite, the runs repeated since clipping follows norms that grow."""
@@ -244,68 +233,6 @@ def useful_size() -> dict[str, Arms]:
 def _with_all(setting: Setting) -> Setting:
     long = setting.steps >= SHORTEST_RUN
     return replace(setting, automations=ALL, rules=RULES_OF_LONG_RUNS if long else RULES_OF_TODAY)
-
-
-ADAMW: Mapping[str, Any] = {"type": "AdamW", "weight_decay": 0}
-SGD: Mapping[str, Any] = {"type": "SGD", "momentum": 0.9}
-
-
-class Searched(NamedTuple):
-    """Where a rate is searched for, and a grid of factors of two to compare with."""
-
-    network: str
-    """One of NETWORKS."""
-    optimizer: Mapping[str, Any]
-    lowest: float
-    rates: int
-    """How many the grid has."""
-    best: float
-    """Of them, mean over the seeds that have run."""
-    steps: int = 2000
-
-
-SEARCHED = {
-    "compact 8x2, AdamW": Searched("compact 8x2", ADAMW, 1e-3, 6, 8e-3),
-    "compact 8x2, SGD": Searched("compact 8x2", SGD, 0.025, 7, 0.8),
-    "compact 16x2, AdamW": Searched("compact 16x2", ADAMW, 1e-3, 6, 4e-3),
-    "compact 16x2, SGD": Searched("compact 16x2", SGD, 0.025, 7, 0.8),
-    "paragonsr2 nano, AdamW": Searched("paragonsr2 nano", ADAMW, 1e-3, 6, 0.016),
-    "paragonsr2 nano, SGD": Searched("paragonsr2 nano", SGD, 0.1, 5, 0.8),
-    "compact 32x4, AdamW": Searched("compact 32x4", ADAMW, 1e-3, 5, 2e-3),
-    "compact 8x2, AdamW, 10,000 steps": Searched("compact 8x2", ADAMW, 4e-3, 3, 8e-3, 10_000),
-    "compact 8x2, SGD, 10,000 steps": Searched("compact 8x2", SGD, 0.4, 2, 0.8, 10_000),
-}
-STARTS = {"1/64": 1 / 64, "1/8": 1 / 8, "8": 8.0, "64": 64.0}
-"""Where a search starts, times the best rate of the grid."""
-
-
-def rate_search() -> dict[str, Arms]:
-    """By network and optimizer: written rates, and searches from the usual rate and from others.
-
-    The searches are not trained on: a run after one is that of the written rate, which a test shows. Where the
-    rate is raised later that is not so, and the search from the usual rate is a whole run.
-    """
-    found: dict[str, Arms] = {}
-    for text, case in SEARCHED.items():
-        base = replace(
-            HEALTHY,
-            network=NETWORKS[case.network][0],
-            optimizer=case.optimizer,
-            steps=case.steps,
-            validations=4,
-        )
-        rates = [case.lowest * 2**power for power in range(case.rates)]
-        usual = STARTING_RATES[normalise(case.optimizer["type"])]
-        first = 0.0 if case.optimizer["type"] in RAISED_LATER else usual
-        starts = {"usual": first, **{name: case.best * times for name, times in STARTS.items()}}
-        found[text] = {
-            **{f"{rate:g}": replace(base, lr=rate) for rate in rates},
-            **{
-                f"from {name}": replace(base, lr=0.0, searched=SEARCH, start=start)
-                for name, start in starts.items()
-            },
-        }
-    return found
 
 
 EXPERIMENTS = {

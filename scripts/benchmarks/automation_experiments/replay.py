@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from automation_experiments.plans import Arms, early_stopping
+from automation_experiments.plans import early_stopping
 from automation_experiments.results import Results
-from automation_experiments.settings import Setting
+from automation_experiments.settings import Arms, Setting
 from traiNNer.automations.stopping.early_stopping import IntelligentEarlyStopping
 from traiNNer.control import Controls, Stop
 from traiNNer.events import RunFacts, SetScores, ValidationEvent, WindowEvent

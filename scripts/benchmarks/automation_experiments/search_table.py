@@ -8,9 +8,9 @@ from dataclasses import replace
 from statistics import StatisticsError, correlation, fmean
 from typing import Any
 
-from automation_experiments.plans import Arms, rate_search
 from automation_experiments.results import Results, mean_of, score
-from automation_experiments.settings import WRITTEN_RATE_TRIALS, Setting
+from automation_experiments.search_plans import rate_search
+from automation_experiments.settings import WRITTEN_RATE_TRIALS, Arms, Setting
 from automation_experiments.tables import table
 from traiNNer.automations.rate.written_rate import MARGIN, TAKEN, TRIED
 from traiNNer.optim.optimizers import STARTING_RATES

@@ -75,3 +75,19 @@ class Setting:
     def with_seed(self, seed: int) -> Setting:
         """The same run with other data order and weights to begin with."""
         return replace(self, seed=seed)
+
+
+Arms = Mapping[str, Setting]
+"""The runs that one condition compares, by name."""
+GOOD_RATE = 4e-3
+"""The best of the rates of the first table."""
+HEALTHY = Setting(seed=0, lr=GOOD_RATE)
+NETWORKS: Mapping[str, tuple[Mapping[str, Any], float]] = {
+    "compact 8x2": ({"type": "compact", "num_feat": 8, "num_conv": 2}, 4e-3),
+    "compact 16x2": ({"type": "compact", "num_feat": 16, "num_conv": 2}, GOOD_RATE),
+    "compact 32x4": ({"type": "compact", "num_feat": 32, "num_conv": 4}, 2e-3),
+    "paragonsr2 nano": ({"type": "paragonsr2_nano", "use_attention": False}, 2e-3),
+    "paragonsr2 realtime": ({"type": "paragonsr2_realtime"}, 1e-3),
+    "span": ({"type": "span", "feature_channels": 16}, 2e-3),
+}
+"""Networks of the healthy suite, each with a usual rate."""

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from automation_experiments.plans import GOOD_RATE
 from automation_experiments.runs import Laboratory
-from automation_experiments.settings import BASE, Setting
+from automation_experiments.settings import BASE, GOOD_RATE, Setting
 
 RATES = (2e-4, GOOD_RATE)
 PIECES = (8, 4, 1)  # samples per forward, instead of 16

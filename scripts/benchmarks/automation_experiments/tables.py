@@ -10,8 +10,6 @@ from typing import Any
 
 from automation_experiments import splits
 from automation_experiments.plans import (
-    GOOD_RATE,
-    HEALTHY,
     RATES,
     SEEDS,
     SHARE,
@@ -24,7 +22,7 @@ from automation_experiments.plans import (
 )
 from automation_experiments.replay import End, replayed, replayed_ends
 from automation_experiments.results import Results, mean_of
-from automation_experiments.settings import LEARNING_RATE, Setting
+from automation_experiments.settings import GOOD_RATE, HEALTHY, LEARNING_RATE, Setting
 
 EARLY = 0.3  # share of a run in which a healthy one must not be cut
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from automation_experiments.settings import CLIPPING, LOSSES, RULES_THAT_FOLLOW, Setting
+from automation_experiments.settings import CLIPPING, LOSSES, NETWORKS, RULES_THAT_FOLLOW, Setting
 
 GAMES = ("vanilla", "lsgan", "hinge", "ragan", "r3gan")
 DISCRIMINATOR: Mapping[str, Any] = {"type": "unetdiscriminatorsn", "num_feat": 8}
 SHARE = 0.3
-COMPACT: Mapping[str, Any] = {"type": "compact", "num_feat": 8, "num_conv": 2}
+COMPACT, _ = NETWORKS["compact 8x2"]
+NANO, _ = NETWORKS["paragonsr2 nano"]
 
 
 class Tuned(NamedTuple):
@@ -25,7 +26,7 @@ class Tuned(NamedTuple):
 
 TUNED = {
     "compact 8x2": Tuned(COMPACT, 8e-3, (0.01, 0.03, 0.1)),
-    "paragonsr2 nano": Tuned({"type": "paragonsr2_nano", "use_attention": False}, 0.016, (0.01, 0.03, 0.1)),
+    "paragonsr2 nano": Tuned(NANO, 0.016, (0.01, 0.03, 0.1)),
 }
 
 
