@@ -7,12 +7,12 @@ from traiNNer.options import load_options
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
-    """Writes a text as `bad.yml` into the current, empty directory; gives that name."""
+    """Writes a text into the current, empty directory, as `bad.yml` by default; gives the name."""
     monkeypatch.chdir(tmp_path)
 
-    def write_text(text):
-        (tmp_path / "bad.yml").write_text(text)
-        return "bad.yml"
+    def write_text(text, name="bad.yml"):
+        (tmp_path / name).write_text(text)
+        return name
 
     return write_text
 

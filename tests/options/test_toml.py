@@ -73,14 +73,8 @@ print_freq = 100
 
 
 @pytest.fixture
-def write(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def write_text(text):
-        (tmp_path / "theirs.toml").write_text(text)
-        return "theirs.toml"
-
-    return write_text
+def write(write):
+    return lambda text: write(text, "theirs.toml")
 
 
 def test_a_file_of_neosr_means_here_what_it_means_there(write):

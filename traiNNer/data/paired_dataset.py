@@ -161,10 +161,6 @@ class PairedImageDataset:
         """The file of the ground truth of one pair."""
         return self._gt.path(index)
 
-    def gt_paths(self) -> list[Path]:
-        """The files of the ground truth, in the order of `names`."""
-        return [self._gt.path(index) for index in range(len(self))]
-
     @property
     def headers(self) -> NDArray[np.int32]:
         """(n, 2), height and width of each LQ image in pixels; zeros where the header was not read."""

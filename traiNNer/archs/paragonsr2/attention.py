@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from traiNNer.archs.padding import rounded_up
 from traiNNer.archs.paragonsr2.interpolation import interpolated_attention, nodes_needed
 
 WINDOW = 32
@@ -88,7 +89,7 @@ class BlendedWindowAttention(nn.Module):
         # Fused kernels want queries, keys and values of one width, a multiple of 16, and no mask. The columns
         # that are added are zero except one, which is 1 in queries and MASKED in the keys of absent tokens.
         # 64 windows of 1024 tokens, forward and backward on one core: 0.3 s, without this 0.9 s.
-        size = -(-max(c, width + 1) // 16) * 16
+        size = rounded_up(max(c, width + 1), 16)
         convs = (self.query, self.key, self.value)
         weight = torch.cat([F.pad(m.weight.flatten(1), (0, 0, 0, size - m.out_channels)) for m in convs])
         bias = torch.cat([F.pad(m.bias, (0, size - m.out_channels)) for m in convs if m.bias is not None])

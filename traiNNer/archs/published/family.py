@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 from torch import nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts, OnnxForm
+from traiNNer.archs.padding import rounded_up
 from traiNNer.archs.published.module import adapted, recompute_blocks
 from traiNNer.archs.published.words import WORDS
 from traiNNer.archs.variants import variant
@@ -139,11 +140,11 @@ class Family:
         multiple, margin = self.multiple(options), self.margin(options)
         outside = 1 if self.pads(options) else multiple
         if margin is not None:
-            margin = -(-margin // multiple) * multiple
+            margin = rounded_up(margin, multiple)
         return NetworkFacts(
             "generator",
             scale=options["scale"],
-            min_size=-(-self.least // outside) * outside,
+            min_size=rounded_up(self.least, outside),
             multiple_of=outside,
             window=multiple,
             tile_margin=None if margin is None or margin > WIDEST else margin,

@@ -168,7 +168,7 @@ class DynamicLossScheduling(Automation[_State]):
         new: dict[str, float] = {}
         for label, loss in s.losses.items():
             old = math.log(factors.get(label, 1.0))
-            inside = min(self._high, max(self._low, old))
+            inside = self._bounded(old)
             if fresh and loss.measured:
                 inside = self._moved(loss, old)
             if abs(inside - old) > 1e-9:
@@ -183,16 +183,20 @@ class DynamicLossScheduling(Automation[_State]):
         """The logarithm of a factor after this measurement."""
         target = 0.0 if self._set_shares else loss.target
         if target is None:
-            return min(self._high, max(self._low, old))
+            return self._bounded(old)
         if loss.measured > 1:  # a mean lags behind a drift for as long as it lasts
             off = math.expm1(min(MOST_AT_ONCE, old + loss.last - target))
             loss.made_up += GAIN * off
             loss.made_up = min(MOST_MADE_UP, max(-MOST_MADE_UP, loss.made_up))
-        wanted = min(self._high, max(self._low, target - loss.ratio - loss.made_up))
+        wanted = self._bounded(target - loss.ratio - loss.made_up)
         if abs(wanted - old) <= self._tolerance:
-            return min(self._high, max(self._low, old))
+            return self._bounded(old)
         calibrating = self._set_shares and self.state.step - loss.since < self._baseline
         return wanted if calibrating else min(wanted, old + self._rate * MEASURE_EVERY)
+
+    def _bounded(self, factor: float) -> float:
+        """The logarithm of a factor within `min_weight` and `max_weight`."""
+        return min(self._high, max(self._low, factor))
 
     def _decision(self, new: Mapping[str, float], factors: Mapping[str, float]) -> SetLossFactors:
         worst = max(new, key=lambda label: abs(math.log(new[label] / factors.get(label, 1.0))))
