@@ -149,6 +149,20 @@ def each_step(during):
     return [clip for clip in during for _ in range(10)]
 
 
+def test_bad_batches_within_a_change_of_regime_are_not_taken_for_usual():
+    """The first 30 norms of ParagonSR2 Nano in a run with bad batches, where blocks wake up at step 18."""
+    windows = [
+        [0.0561, 0.0587, 0.0229, 0.03, 0.0189, 0.0177, 0.0197, 0.0249, 0.0241, 0.0191],
+        [0.021, 0.0227, 0.0215, 0.0226, 0.0297, 0.0273, 0.0377, 0.0604, 0.0647, 0.166],
+        [0.187, 0.348, 11, 0.222, 0.0329, 0.131, 0.0771, 7.95, 0.122, 0.105],
+    ]
+    _, decisions, clip = run(windows)
+    assert "regime" in decisions[-1].reason
+    assert (
+        max(norm for norm in windows[-1] if norm < 1) < clip.threshold < 4
+    )  # later bad ones had 4.4 to 12.8
+
+
 def test_a_frozen_automation_still_follows_a_change_of_regime():
     """Otherwise every later step would lie beyond the last limit and be skipped."""
     from traiNNer.automations import Limits, Supervisor

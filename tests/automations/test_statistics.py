@@ -55,6 +55,9 @@ def test_outliers_hardly_move_the_robust_ones():
     assert mean == pytest.approx(fmean(values), abs=0.1) and deviation == pytest.approx(
         pstdev(values), rel=0.15
     )
+    few = [rng.gauss(0, 1) for _ in range(8)]
+    alone, beside = (robust_moments(few + bad, 0.1) for bad in ([], [30.0, 40.0]))
+    assert beside == pytest.approx(alone, rel=1e-9)  # two of ten are left out wholly
     assert trimmed_mean([1.0] * 8 + [1e9, -1e9]) == 1.0
     assert scatter([0.1 * k + v for k, v in enumerate(values)]) == pytest.approx(1.0, rel=0.25)
 
