@@ -125,7 +125,7 @@ def test_norms_that_grow_are_followed_and_spikes_on_the_way_are_not(factor, step
                 clipped += norm > clip.threshold
                 grown += 1
         assert 0.4 < last.target / (0.03 * factor) < 1.3 and 1.1 < last.threshold / (0.03 * factor) < 10
-    assert clipped < 0.15 * grown  # the first ten steps of a growth pass before it is seen
+    assert clipped < 0.17 * grown  # the first ten steps of a growth pass before it is seen
 
 
 def test_blocks_that_wake_up_in_a_healthy_run_are_not_held_down():
@@ -209,6 +209,22 @@ def test_a_clipping_rate_above_ten_percent_raises_the_threshold():
     in_force.clip["g"] = type(clip)(0.03, 0.03, 1.0)
     _, decisions, _ = run(healthy(10, windows=5), automation=automation, in_force=in_force)
     assert decisions[0].clip.threshold == pytest.approx(0.036) and "clipping rate" in decisions[0].reason
+
+
+def test_a_review_counts_no_step_that_another_threshold_judged():
+    """Whatever moved it: a rise, a change of regime, a request, a review."""
+    automation, in_force, changed = clipping(), controls(), 0
+    rng = random.Random(5)
+    for index in range(300):
+        median = 0.03 * 10 ** min(1.0, max(0.0, (index - 20) / 20)) * (50 if index > 200 else 1)
+        events = [window(10 * (index + 1), norms=log_normal(rng, median, 0.2))]
+        if index % 50 == 45:
+            events.append(RequestEvent(10 * (index + 1), "clip", 0.5, "GradientFlowStabilizer", "explosions"))
+        for event in events:
+            if flat(drive(automation, [event], in_force)):
+                assert automation.state.networks["g"].review.steps == 0
+                changed += 1
+    assert changed > 10
 
 
 def test_an_average_norm_below_a_fifth_of_the_threshold_lowers_it():

@@ -218,3 +218,19 @@ def test_contradictory_schedules_are_refused():
                   {"start_iter": 9, "disable_after": 5}):  # fmt: skip
         with pytest.raises(ValueError, match="target|disable"):
             LossSchedule(**wrong)
+
+
+def test_a_measurement_counts_once_whatever_else_is_measured():
+    """Where one loss has no gradient for a while, such as a margin that is met, the others' measurements go on."""
+    courses = []
+    for pauses in (False, True):
+        automation, in_force = scheduling(auto_calibrate=True, baseline_iterations=1), controls()
+        measured = {"l1": 1.0, "gan": 1.0, "far": 1.0}
+        for step in range(10, 2_000, 10):
+            gan = 1.0 if step < 200 else 3.0 if step == 200 else 0.0
+            if pauses or gan:
+                event = window(step, gradient_at_output=measured | {"gan": gan, "far": 1 + step / 1e3})
+                event.losses.update({"gan": [0.5] * 10, "far": [0.5] * 10})
+                drive(automation, [event], in_force)
+        courses.append((in_force.loss_factor["gan"], automation.state.losses["gan"].made_up))
+    assert courses[0] == courses[1]

@@ -6,9 +6,9 @@ import math
 import pytest
 from automations.simulate import controls, drive, facts, window
 
-from traiNNer.automations.rate.rate_rise import GROWTH, LearningRateRise
+from traiNNer.automations.rate.rate_rise import BEGINS_AT, GROWTH, LearningRateRise, can_rise
 from traiNNer.automations.rate.rate_search import MOST_ROUGH, SHORTEST_RUN, TRIAL_STEPS
-from traiNNer.control import RunTrial
+from traiNNer.control import Arm, RunTrial
 from traiNNer.events import ChangeEvent, StartEvent, TrialEvent
 
 TOTAL = 2_000
@@ -26,8 +26,11 @@ def rising(rate, steps, start, limit):
     return course
 
 
-def raised(limit, *, found=1.0, total=TOTAL, restart=False, between=()):
-    """The factor in force at the end, and the trials; rates from `limit` on are too high."""
+def raised(limit, *, found=1.0, total=TOTAL, restart=False, between=(), most=9):
+    """The factor in force at the end, and the trials; rates from `limit` on are too high.
+
+    `between` comes after each of the first `most` trials.
+    """
     automation, in_force, trials = (
         LearningRateRise(facts=facts(total_iter=total)),
         controls(lr_search=found),
@@ -46,7 +49,8 @@ def raised(limit, *, found=1.0, total=TOTAL, restart=False, between=()):
             if isinstance(decision, RunTrial):
                 trials.append((step, decision))
                 scores = rising(in_force.lr_search, decision.steps, step, limit)
-                events += [TrialEvent(step, 0, decision.arms, [scores], decision.steps), *between]
+                events += [TrialEvent(step, 0, decision.arms, [scores], decision.steps)]
+                events += between if len(trials) <= most else []
     assert automation.done or not trials
     return in_force.lr_search, trials
 
@@ -89,3 +93,56 @@ def test_a_warm_up_is_waited_for_but_not_without_end():
         assert [index for index, decisions in enumerate(answers) if decisions] == (
             [end // 10] if asked else []
         )
+
+
+def ended(course, events, caplog):
+    """What is said of the rate, with the level, where a trial shows `course` and `events` come after it."""
+    automation, in_force = LearningRateRise(facts=facts(total_iter=TOTAL)), controls(lr_search=1.0)
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        drive(automation, [window(50, progress=BEGINS_AT)], in_force)
+        arm = [Arm("rising", 1.0, growth=GROWTH)]
+        drive(automation, [TrialEvent(50, 0, arm, [course], 24), *events], in_force)
+    assert in_force.lr_search == 1.0
+    return [(record.levelname, record.getMessage().split(": ", 1)[1]) for record in caplog.records]
+
+
+def test_a_rate_that_is_not_raised_is_told_with_the_reason(caplog):
+    """Without an answer the run keeps half of the rate that was found: that is a warning."""
+    after = [window(60 + 10 * k, progress=0.03 + 0.005 * k) for k in range(3)]
+    low = "the rate stays half of what was found, which may be too low: "
+    late = ("WARNING", low + "higher ones are tried before 10% of the run only")
+    failed = (
+        "WARNING",
+        low + "a higher one could not be trained, or its loss or that of the run was not finite",
+    )
+    assert ended([], after, caplog) == [failed]
+    assert ended([0.0] * 24, [window(60, losses=[math.nan] * 10), *after], caplog) == [failed]
+    changed = [ChangeEvent(50, 400, "losses", "schedule"), window(300, progress=0.15)]
+    assert ended([0.0] * 24, changed, caplog) == [late]
+    too_high = ended([10.0] * 4, after, caplog)
+    assert too_high == [("INFO", "beside the run 0.000283 was too high; the rate stays 0.0002")]
+
+
+def test_a_change_of_the_run_costs_a_trial_and_not_the_rise():
+    """Such as a loss factor that another automation still calibrates at the time."""
+    change = ChangeEvent(50, 400, "loss_factor", "DynamicLossScheduling")
+    factor, trials = raised(8.0, between=[change], most=1)
+    assert len(trials) == 2 and factor == pytest.approx(4.0, rel=0.2)
+
+
+def test_other_validation_images_change_nothing_of_the_run():
+    assert raised(8.0, between=[ChangeEvent(50, 400, "validation", "metric_guard")]) == raised(8.0)
+
+
+@pytest.mark.parametrize("total", [SHORTEST_RUN, TOTAL, 100_000])
+def test_a_rate_that_is_to_be_raised_has_the_time_for_it(total):
+    """Whatever the warm-up: where the trial would come too late the rate is not halved for it."""
+    for warmup in range(0, total // 8, total // 200):
+        automation = LearningRateRise(facts=facts(total_iter=total))
+        ends = range(10, total // 5, 10)
+        windows = [window(s, progress=s / total, warming_up=s < warmup) for s in ends]
+        comes = any(drive(automation, windows, controls(lr_search=1.0)))
+        promised = can_rise(facts(total_iter=total, warmup_iter=warmup, optimizer="SGD"))
+        assert comes or not promised
+        assert promised or warmup > 0.09 * total

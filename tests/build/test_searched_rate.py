@@ -121,6 +121,7 @@ def test_a_written_rate_is_tried_where_the_scheduler_may_double_it(train, tried,
         ("AdamW", 2000, {}, False),
         ("SGD", 1399, {}, False),
         ("SGD", 2000, {"judged_losses": ["gan"]}, False),
+        ("SGD", 2000, {"warmup_iter": 200}, False),  # which leaves no time for it
     ],
 )
 def test_a_rate_is_raised_where_that_was_measured(optimizer, total, changes, raised, tmp_path):

@@ -12,8 +12,8 @@ from traiNNer.automations.gradients.gradient_clipping import AdaptiveGradientCli
 from traiNNer.automations.gradients.gradient_norms import plain_clip
 from traiNNer.automations.metric_guard import MetricGuard
 from traiNNer.automations.rate.learning_rate import IntelligentLearningRateScheduler
-from traiNNer.automations.rate.rate_rise import LearningRateRise
-from traiNNer.automations.rate.rate_search import RAISED_LATER, SHORTEST_RUN, LearningRateSearch
+from traiNNer.automations.rate.rate_rise import LearningRateRise, can_rise
+from traiNNer.automations.rate.rate_search import LearningRateSearch
 from traiNNer.automations.rate.written_rate import TAKEN, WrittenRateTrial, trial_steps
 from traiNNer.control import Controls, from_plain
 from traiNNer.events import RunFacts
@@ -104,9 +104,9 @@ def build_supervisor(options: Options, facts: RunFacts, *, settled_from: int) ->
     if searches_rate(options):
         if not facts.scores_trials:
             raise ConfigError(_NO_SCORE)
-        raised = facts.optimizer in RAISED_LATER and _from_scratch(options, facts)
+        raised = can_rise(facts) and _from_scratch(options, facts)
         automations[LearningRateSearch.name] = LearningRateSearch(facts=facts, rough=raised)
-        if raised and facts.total_iter >= SHORTEST_RUN:
+        if raised:
             automations[LearningRateRise.name] = LearningRateRise(facts=facts)
     elif _tries_rate(options, facts, specs):
         automations[WrittenRateTrial.name] = WrittenRateTrial(facts=facts)

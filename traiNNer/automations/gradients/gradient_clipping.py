@@ -45,6 +45,7 @@ class _Network(Plain):
     fresh: list[float] = field(default_factory=list)
     """Norms that arrived since the last decision."""
     review: Tally = field(default_factory=Tally)
+    """Steps that the present threshold has judged."""
     report: Tally = field(default_factory=Tally)
     proposed: Clip | None = None
     before_regime: float | None = None
@@ -156,7 +157,7 @@ class AdaptiveGradientClipping(Automation[_State]):
             proposal = self._take_in(network, in_force) or proposal
             network.fresh = []
             if proposal is not None:
-                network.proposed = proposal.clip
+                network.proposed, network.review = proposal.clip, Tally()
                 decisions.append(_decision(net, in_force, proposal))
         return decisions
 
@@ -181,7 +182,6 @@ class AdaptiveGradientClipping(Automation[_State]):
             return self._calibration(network) if norms.calibrate(finite, self._memory) else None
         before = norms.typical
         if norms.follow(finite, self._memory):
-            network.review = Tally()
             self._note_burst(network, in_force)
             why = f"regime change (typical grad norm {before:.4g} -> {norms.typical:.4g})"
             return _Proposal(norms.clip(self._bounded(norms.usual)), why, norms.typical, before)
@@ -204,7 +204,6 @@ class AdaptiveGradientClipping(Automation[_State]):
         kind = "complex" if network.norms.complex else "simple"
         numbers = (kind, clip.threshold, self._period(network))
         _log.info("%s: Auto-calibration complete. " + _CALIBRATED, self.name, *numbers)
-        network.review = Tally()
         return _Proposal(clip, f"calibration on the first {CALIBRATION} steps ({kind} architecture)")
 
     def _review(self, network: _Network, in_force: Clip) -> _Proposal | None:

@@ -45,6 +45,8 @@ class _Loss(Plain):
     """Measurements in that mean; it begins as a plain mean."""
     last: float = 0.0
     """The last measurement."""
+    at: int = 0
+    """End of the window that it is of."""
     side: int = 0
     """1 where it lay far above the mean before it, -1 far below, else 0."""
     scatter: float = 0.0
@@ -137,6 +139,7 @@ class DynamicLossScheduling(Automation[_State]):
         for label, gradient in usable.items():
             ratio = math.log(gradient) - math.log(anchor)
             loss = s.losses.setdefault(label, _Loss(since=step))
+            loss.at = step
             self._average(loss, ratio)
             if loss.target is None and not self._set_shares and step - loss.since >= self._baseline:
                 loss.target = loss.ratio
@@ -169,7 +172,7 @@ class DynamicLossScheduling(Automation[_State]):
         for label, loss in s.losses.items():
             old = math.log(factors.get(label, 1.0))
             inside = self._bounded(old)
-            if fresh and loss.measured:
+            if fresh and loss.at == s.step:  # else its last measurement has been answered
                 inside = self._moved(loss, old)
             if abs(inside - old) > 1e-9:
                 new[label] = math.exp(inside)

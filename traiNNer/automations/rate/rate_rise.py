@@ -7,6 +7,7 @@ shows of SGD hardly depends on the rate that the run has, and the best rate of a
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,9 +15,18 @@ from statistics import fmean
 from typing import Literal
 
 from traiNNer.automations import Automation
-from traiNNer.automations.rate.rate_search import MOST_ROUGH, SHARE, TRIAL_STEPS, SetSearchedRate
+from traiNNer.automations.rate.rate_search import (
+    MOST_ROUGH,
+    RAISED_LATER,
+    SHARE,
+    SHORTEST_RUN,
+    TRIAL_STEPS,
+    SetSearchedRate,
+)
 from traiNNer.control import Arm, Controls, Decision, Plain, RunTrial
 from traiNNer.events import ChangeEvent, Event, RunFacts, TrialEvent, WindowEvent
+
+_log = logging.getLogger(__name__)
 
 GROWTH = 2 ** (1 / 4)
 """Of the rate, from step to step."""
@@ -31,6 +41,13 @@ SHARE_OF_LIMIT = 0.5
 LEAST = 1.2
 """How many times the rate of the run that must be to be taken."""
 _SMOOTHED = 4  # steps that are judged together
+_WINDOW = 10  # steps at whose end a trial can begin
+
+
+def can_rise(facts: RunFacts) -> bool:
+    """Whether a rate that was found by short trials will be raised; a long warm-up leaves no time for it."""
+    in_time = facts.warmup_iter <= ENDS_AT * facts.total_iter - _WINDOW
+    return facts.optimizer in RAISED_LATER and facts.total_iter >= SHORTEST_RUN and in_time
 
 
 @dataclass
@@ -46,13 +63,15 @@ class RiseState(Plain):
     """Steps of the trial under way."""
     spent: int = 0
     """Steps of all trials so far."""
+    compared: bool = False
+    """Whether any of them was compared with the run."""
 
 
 class LearningRateRise(Automation[RiseState]):
     """Raises a rate that was found by short trials, early in the run.
 
-    Where a trial ends before the rate is too high, another one begins from the raised rate, as far as the samples
-    allow: at 2,000 steps once.
+    Where a trial ends before the rate is too high, or the run is changed before it can be compared, another one
+    begins, as far as the samples allow: at 2,000 steps once.
 
     Args:
         facts: Of the run; its rates are those that the search started from.
@@ -76,16 +95,18 @@ class LearningRateRise(Automation[RiseState]):
         s = self.state
         match event:
             case WindowEvent() if s.phase == "waiting" and event.progress > ENDS_AT:
-                s.phase = "done"  # a warm-up that is longer than that
+                self._end(f"higher ones are tried before {ENDS_AT:.0%} of the run only")
             case WindowEvent() if s.phase == "waiting" and event.progress >= BEGINS_AT:
                 s.phase = "waiting" if event.warming_up else "due"
             case TrialEvent(arms=[Arm(growth=growth)]) if s.phase == "asked" and growth > 1:
                 s.phase, s.rising = "beside", event.scores[0]
             case WindowEvent() if s.phase == "beside":
-                s.beside += [_log(loss) for loss in event.losses.get(self._anchor, [math.inf])]
+                s.beside += [_logarithm(loss) for loss in event.losses.get(self._anchor, [math.inf])]
                 s.phase = "answered" if len(s.beside) >= len(s.rising) else "beside"
-            case ChangeEvent() if s.phase == "beside":
-                s.phase = "done"  # the run is not the one that the trial began from
+            case ChangeEvent(control=control, by=by) if s.phase == "beside" and control != "validation":
+                s.phase = "waiting"  # the run is not the one that the trial began from
+                if not self._affordable:
+                    self._end(f"{by} changed {control} before it was compared with a higher one")
             case _:
                 pass
 
@@ -97,20 +118,33 @@ class LearningRateRise(Automation[RiseState]):
             return [self._trial(controls)]
         if s.phase != "answered":
             return ()
+        if not s.rising or not all(map(math.isfinite, s.beside[: len(s.rising)])):
+            self._end("a higher one could not be trained, or its loss or that of the run was not finite")
+            return ()
+        s.compared = True
         limit, found = limit_of(s.rising, s.beside), controls.lr_search or 1.0
         open_end = limit is None and len(s.rising) == s.asked
         s.phase = "waiting" if open_end and self._affordable else "done"
         times = SHARE_OF_LIMIT * (limit or GROWTH ** len(s.rising))
-        if times < LEAST:
-            return ()
         rate = self._start * found * times
         what = "was not too high yet" if open_end else "was too high"
-        why = f"beside the run {rate / SHARE_OF_LIMIT:.3g} {what}; half of it is taken"
+        why = f"beside the run {rate / SHARE_OF_LIMIT:.3g} {what}"
+        if times < LEAST:
+            _log.info("%s: %s; the rate stays %.3g", self.name, why, self._start * found)
+            return ()
+        why += "; half of it is taken"
         return [SetSearchedRate(factor=found * times, rate=rate, counts=False, reason=why)]
 
     def fallback(self, controls: Controls) -> Sequence[Decision]:
         """The rate that was found."""
         return ()
+
+    def _end(self, why: str) -> None:
+        """Give up, and say what that leaves."""
+        s = self.state
+        s.phase = "done"
+        left = "is not raised further" if s.compared else "stays half of what was found, which may be too low"
+        _log.log(logging.INFO if s.compared else logging.WARNING, "%s: the rate %s: %s", self.name, left, why)
 
     @property
     def _affordable(self) -> int:
@@ -137,6 +171,6 @@ def limit_of(rising: Sequence[float], beside: Sequence[float]) -> float | None:
     return None
 
 
-def _log(loss: float) -> float:
+def _logarithm(loss: float) -> float:
     """Infinite where there is none."""
     return math.log(loss) if 0 < loss < math.inf else math.inf
