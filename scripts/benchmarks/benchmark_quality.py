@@ -37,14 +37,24 @@ ARMS = (
     "linear_start",
     "half of the loss on luma",
     "PSNRLoss for the last fifth",
+    "Muon",
 )
-COSTS = (0, 1, 1, 1, 4, 4)
+MUON = {
+    "type": "Muon",
+    "lr": 5e-3,
+    "weight_decay": 0,
+    "adamw_lr": 2e-3,
+    "adamw_betas": [0.9, 0.99],
+    "adamw_wd": 0,
+}
+COSTS = (0, 1, 1, 1, 4, 4, 6)
 """The recipe whose step is measured for each: the others' steps do the same work."""
 _SHORT = 4
 _MORE = {
     0: 12,
     1: 100,
     4: 100,
+    6: 100,
 }  # steps by which the longer of two runs is longer; their difference is what counts
 
 
@@ -81,6 +91,8 @@ def recipe(template: dict[str, Any], arm: str, network: dict[str, Any], steps: i
         learning["losses"].append(
             {"type": "PSNRLoss", "toY": True, "eps": 1e-6, "loss_weight": 0.01, "start_iter": turn}
         )
+    if reached >= 6:
+        learning["optim_g"] = dict(MUON)
     return tree
 
 
@@ -115,18 +127,20 @@ def run(
 def step_seconds(args: argparse.Namespace, template: dict[str, Any], network: str) -> dict[str, float]:
     """CPU seconds of a step of each recipe, measured in turns and kept beside the runs."""
     kept = args.work / f"seconds_{network}.json"
-    if kept.exists():
-        return json.loads(kept.read_text(encoding="utf-8"))
-    found: dict[int, list[float]] = {place: [] for place in _MORE}
+    seconds = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    places = {place for arm, place in zip(ARMS, COSTS, strict=True) if arm not in seconds}
+    found: dict[int, list[float]] = {place: [] for place in sorted(places)}
     for turn in range(args.turns):
-        for place, more in _MORE.items():
-            times = []
-            for steps in (_SHORT, _SHORT + more):
+        for place, times in found.items():
+            spent = []
+            for steps in (_SHORT, _SHORT + _MORE[place]):
                 tree = recipe(template, ARMS[place], NETWORKS[network], steps)
                 folder = args.work / f"time_{network}_{place}_{turn}_{steps}"
-                times.append(run(args, tree, 0, folder)[1])
-            found[place].append((times[1] - times[0]) / more)
-    seconds = {arm: statistics.median(found[place]) for arm, place in zip(ARMS, COSTS, strict=True)}
+                spent.append(run(args, tree, 0, folder)[1])
+            times.append((spent[1] - spent[0]) / _MORE[place])
+    medians = {place: statistics.median(times) for place, times in found.items()}
+    for arm, place in zip(ARMS, COSTS, strict=True):
+        seconds.setdefault(arm, medians.get(place))
     kept.write_text(json.dumps(seconds, indent=1), encoding="utf-8")
     return seconds
 

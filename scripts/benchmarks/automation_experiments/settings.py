@@ -11,14 +11,8 @@ LEARNING_RATE = "IntelligentLearningRateScheduler"
 CLIPPING = "AdaptiveGradientClipping"
 STOPPING = "IntelligentEarlyStopping"
 LOSSES = "DynamicLossScheduling"
-RULES = {LEARNING_RATE: 2, CLIPPING: 2, STOPPING: 1, LOSSES: 3, "DynamicBatchSizeOptimizer": 1}
-"""Versions of the rules of the recorded runs: a higher number makes the runs with that automation run again."""
-RULES_OF_TODAY = {**RULES, LEARNING_RATE: 3, CLIPPING: 3, STOPPING: 2}
-"""Those of decision 50, which only the healthy suite has run with so far."""
-RULES_OF_LONG_RUNS = {**RULES_OF_TODAY, LEARNING_RATE: 4}
-"""Runs that are long enough for trials have their written rate tried besides, which changes no other run."""
-RULES_THAT_FOLLOW = {**RULES_OF_TODAY, CLIPPING: 4, LOSSES: 4}
-"""Clipping follows norms that grow at once, loss scheduling makes up for shares that were off."""
+RULES = {LEARNING_RATE: 4, CLIPPING: 5, STOPPING: 2, LOSSES: 5, "DynamicBatchSizeOptimizer": 1}
+"""Versions of the rules: a higher number makes the runs with that automation run again."""
 SEARCH = 5
 """Version of the rules of `lr: auto`, see `Setting.searched`."""
 WRITTEN_RATE_TRIALS = 4
@@ -56,8 +50,6 @@ class Setting:
     fault: Literal["none", "corrupted batches"] = "none"
     automations: Mapping[str, Spec] = field(default_factory=dict)
     """By class name, with the options that are not left to them."""
-    rules: Mapping[str, int] = field(default_factory=lambda: RULES)
-    """Versions of the rules of the automations."""
     validations: int = 10
     keep_images: bool = False
     """Keep the scores of every image of every validation."""
@@ -68,8 +60,7 @@ class Setting:
         """The same for the same run under the same rules, as JSON; what is as usual is left out."""
         usual = asdict(Setting(seed=-1, lr=0.0))
         special = {name: value for name, value in asdict(self).items() if value != usual[name]}
-        rules = {name: self.rules[name] for name in self.automations}
-        special.pop("rules", None)
+        rules = {name: RULES[name] for name in self.automations}
         return json.dumps({**special, **({"rules": rules} if rules else {}), "base": BASE}, sort_keys=True)
 
     def with_seed(self, seed: int) -> Setting:

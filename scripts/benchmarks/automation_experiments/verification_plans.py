@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from automation_experiments.settings import CLIPPING, LOSSES, NETWORKS, RULES_THAT_FOLLOW, Setting
+from automation_experiments.settings import CLIPPING, LOSSES, NETWORKS, Setting
 
 GAMES = ("vanilla", "lsgan", "hinge", "ragan", "r3gan")
 DISCRIMINATOR: Mapping[str, Any] = {"type": "unetdiscriminatorsn", "num_feat": 8}
@@ -36,7 +36,7 @@ def long_clipping() -> dict[str, dict[str, Setting]]:
     for fault in ("none", "corrupted batches"):
         for name, case in TUNED.items():
             plain = Setting(0, case.rate, case.steps, network=case.network, fault=fault, validations=5)
-            adaptive = replace(plain, automations={CLIPPING: {}}, rules=RULES_THAT_FOLLOW)
+            adaptive = replace(plain, automations={CLIPPING: {}})
             found[f"{name}, {'clean' if fault == 'none' else 'corrupted'}"] = {
                 "off": plain,
                 **{f"fixed {limit:g}": replace(plain, clip=limit) for limit in case.thresholds},
@@ -53,9 +53,7 @@ def adversarial_shares() -> dict[str, dict[str, Setting]]:
         loss = {"type": "GANLoss", "gan_type": game, "loss_weight": SHARE, "start_iter": 60}
         plain = Setting(0, 4e-3, 600, network=COMPACT, losses=({"type": "L1Loss"}, loss), validations=3)
         plain = replace(plain, discriminator=DISCRIMINATOR)
-        found[game] = {
-            "on": replace(plain, automations={LOSSES: {"auto_calibrate": True}}, rules=RULES_THAT_FOLLOW)
-        }
+        found[game] = {"on": replace(plain, automations={LOSSES: {"auto_calibrate": True}})}
     return found
 
 
