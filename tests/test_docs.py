@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from powershell_grammar import faults
 
 from traiNNer.archs import NETWORKS, build_network, list_networks
 from traiNNer.archs.published import PUBLISHED
@@ -147,3 +148,33 @@ def test_decisions_are_numbered_once_and_by_their_file():
     assert len(set(numbers)) == len(files) > 0
     for file, number in zip(files, numbers, strict=True):
         assert re.match(rf"# {number}\. \S", file.read_text(encoding="utf-8")), file.name
+
+
+PROGRAMS = {"python", "python3", "py", "pip", "trainner", "tensorboard", "torchrun", "pytest"}
+IN_ANY_SHELL = [page for page in PAGES if page.name not in ("benchmarks.md", "CONTRIBUTING.md")]
+
+
+def commands(text):
+    """Blocks of commands that are not marked as those of bash, with the number of their first line."""
+    for found in re.finditer(r"^( *)```(powershell)?\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
+        block = found[3]
+        if found[2] or block.split(maxsplit=1)[0] in PROGRAMS:
+            yield text[: found.start(3)].count("\n") + 1, block
+
+
+def test_commands_of_the_documents_are_commands_of_powershell_too():
+    blocks = [(ids(page), *found) for page in IN_ANY_SHELL for found in commands(page.read_text())]
+    assert len(blocks) > 20
+    assert [(page, line, why) for page, line, block in blocks for why in faults(block)] == []
+
+
+def test_what_powershell_does_not_take_is_seen():
+    wrong = [
+        "a && b",
+        "a \\\n  --b",
+        "export A=1",
+        "A=1 python b.py",
+        "python a.py b={c: d}",
+        "python -a.b 3",
+    ]
+    assert [text for text in wrong if not faults(text)] == []

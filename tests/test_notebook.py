@@ -1,7 +1,9 @@
 """The notebook for the cloud: whole, without outputs, and running from photographs to a picture, twice."""
 
+import importlib.util
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = json.loads((ROOT / "notebooks/train_in_the_cloud.ipynb").read_text(encoding="utf-8"))
 PARAMETERS = 1  # the cell that readers change
+FOLDER = 3  # the one that installs and finds the photographs
 TINY = "datasets.train.lq_size=16 datasets.train.num_worker_per_gpu=0 val.val_freq=2 train.warmup_iter=0 num_gpu=0"
 
 
@@ -20,6 +23,26 @@ def test_it_holds_no_outputs_and_its_parameters_are_what_the_other_cells_use():
     names = [line.split(" = ")[0] for line in NOTEBOOK["cells"][PARAMETERS]["source"] if " = " in line]
     rest = "".join("".join(cell["source"]) for cell in cells[1:])
     assert [name for name in names if name not in rest] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("", "SOURCE above should say where"),
+        ("trainner", "trainner is missing"),
+        ("my.whl", "my.whl is missing"),
+        ("git+https://x/y", "no photographs"),
+    ],
+)
+def test_it_says_what_it_lacks(tmp_path, monkeypatch, source, said):
+    monkeypatch.chdir(tmp_path)
+    find = importlib.util.find_spec
+    hidden = ("google", "traiNNer") if not source else ("google",)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in hidden else find(name))
+    program = "".join(NOTEBOOK["cells"][FOLDER]["source"]).replace("%cd {HOME}", "os.chdir(HOME)")
+    program = re.sub(r"%pip.*", "pass", program)
+    with pytest.raises(AssertionError, match=said):
+        exec(program, {"os": os, "SOURCE": source, "PHOTOS": "photos"})
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 import pytest
+from powershell_grammar import faults
 
 from traiNNer.cli import completion, trainner
 
@@ -84,3 +85,4 @@ def test_other_shells_get_every_verb_and_its_options(scripts):
         assert all(verb in text for verb in trainner.VERBS), shell
         assert "auto_resume" in text, shell
     assert " -o opt " in (scripts / "fish").read_text()  # -s takes one letter
+    assert faults((scripts / "powershell").read_text()) == []

@@ -32,6 +32,17 @@ def test_the_samples_of_a_position_are_shown(tmp_path, capsys):
     assert json.loads((tmp_path / "one/samples.jsonl").read_text()) == lines[1]
 
 
+def test_a_run_of_one_channel_sees_no_colours(tmp_path, capsys):
+    options = json.loads(configuration(tmp_path).read_text())
+    options["datasets"]["train"]["color"] = "y"
+    file = small_run.write_options(tmp_path, options)
+    assert main([str(file), "--count", "1", "--stages", "--out", str(tmp_path / "out")]) == 0
+    for name in ("samples", "stages"):
+        picture = cv2.imread(str(tmp_path / f"out/{name}.png"))
+        assert (picture == picture[..., :1]).all() and picture.max() == 255 and picture.min() == 0
+    assert "as networks see it: Y of YCbCr" in capsys.readouterr().out
+
+
 def test_a_set_without_a_chain_is_refused(tmp_path, capsys):
     small_run.write_data(tmp_path)
     file = small_run.write_options(tmp_path, small_run.options(tmp_path))

@@ -1,6 +1,7 @@
 """The installed command: its verbs, the configuration it writes, and the wheel it comes in."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -118,6 +119,13 @@ def test_new_takes_pairs_and_refuses_what_would_be_lost(photos, capsys):
         assert new.main(arguments) == 2
     assert "is there already" in capsys.readouterr().err
     assert not Path("a.yml").exists()
+
+
+def test_messages_name_packages_and_no_extras_of_ours():
+    """Whoever has installed a wheel has no checkout for `-e`, and on an index the name may be somebody else's."""
+    ours = re.compile(r"pip install (-e|.*\btrainner\b|\.)")
+    files = [file for file in (ROOT / "traiNNer").rglob("*.py") if ours.search(file.read_text("utf-8"))]
+    assert files == []
 
 
 @pytest.mark.slow

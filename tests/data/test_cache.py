@@ -323,6 +323,7 @@ def test_images_that_are_gone_leave_the_rest_valid(folders, monkeypatch, caplog)
 
 
 def test_an_image_that_cannot_be_decoded_is_named_when_it_is_read(folders, caplog):
+    caplog.set_level("INFO")
     path = folders / "HR/a.png"
     path.write_bytes(path.read_bytes()[:200])
     images = opened(folders, DISK)
@@ -330,6 +331,10 @@ def test_an_image_that_cannot_be_decoded_is_named_when_it_is_read(folders, caplo
     with pytest.raises(ImageError, match=r"HR/a\.png"):
         images.pair(0)
     images.pair(1)
+    shutil.copy(folders / "HR/b.jpg", folders / "HR/aa.jpg")
+    shutil.copy(folders / "LR/b.png", folders / "LR/aa.png")
+    opened(folders, DISK)
+    assert "with 6 from the older file" in caplog.text  # of HR; not the one that has no pixels there
 
 
 def test_an_image_that_is_not_what_its_header_announced_is_left_out_and_touches_no_other(folders, tmp_path):

@@ -169,6 +169,7 @@ def test_an_id_begins_with_the_scale_once(name, expected):
 def test_what_training_wrote_into_the_file_need_not_be_said_again(tmp_path, capsys):
     run_options = small_run.options(tmp_path, total_iter=2)
     (tmp_path / "resolved.yml").write_text(json.dumps(run_options))
+    (tmp_path / "facts.json").write_text(json.dumps({"batch": 4, "world_size": 3}))
     (tmp_path / "models").mkdir()
     path = saved(
         compact(), tmp_path / "models/net_g_best.safetensors", name="2x_Mine", iteration="300", author="Me"
@@ -180,7 +181,7 @@ def test_what_training_wrote_into_the_file_need_not_be_said_again(tmp_path, caps
     )
     entry = json.loads((tmp_path / "out/2x-Mine.json").read_text())
     assert (entry["author"], entry["trainingIterations"], entry["license"]) == ("me", 300, None)
-    assert (entry["trainingBatchSize"], entry["trainingHRSize"], entry["trainingOTF"]) == (4, 32, False)
+    assert (entry["trainingBatchSize"], entry["trainingHRSize"], entry["trainingOTF"]) == (12, 32, False)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "2x-Mine.json",
         "2x-Mine.safetensors",

@@ -30,7 +30,7 @@ def build_chain(options: DegradationOptions) -> Chain:
         ConfigError: If video codecs are asked for and PyAV is missing.
     """
     if options.video_prob and not has_video():
-        raise ConfigError('degradation.video_prob: needs PyAV: pip install -e ".[video]"')
+        raise ConfigError("degradation.video_prob: needs PyAV: pip install av")
     values = options.model_dump()
     video = {
         "video_prob": options.video_prob,

@@ -51,19 +51,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def training_facts(model: Path) -> dict[str, Any]:
-    """What OpenModelDB asks of a training and the options of the run tell whose folder a model is in."""
-    resolved = model.resolve().parent.parent / "resolved.yml"
-    if model.resolve().parent.name != "models" or not resolved.is_file():
+    """What OpenModelDB asks of a training and the files of the run tell whose folder a model is in."""
+    run = model.resolve().parent.parent
+    if model.resolve().parent.name != "models" or not (run / "resolved.yml").is_file():
         return {}
     try:
-        options = load_options(resolved)
-    except ConfigError:  # of a run that another version has made
+        options = load_options(run / "resolved.yml")
+        facts = json.loads((run / "facts.json").read_text(encoding="utf-8"))
+        batch = int(facts["batch"]) * int(facts["world_size"])
+    except (ConfigError, OSError, ValueError, KeyError):  # of a run that another version has made
         return {}
     data = options.datasets.get("train")
-    if data is None or not isinstance(data.batch_size_per_gpu, int):
+    if data is None:
         return {}
     return {
-        "trainingBatchSize": data.batch_size_per_gpu * data.accum_iter,
+        "trainingBatchSize": batch,
         "trainingHRSize": (data.lq_size or 0) * options.scale,
         "trainingOTF": normalise(data.type) in ONLINE_TYPES,
     }

@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     if find_spec("imagehash") is None:
-        raise ConfigError('near-duplicates are found by ImageHash: pip install -e ".[prepare]"')
+        raise ConfigError("near-duplicates are found by ImageHash: pip install imagehash")
     if args.source.resolve() in (args.out.resolve(), *args.out.resolve().parents):
         raise ConfigError(
             f"{args.out}: should not be inside {args.source}, or its images would be found again"

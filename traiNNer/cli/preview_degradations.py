@@ -14,13 +14,17 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from traiNNer.build.check import check_parts
 from traiNNer.build.data import assemble
 from traiNNer.build.degraded_samples import Sample, draw_samples, summary
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.data.degradations.contact_sheet import sample_row, sheet, stage_rows
 from traiNNer.data.degraded_dataset import DegradedImageDataset
-from traiNNer.data.images.image_io import ImageError, write_bytes, write_image
+from traiNNer.data.images.image_io import ImageError, Pixels, write_bytes, write_image
+from traiNNer.inference.images import to_pixels
+from traiNNer.models.colour import IN_WORDS, Color, as_rgb, in_color
 from traiNNer.options import Options, load_options
 from traiNNer.registry import ConfigError
 
@@ -52,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImageError as error:
         raise ConfigError(str(error)) from error
     out = args.out or Path(options.path.results_root) / options.name / "degradations"
-    _write(samples, out, stages=args.stages)
+    _write(samples, out, options.color, stages=args.stages)
     print("\n".join(summary(samples)))
     return 0
 
@@ -66,15 +70,26 @@ def _samples(options: Options, positions: range) -> list[Sample]:
     return draw_samples(images, seed, int(data.lq_size or 0), positions)
 
 
-def _write(samples: list[Sample], out: Path, *, stages: bool) -> None:
+def _write(samples: list[Sample], out: Path, color: Color, *, stages: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     rows = [sample_row(f"{s.position} {s.name}", s.gt, s.clean, s.lq, s.trace) for s in samples]
     side = len(samples[0].gt)
-    write_image(out / "samples.png", sheet(rows, side))
+    write_image(out / "samples.png", _seen(sheet(rows, side), color))
     lines = [json.dumps(sample.record()) for sample in samples]
     write_bytes(out / "samples.jsonl", ("\n".join(lines) + "\n").encode())
     print(f"written: {out / 'samples.png'}, {out / 'samples.jsonl'}")
+    if color != "rgb":
+        print(f"shown as networks see it: {IN_WORDS[color]}")
     if stages:
         first = samples[0]
-        write_image(out / "stages.png", sheet(stage_rows(first.gt, first.lq, first.trace), side))
+        stages_of_first = sheet(stage_rows(first.gt, first.lq, first.trace), side)
+        write_image(out / "stages.png", _seen(stages_of_first, color))
         print(f"written: {out / 'stages.png'}")
+
+
+def _seen(picture: Pixels, color: Color) -> Pixels:
+    """As a network of that kind sees it; black and white text stays so."""
+    if color == "rgb":
+        return picture
+    rgb = torch.from_numpy(picture).permute(2, 0, 1)[None] / 255
+    return to_pixels(as_rgb(in_color(rgb, color), color)[0], picture.dtype)

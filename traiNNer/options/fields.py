@@ -146,7 +146,7 @@ class ValOptions(Section):
 
 
 class WandbOptions(Section):
-    """Weights & Biases (`pip install "trainner[wandb]"`)."""
+    """Weights & Biases (`pip install wandb`)."""
 
     project: str | None = None
     """The project there that shows the run; by default none does."""

@@ -39,7 +39,7 @@ def require_ncnn() -> None:
     """Raise ConfigError if the packages that this takes are not installed."""
     missing = [name for name in ("pnnx", "ncnn") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(f'--ncnn: needs {", ".join(missing)}: pip install -e ".[ncnn]"')
+        raise ConfigError(f"--ncnn: needs {', '.join(missing)}: pip install {' '.join(missing)}")
 
 
 def export_ncnn(net: nn.Module, facts: NetworkFacts, param: Path, *, dtype: torch.dtype) -> None:

@@ -62,7 +62,7 @@ def require_onnx() -> None:
         name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None
     ]
     if missing:
-        raise ConfigError(f'--onnx: needs {", ".join(missing)}: pip install -e ".[onnx]"')
+        raise ConfigError(f"--onnx: needs {', '.join(missing)}: pip install {' '.join(missing)}")
 
 
 def form_of(facts: NetworkFacts, size: Size | None) -> OnnxForm:

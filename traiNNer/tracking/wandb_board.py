@@ -23,7 +23,7 @@ from traiNNer.runtime.run_dir import atomic_write
 
 _log = logging.getLogger(__name__)
 
-INSTALL = 'needs Weights & Biases: pip install "trainner[wandb]" (in a checkout pip install -e ".[wandb]")'
+INSTALL = "needs Weights & Biases: pip install wandb"
 
 
 @dataclass(frozen=True)

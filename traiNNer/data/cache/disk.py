@@ -268,7 +268,7 @@ def _rows(file: PixelFile | None, wanted: Contents) -> NDArray[np.int32]:
 
 def _write(part: _Part, older: PixelFile | None, draft: Path, threads: int) -> None:
     total, began = len(part.sizes), time.monotonic()
-    copied = int(np.count_nonzero(_rows(older, part.contents) >= 0))
+    copied = older.decoded(part.contents) if older else 0
     LOG.info(
         "decoding %s of %s into %s (%s%s)",
         counted(total - copied, "image", form=","),

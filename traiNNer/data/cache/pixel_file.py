@@ -103,6 +103,11 @@ class PixelFile:
         unchanged = (self._table[rows, 1:3] == wanted.stamps).all(axis=1)
         return np.where(unchanged & (rows >= 0), rows, np.int32(-1))
 
+    def decoded(self, wanted: Contents) -> int:
+        """How many of the files have their pixels here."""
+        rows = self.rows(wanted)
+        return int(np.count_nonzero(self._table[rows[rows >= 0], 0] >= 0))
+
     def unchanged(self, root: Path) -> tuple[Contents, Sizes]:
         """The images of a folder whose files are as they were when they were decoded, and their sizes."""
         now = Contents.of(root, self._names)
