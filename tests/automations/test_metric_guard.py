@@ -1,6 +1,8 @@
 import json
 import logging
+import math
 import random
+from dataclasses import replace
 
 import pytest
 from automations.simulate import controls, facts, validation, window
@@ -37,6 +39,7 @@ def supervisor():
     [
         ({"images": ["0.png", "x.png"]}, "other images"),
         ({"sizes": [(64, 64), (32, 64)]}, "1.png has other sizes"),
+        ({"baseline": {"psnr": [20.0, 20.02]}}, "psnr of bicubic is 20.0100, 20.0000 before"),
     ],
 )
 def test_a_validation_of_something_else_raises_the_alarm_and_is_not_shown(caplog, change, words):
@@ -56,6 +59,23 @@ def test_a_set_that_comes_or_goes_is_a_change(caplog):
     guard.check(validation(1000, [30.0], name="a"))
     assert isinstance(guard.check(validation(2000, [30.0], name="b")), ChangeEvent)
     assert "set b is new" in caplog.text and "set a is gone" in caplog.text
+
+
+def test_another_order_of_sets_or_metrics_is_a_change(caplog):
+    """The first ones decide where nobody says more: a set that is harder by 6 dB is no collapse."""
+    guard, sets = MetricGuard(DIRECTIONS), {"easy": 30.0, "hard": 24.0}
+    for step, names in ((1, ["easy", "hard"]), (2, ["hard", "easy"]), (3, ["hard", "easy"])):
+        parts = {name: validation(step, [sets[name]], name=name).sets[name] for name in names}
+        event = replace(validation(step, [0.0]), sets=parts)
+        assert isinstance(guard.check(event), ChangeEvent) == (step == 2)
+    assert "hard/psnr comes first, easy/psnr before" in caplog.text
+
+
+def test_outputs_that_are_not_finite_are_no_other_measurement():
+    guard = MetricGuard(DIRECTIONS)
+    guard.check(other(validation(1000, [30.0, 31.0]), baseline={"psnr": [20.0, 25.0]}))
+    broken = other(validation(2000, [30.0, math.nan]), baseline={"psnr": [20.0, 25.0]})
+    assert guard.check(broken) is broken
 
 
 @pytest.mark.parametrize(

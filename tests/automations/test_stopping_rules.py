@@ -2,13 +2,14 @@
 
 import math
 import random
+import time
 
 import pytest
 from automations.simulate import controls, drive, facts, flat, window
 
 from traiNNer.automations.stopping.early_stopping import IntelligentEarlyStopping
 from traiNNer.automations.stopping.early_stopping_state import stop_nearness
-from traiNNer.automations.stopping.stopping_rules import settled
+from traiNNer.automations.stopping.stopping_rules import nothing_to_gain, settled, thinned
 from traiNNer.events import SetScores, ValidationEvent
 
 BOTH = {"psnr": True, "lpips": False}
@@ -131,3 +132,55 @@ def test_without_early_stopping_nothing_is_near():
         automations = {}
 
     assert stop_nearness(Nothing()) is None
+
+
+def test_a_metric_that_is_measured_no_more_keeps_no_run_going():
+    """One that is taken out of the options on resuming, or has no value from then on."""
+    stops = []
+    for last in (3, 25):
+        for gone in ({}, {"lpips": math.nan}):
+            automation = IntelligentEarlyStopping(
+                facts=facts(higher_is_better=BOTH),
+                min_iterations=1000,
+                warmup_iterations=500,
+                min_lr_factor=1.0,
+            )
+            in_force = controls()
+            for k in range(25):
+                step = 1000 * (k + 1)
+                drive(automation, [window(step)], in_force)
+                seen = event(
+                    step, {"psnr": FLAT[k], "lpips": EVEN[k]} if k < last else {"psnr": FLAT[k]} | gone
+                )
+                if flat(drive(automation, [seen], in_force)):
+                    stops.append(k)
+                    break
+    assert len(stops) == 4 and max(stops) < 12
+
+
+def test_another_monitored_metric_begins_a_record_of_its_own():
+    """Resumed with another one: 0.3 of LPIPS is no fall from 30 dB, and no score that was never reached again."""
+    given = {"min_iterations": 1000, "warmup_iterations": 500, "patience": 4000, "min_lr_factor": 1.0}
+    automation, in_force = IntelligentEarlyStopping(facts=facts(higher_is_better=BOTH), **given), controls()
+    for k in range(4):
+        drive(automation, [window(1000 * (k + 1)), event(1000 * (k + 1), {"psnr": 28.0 + k, "lpips": 0.3})])
+    resumed = IntelligentEarlyStopping(
+        facts=facts(higher_is_better=BOTH), monitor_metric="val/lpips", **given
+    )
+    resumed.load_state_dict(automation.state_dict())
+    for k in range(4, 20):
+        step, falls = 1000 * (k + 1), 0.05 * 0.95**k
+        seen = event(step, {"psnr": 31.0, "lpips": 0.3 - 0.005 * k})
+        assert not flat(drive(resumed, [window(step, losses=[falls] * 10), seen], in_force))
+    assert resumed.state.record.highest == pytest.approx(-(0.3 - 0.005 * 19))
+
+
+def test_a_projection_costs_no_more_than_its_curve():
+    """A million steps that are validated every hundred; thinning says the same of what is to come."""
+    rng = random.Random(0)
+    long = [(math.log(8 * step), 30 - 3 / step**0.3 + rng.gauss(0, 0.02)) for step in range(100, 10**6, 100)]
+    assert len(thinned(long)) <= 200 and thinned(long[:150]) == long[:150]
+    began = time.process_time()
+    for margin, nothing in ((0.001, False), (0.3, True)):
+        assert nothing_to_gain(long, long[-1][1], 16e6, margin, ended=False) == nothing
+    assert time.process_time() - began < 1

@@ -23,7 +23,7 @@ from traiNNer.automations.stopping.stopping_rules import (
     nothing_to_gain,
 )
 from traiNNer.automations.time_scales import scaled
-from traiNNer.automations.validation_record import ValidationRecord, read_scores
+from traiNNer.automations.validation_record import read_scores
 from traiNNer.control import Controls, Decision, Ramp, Stop
 from traiNNer.events import ChangeEvent, Event, RunFacts, ValidationEvent, WindowEvent
 from traiNNer.registry import ConfigError, did_you_mean
@@ -122,14 +122,13 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
             case ValidationEvent():
                 self._see_validation(event)
             case ChangeEvent(control="validation"):
-                s.record, s.curve, s.flat, s.trouble = ValidationRecord(), [], 0, ""
-                s.others, s.first = {}, None
+                s.forget_scores()
             case ChangeEvent(control=control) if control in CHANGES:
                 self._reset()
                 if control in ("lr_factor", "losses"):
                     s.record.troubles = s.dead = 0
                 if control == "losses":  # what they ask for may cost what the metric measures
-                    s.record, s.trouble, s.others, s.first = ValidationRecord(), "", {}, None
+                    s.forget_scores()
                     s.record.restart(event.step)
             case _:
                 pass
@@ -154,6 +153,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
 
     def _see_validation(self, event: ValidationEvent) -> None:
         s = self.state
+        s.measures(f"{self._set or next(iter(event.sets))}/{self._metric}")
         if event.lr_exhausted and not s.exhausted:  # what the rate brought says nothing any more
             s.forget_curves()
         s.step, s.position, s.exhausted, s.fresh = event.step, event.position, event.lr_exhausted, True
@@ -180,17 +180,18 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         s.nearness = s.how_near(self._patience, self._earliest)
 
     def _see_others(self, event: ValidationEvent) -> None:
-        """Take in the other metrics of the set; those without a value say nothing."""
-        s = self.state
+        """Take in the other metrics of the set; those without a value, or not measured any more, say nothing."""
+        s, others = self.state, dict[str, Watched]()
         for metric in event.sets[self._set or next(iter(event.sets))].metrics:
             higher = self._facts.higher_is_better.get(metric)
             if metric == self._metric or higher is None:
                 continue
             scores = read_scores(event, metric, higher_is_better=higher, set_name=self._set)
             if scores.known:
-                other = s.others.setdefault(metric, Watched())
+                other = others[metric] = s.others.get(metric, Watched())
                 margin = margin_of(other, s.record, s.first, self._margin)
                 other.add(scores, event, end=self._samples, margin=margin)
+        s.others = others
 
     # --- decisions -----------------------------------------------------------------------------------------
 
@@ -271,10 +272,9 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         since = s.record.below_since
         if since is None or s.step - since < self._patience or s.record.since < FEWEST_VALIDATIONS:
             return ""
-        if not s.losses.falls(3.0):
-            return ""
         waited = counted(s.step - since, "iteration")
-        return f"overfitting: {self._label} below its best for {waited}, the loss still falls"
+        text = f"overfitting: {self._label} below its best for {waited}, the loss still falls"
+        return text if s.losses.falls(3.0) else ""
 
     def _best(self) -> str:
         record = self.state.record

@@ -53,6 +53,8 @@ class StoppingState(Plain):
     """The other metrics of the set, by label."""
     first: float | None = None
     """Mean score of the first validation of the record."""
+    measured: str = ""
+    """`<set>/<metric>` that the record is of."""
     nearness: float = 0.0
     """How near a stop is, 0 to 1."""
     fresh: bool = False
@@ -68,6 +70,17 @@ class StoppingState(Plain):
         """
         records = [self.record, *(other.record for other in self.others.values())]
         return any(r.newest_counts if self.exhausted else r.newest_is_highest for r in records)
+
+    def measures(self, what: str) -> None:
+        """Begin a record; afresh where a resumed run has another `<set>/<metric>` than the one so far."""
+        if self.measured not in ("", what):
+            self.forget_scores()
+        self.measured = what
+
+    def forget_scores(self) -> None:
+        """Those to come cannot be compared with those so far."""
+        self.record, self.trouble, self.others, self.first = ValidationRecord(), "", {}, None
+        self.forget_curves()
 
     def forget_curves(self) -> None:
         """What scores promised says nothing any more."""

@@ -14,6 +14,7 @@ from traiNNer.events import ValidationEvent
 
 FEWEST_VALIDATIONS = 3  # without a gain, before patience counts
 FEWEST_POINTS = 6  # validations since the last change of learning rate, before a projection
+_MOST_POINTS = 200  # that a line goes through: slopes are as many as pairs of them
 IN_A_ROW = 2  # validations that must agree on a projection
 CREEP = 10  # gains that count: what may still come after the rate has ended without being worth the steps
 
@@ -84,9 +85,16 @@ def nothing_to_gain(curve: Curve, highest: float | None, end: float, margin: flo
     if ended and settled(curve, CREEP * margin):
         return True
     # the later half: curves bend, and a line through all of it would promise the gains of the beginning
-    late = curve[-max(FEWEST_POINTS, len(curve) // 2) :]
-    bound = upper_projection([x for x, _ in late], [y for _, y in late], max(late[-1][0], math.log(end)))
+    late = thinned(curve[-max(FEWEST_POINTS, len(curve) // 2) :])
+    bound = upper_projection([x for x, _ in late], [y for _, y in late], max(curve[-1][0], math.log(end)))
     return bound - highest < margin
+
+
+def thinned(curve: Curve) -> Curve:
+    """A long curve by the means of neighbours, so many that few enough remain; of an odd lot the oldest go."""
+    size = math.ceil(len(curve) / _MOST_POINTS)
+    groups = [curve[at : at + size] for at in range(len(curve) % size, len(curve), size)]
+    return [(fmean(x for x, _ in group), fmean(y for _, y in group)) for group in groups]
 
 
 def settled(curve: Curve, margin: float) -> bool:
