@@ -24,7 +24,14 @@ class Counted(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
-        super().do_GET()
+        if self.path == "/cut.pth":
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            self.wfile.write(bytes(1000))
+            self.close_connection = True
+        else:
+            super().do_GET()
 
     def log_message(self, format: str, *args: object) -> None:
         """Silent."""
@@ -85,3 +92,14 @@ def test_what_cannot_be_downloaded_is_said_with_the_place_of_a_copy(
         read_weights(f"{address}/no.pth")
     with pytest.raises(ConfigError, match=r"cannot be downloaded \(.*refused.*\)"):
         read_weights("http://127.0.0.1:9/no.pth")
+
+
+def test_a_download_that_was_cut_off_is_not_taken_for_the_file(
+    site: tuple[str, Path, list[str]], tmp_path: Path
+) -> None:
+    address, _, asked = site
+    for _ in range(2):  # asked for again instead of read as a damaged file
+        with pytest.raises(ConfigError, match=r"the connection broke after 1,000 of 100,000 bytes"):
+            read_weights(f"{address}/cut.pth")
+    assert asked == ["/cut.pth"] * 2
+    assert [path.suffix for path in (tmp_path / "cache/checkpoints").iterdir()] in ([], [".lock"])

@@ -14,6 +14,7 @@ from traiNNer.archs.weights_file import read_weights
 from traiNNer.data.images.image_io import read_image
 from traiNNer.metrics import psnr
 from traiNNer.registry import ConfigError
+from traiNNer.release.weights import write_weights
 
 CHECKPOINTS = "checkpoints/2xParagonSR2_{}.safetensors"
 
@@ -208,6 +209,19 @@ def test_wrappers_of_trainers_are_taken_off(content, tmp_path):
     assert metadata == {}
     assert weights.keys() == WEIGHTS.keys()
     assert all(torch.equal(weights[name], WEIGHTS[name]) for name in WEIGHTS)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_what_a_file_says_about_itself_comes_back_from_either_format(suffix, tmp_path):
+    about = {"architecture": "compact", "color": "grey", "options": "{}"}
+    write_weights(path := tmp_path / f"net.{suffix}", WEIGHTS, about)
+    assert read_weights(path)[1] == about
+
+
+@pytest.mark.parametrize("text", ["a note", "[1, 2]", '{"seed": 1}', "[" * 100_000, 5], ids=range(5))
+def test_what_another_program_calls_metadata_is_passed_over(text, tmp_path):
+    torch.save({"params": WEIGHTS, "metadata": text}, path := tmp_path / "net.pth")
+    assert read_weights(path)[1] == {}
 
 
 class Hostile:

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from small_networks import assert_close, noise
 from spandrel.architectures.__arch_helpers.dysample import DySample
 
-from traiNNer.archs import build_network, load_network
+from traiNNer.archs import build_network, dysample, load_network
 
 
 def shaken(**spec):
@@ -71,6 +71,18 @@ def test_spanplus_is_what_its_weights_say(upsampler):
         )
         expected = theirs(x)
     assert_close(net(lq), expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_reads_at_the_same_places_of_a_wide_image(dtype):
+    torch.manual_seed(0)
+    upsampler = dysample.DySample(8, 8, scale=2, groups=4, end_conv=False)
+    steps = (torch.arange(600) % 8 / 8).expand(1, 8, 2, 600)  # a pixel beside is 1/8 more
+    expected = upsampler(steps)
+    read = upsampler.to(dtype)(steps.to(dtype))
+    assert read.dtype == dtype
+    assert_close(read.float(), expected, 1 / 64)
 
 
 def gated(weights, name, x, fc1, middle, fc2):

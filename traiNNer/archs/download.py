@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import shutil
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import unquote, urldefrag, urlsplit
+from urllib.request import Request, urlopen
 
 import torch
 from filelock import FileLock
@@ -43,8 +46,8 @@ def local_file(file: str | Path) -> Path:
         with FileLock(f"{kept}.lock"):  # the processes of a run share one download
             if not kept.is_file():
                 _log.info("Downloading %s to %s", address, kept)
-                torch.hub.download_url_to_file(address, str(kept), progress=False)
-    except (URLError, OSError, ValueError) as error:
+                _download(address, kept)
+    except (URLError, OSError, ValueError, HTTPException) as error:
         raise ConfigError(
             f"{address}: cannot be downloaded ({getattr(error, 'reason', error)}); without a connection put the "
             f"file at {kept}, or name a file of this machine"
@@ -55,6 +58,21 @@ def local_file(file: str | Path) -> Path:
         kept.unlink()
         raise ConfigError(f"{address}: its SHA-256 is {found}, and {wanted} was asked for; it is not used")
     return kept
+
+
+def _download(address: str, kept: Path) -> None:
+    """The whole of what an address has, or nothing: torch.hub would keep what came before a connection broke."""
+    partial = kept.with_name(f"{kept.name}.partial")
+    try:
+        request = Request(address, headers={"User-Agent": "torch.hub"})  # some servers refuse Python's own
+        with urlopen(request) as answer, partial.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+            found, announced = file.tell(), int(answer.headers.get("Content-Length") or file.tell())
+        if found != announced:
+            raise URLError(f"the connection broke after {found:,} of {announced:,} bytes")
+        partial.replace(kept)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _checksum(address: str, fragment: str) -> str:

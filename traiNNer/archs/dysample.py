@@ -45,19 +45,20 @@ class DySample(nn.Module):
         """`(n, c, h, w)` to `(n, out, h * s, w * s)`."""
         n, c, h, w = x_NCHW.shape
         s, groups = self.scale, self.groups
-        shift = self.offset(x_NCHW) * self.scope(x_NCHW).sigmoid() * 0.5 + self.init_pos
+        # places are at least float32: with the 8 bits of bfloat16 wide images are read pixels away
+        exact = torch.promote_types(x_NCHW.dtype, torch.float32)
+        shift = (self.offset(x_NCHW) * self.scope(x_NCHW).sigmoid() * 0.5).to(exact) + self.init_pos
         shift_NDGHW = F.pixel_shuffle(shift.view(n, -1, h, w), s).view(n, 2, groups, h * s, w * s)
         grid = torch.stack(
             [
-                _regular(w, s, x_NCHW).view(1, 1, 1, -1) + shift_NDGHW[:, 0] * (2 / w),
-                _regular(h, s, x_NCHW).view(1, 1, -1, 1) + shift_NDGHW[:, 1] * (2 / h),
+                _regular(w, s, shift).view(1, 1, 1, -1) + shift_NDGHW[:, 0] * (2 / w),
+                _regular(h, s, shift).view(1, 1, -1, 1) + shift_NDGHW[:, 1] * (2 / h),
             ],
             dim=-1,
         ).flatten(0, 1)
-        read = F.grid_sample(
-            x_NCHW.reshape(n * groups, c // groups, h, w), grid, padding_mode="border", align_corners=False
-        )
-        return self.end_conv(read.view(n, c, h * s, w * s))
+        planes = x_NCHW.reshape(n * groups, c // groups, h, w).to(exact)
+        read = F.grid_sample(planes, grid, padding_mode="border", align_corners=False)
+        return self.end_conv(read.view(n, c, h * s, w * s).to(x_NCHW.dtype))
 
 
 def _regular(size: int, scale: int, like: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ the name of the file; libraries' own messages, which speak to programmers, are l
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import re
@@ -74,7 +75,7 @@ def renames(applies: Callable[[Weights], bool]) -> Callable[[_Rename], _Rename]:
 
 
 def read_weights(path: str | Path, key: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a file by name, on the CPU, and the metadata of a safetensors file.
+    """The tensors of a file by name, on the CPU, and what a file of safetensors or of ours says about itself.
 
     Weights may be bare, under one of `WRAPPERS` or under any single key; the prefixes `module.` and `_orig_mod.`
     of wrappers are taken off, and names of the past replaced (`renames`). Plain and numpy values beside them are
@@ -95,7 +96,8 @@ def read_weights(path: str | Path, key: str | None = None) -> tuple[dict[str, Te
         if path.suffix.lower() == ".safetensors":
             content, metadata = _read_safetensors(path)
         else:
-            content, metadata = _read_pickle(path), {}
+            content = _read_pickle(path)
+            metadata = _metadata_in(content)
         return _sound(_plain(_chosen(content, key))), metadata
     except ConfigError as error:
         raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
@@ -176,6 +178,20 @@ def _read_pickle(path: Path) -> Any:
                 "convert it to .safetensors where you trust it"
             ) from None
         raise ConfigError(_UNREADABLE) from None
+
+
+def _metadata_in(content: Any) -> dict[str, str]:
+    """What `release.weights` writes beside the weights of a `.pth`: a JSON object of texts."""
+    text = content.get("metadata") if isinstance(content, Mapping) else None
+    if not isinstance(text, str):
+        return {}
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):  # another program's
+        return {}
+    return (
+        {name: said for name, said in told.items() if isinstance(said, str)} if isinstance(told, dict) else {}
+    )
 
 
 _UNREADABLE = "not a readable file of weights: damaged, cut short or of another kind"

@@ -20,7 +20,7 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[s
     """Write plain module weights as safetensors with metadata, or as `.pth` under `params`, all or nothing."""
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     with atomic_write(path) as partial:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             partial.write_bytes(_sorted_header(save(plain, metadata=dict(metadata))))
         else:
             torch.save({"params": plain, "metadata": json.dumps(dict(metadata))}, partial)
@@ -31,7 +31,7 @@ def read_with_metadata(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 names = list(file.keys())
                 return {"weights": {n: file.get_tensor(n) for n in names}, "metadata": file.metadata() or {}}
