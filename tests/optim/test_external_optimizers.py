@@ -28,6 +28,13 @@ def test_schedule_free_optimizers_of_other_trainers_are_refused_with_what_to_tak
         assert "take ScheduleFreeAdamW" in problem.message
 
 
+@pytest.mark.slow  # importing the package takes seconds
+def test_as_many_betas_are_asked_for_as_the_optimizer_has() -> None:
+    (problem,) = check_optimizer({"type": "Adan", "betas": [0.9, 0.99]})  # left from AdamW
+    assert problem.path == ("betas", 2)
+    assert check_optimizer({"type": "Adan", "betas": [0.98, 0.92, 0.99]}) == []
+
+
 class Run:
     """A learner whose gradients are functions of the step."""
 

@@ -1,8 +1,10 @@
+import copy
 import inspect
 
 import pytest
 import torch
 
+from traiNNer.optim.learner import NO_LIMIT, Learner
 from traiNNer.optim.optimizers import (
     OPTIMIZERS,
     build_optimizer,
@@ -101,6 +103,7 @@ def test_a_wrong_optimizer_is_explained(spec, path, message):
     with pytest.raises(ConfigError) as error:
         build_optimizer(spec, parameters())
     assert problem.message in str(error.value)
+    assert not problem.message.startswith("optimizer ")  # named once
 
 
 def test_every_problem_is_named_at_once():
@@ -146,3 +149,52 @@ def test_a_step_that_the_device_skips_is_as_if_it_had_not_been(spec):
     for a, b, before in zip(params, run(skip_first=False)[1], parameters(), strict=True):
         assert torch.equal(a, b)
         assert skips is not torch.equal(a, before)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "missing"),
+    [
+        ({"type": "AdamW"}, {"type": "AdamW", "amsgrad": True}, "max_exp_avg_sq"),
+        ({"type": "RMSprop"}, {"type": "RMSprop", "centered": True}, "grad_avg"),
+        ({"type": "AdamW", "amsgrad": True}, {"type": "AdamW", "weight_decay": 0.5}, ""),
+    ],
+)
+def test_a_run_goes_on_with_settings_that_ask_for_other_moments(before, now, missing, caplog):
+    def learner(spec):
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Conv2d(2, 1, 1))
+        return Learner(net, build_optimizer(spec, net.parameters()), lambda time: 1.0)
+
+    def step(one):
+        one.backward(one.net(torch.ones(1, 1, 4, 4)).square().mean())
+        check = one.check_gradient(NO_LIMIT)
+        one.step(check.norm, check.ok, NO_LIMIT)
+
+    first, resumed = learner(before), learner(now)
+    step(first)
+    resumed.load_state_dict(first.state_dict())
+    assert missing in caplog.text and bool(missing) == ("begins without its moments" in caplog.text)
+    assert resumed.has_stepped != bool(missing)
+    step(resumed)
+    assert all(parameter.isfinite().all() for parameter in resumed.parameters)
+
+
+class Counting(torch.optim.SGD):
+    """Counts its steps in its groups, as optimizers of other packages do."""
+
+    def step(self):
+        for group in self.param_groups:
+            group["steps"] = group.get("steps", 0) + 1
+        super().step()
+
+
+def test_a_state_of_before_the_first_step_takes_back_what_was_counted_since():
+    net = torch.nn.Conv2d(1, 1, 1)
+    learner = Learner(net, Counting(net.parameters(), lr=0.1), lambda time: 1.0)
+    before = copy.deepcopy(learner.state_dict())
+    learner.backward(net(torch.ones(1, 1, 1, 1)).square().sum())
+    check = learner.check_gradient(NO_LIMIT)
+    learner.step(check.norm, check.ok, NO_LIMIT)
+    assert learner.optimizer.param_groups[0]["steps"] == 1
+    learner.load_state_dict(before)
+    assert "steps" not in learner.optimizer.param_groups[0]

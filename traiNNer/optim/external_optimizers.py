@@ -99,6 +99,10 @@ def _checked(kind: type[Optimizer]) -> Callable[..., Optimizer]:
         if p.kind is not inspect.Parameter.VAR_KEYWORD and not callable(p.default)
     ]
     construct.__annotations__ = get_type_hints(kind.__init__)
+    # its own annotations of betas allow two and three, where each optimizer takes as many as it has defaults
+    construct.__annotations__ |= {
+        p.name: tuple[(float,) * len(p.default)] for p in plain if isinstance(p.default, tuple)
+    }
     construct.__annotations__["lr"] = float
     construct.__dict__["__signature__"] = signature.replace(parameters=plain)
     return construct
@@ -165,10 +169,13 @@ def _made(optimizer: Optimizer) -> Sequence[Mapping[str, Any]]:
     return _MADE.get(optimizer) or [optimizer.defaults] * len(optimizer.param_groups)
 
 
-def with_group_state(
-    groups: Sequence[Mapping[str, Any]], kept: Sequence[Mapping[str, Any]] | None
-) -> list[dict[str, Any]]:
-    """Groups with what `group_state` gave; states from before it have none."""
+def with_group_state(optimizer: Optimizer, kept: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
+    """The groups of an optimizer's state dict with what `group_state` gave, and nothing that came after it.
+
+    States from before it have none.
+    """
+    forget_group_state(optimizer)
+    groups = optimizer.state_dict()["param_groups"]
     return [{**group, **own} for group, own in zip(groups, kept or [{}] * len(groups), strict=True)]
 
 

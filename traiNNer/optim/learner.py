@@ -17,6 +17,7 @@ from traiNNer.control import Clip
 from traiNNer.optim.buffers import Buffers
 from traiNNer.optim.external_optimizers import forget_group_state, group_state, with_group_state
 from traiNNer.optim.loss_scaler import LossScaler
+from traiNNer.optim.moments import misfit
 from traiNNer.optim.optimizers import counts_on_host, has_device_skip
 
 _log = logging.getLogger(__name__)
@@ -193,13 +194,12 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave; names and shapes must agree."""
         self.load_weights(state["net"])
-        own = type(self.optimizer).__name__
-        if state["optimizer"] == own:
-            groups = with_group_state(self.optimizer.state_dict()["param_groups"], state.get("groups"))
+        if reason := misfit(self.optimizer, state["optimizer"], state["moments"]):
+            _log.warning("%s", reason)
+        else:
+            groups = with_group_state(self.optimizer, state.get("groups"))
             self.optimizer.load_state_dict({"state": state["moments"], "param_groups": groups})
             self.has_stepped = bool(state["moments"])
-        else:
-            _log.warning("%s cannot use the moments of %s and begins without", own, state["optimizer"])
         if self.scaler and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 

@@ -109,8 +109,8 @@ def check_optimizer(spec: Mapping[str, Any]) -> list[Problem]:
         return [Problem(("lr",), f"should be above 0 (got {spec['lr']})")]
     try:  # ranges are known to the constructors alone
         registry.build(spec, params=[nn.Parameter(torch.zeros(2, 2))])
-    except (ValueError, RuntimeError) as error:
-        return [Problem((), str(error))]
+    except ConfigError as error:
+        return [Problem((), str(error).removeprefix(f"optimizer {spec['type']!r}").lstrip(": "))]
     return []
 
 
@@ -132,10 +132,7 @@ def build_optimizer(spec: Mapping[str, Any], params: Iterable[Any]) -> Optimizer
     registry = _registry(spec["type"])
     if "capturable" in registry.parameters(spec["type"]) and _on_cuda(groups):
         spec = {"capturable": True, **spec}  # step counters on the device, where a step can be skipped
-    try:
-        optimizer = registry.build(spec, params=groups)
-    except (ValueError, RuntimeError) as error:
-        raise ConfigError(f"{name}: {error}") from error
+    optimizer = registry.build(spec, params=groups)
     chosen = any(spec.get(key) is not None for key in ("fused", "foreach"))
     fused = {**spec, "fused": True}
     if not chosen and "fused" in optimizer.defaults and _runs(fused, optimizer):
