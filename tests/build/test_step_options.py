@@ -8,9 +8,11 @@ import small_run
 import torch
 from safetensors.torch import save_file
 
+from traiNNer.automations.losses.loss_schedule import LossSchedule
 from traiNNer.build.check import check_parts
 from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
+from traiNNer.build.model import BuiltLoss, _silent_step
 from traiNNer.build.run import build_parts
 from traiNNer.data.loader import TrainLoader
 from traiNNer.options import load_options
@@ -169,3 +171,21 @@ def test_a_loss_is_a_mean_and_a_sum_is_refused_with_what_to_do(reduction):
     said = [(problem.path, problem.message) for problem in check_parts(tree)]
     assert [path for path, _ in said] == [("train", "losses", 0, "reduction")] * (reduction == "sum")
     assert all("every loss here is a mean" in message and "got sum" in message for _, message in said)
+
+
+@pytest.mark.parametrize(
+    ("plans", "step"),
+    [
+        ([{"disable_after": 9}, {"start_iter": 11}], 10),
+        ([{"disable_after": 9}, {"start_iter": 10}], None),
+        ([{"target_iter": 20, "target_weight": 0.0}], 20),
+        ([{"target_iter": 20, "target_weight": 0.0, "schedule_type": "step"}, {"disable_after": 30}], 31),
+        ([{"disable_after": 49}], None),
+        ([{"start_iter": 5}], 0),
+    ],
+)
+def test_a_step_without_any_loss_is_found_before_the_run(plans, step):
+    losses = {str(k): BuiltLoss(torch.nn.Identity(), 1.0, LossSchedule(**p)) for k, p in enumerate(plans)}
+    weights = ([loss.weighted().weight_at(at) for loss in losses.values()] for at in range(50))
+    assert next((at for at, row in enumerate(weights) if not any(row)), None) == step
+    assert _silent_step(losses, total_iter=50) == step

@@ -237,9 +237,19 @@ def build_losses(options: Options, device: torch.device) -> dict[str, BuiltLoss]
         weight = float(spec.get("loss_weight", 1.0))
         sharp = not taught and _has_sharp_target(module, options.degradation)
         losses[label] = BuiltLoss(module, weight, schedule, sharp, taught)
-    if not any(loss.schedule.weight(0, loss.weight) for loss in losses.values()):
-        raise ConfigError("train.losses: no loss is on at the first step")
+    if (step := _silent_step(losses, training(options).total_iter)) is not None:
+        named = f"step {step:,} (start_iter, disable_after, target_weight)" if step else "the first step"
+        raise ConfigError(f"train.losses: no loss is on at {named}")
     return losses
+
+
+def _silent_step(losses: Mapping[str, BuiltLoss], total_iter: int) -> int | None:
+    """The first step at which no loss has a weight, if there is one: looked for where one ends or begins."""
+    plans = [loss.schedule for loss in losses.values()]
+    ends = [plan.disable_after + 1 for plan in plans if plan.disable_after is not None]
+    turns = {0, *ends, *(step for plan in plans for step in (plan.start_iter, plan.settled_from))}
+    silent = (s for s in turns if not any(loss.schedule.weight(s, loss.weight) for loss in losses.values()))
+    return min((step for step in silent if step < max(1, total_iter)), default=None)
 
 
 def _has_sharp_target(loss: nn.Module, chain: DegradationOptions | None) -> bool:
