@@ -192,7 +192,14 @@ def test_a_second_release_leaves_nothing_of_the_first_and_keeps_what_is_not_its_
     assert export.main(["other.safetensors", "--output", "out", "--name", "Second"]) == 0
     expected = ["2x-Second.json", "2x-Second.safetensors", "README.md", "mine.safetensors", "notes.txt"]
     assert sorted(path.name for path in (folder / "out").iterdir()) == expected
-    assert not list(folder.glob(".*.partial"))
+
+
+def test_a_release_can_go_where_one_stands(folder, capsys, monkeypatch):
+    (folder / "here").mkdir()
+    monkeypatch.chdir(folder / "here")
+    assert export.main(["../net.safetensors", "--output", ".", "--name", "Here"]) == 0
+    made = ["2x-Here.json", "2x-Here.safetensors", "README.md"]
+    assert sorted(path.name for path in (folder / "here").iterdir()) == made
 
 
 def test_a_release_that_fails_leaves_the_earlier_one_as_it_was(folder, capsys, monkeypatch):
@@ -205,7 +212,6 @@ def test_a_release_that_fails_leaves_the_earlier_one_as_it_was(folder, capsys, m
     monkeypatch.setattr("traiNNer.release.bundle.model_card", fail)
     assert export.main(["net.safetensors", "--output", "out", "--name", "Second"]) == 1
     assert {path.name: path.read_bytes() for path in (folder / "out").iterdir()} == before
-    assert not list(folder.glob(".*.partial"))
 
 
 def test_another_model_gets_a_folder_of_results_of_its_own(folder, capsys):

@@ -90,3 +90,13 @@ def test_chainner_does_not_load_a_file_because_this_process_would(
     assert ModelLoader("cpu").load_from_file(tmp_path / "net.safetensors").architecture.id == "traiNNer"
     verdict = asked_of_spandrel(tmp_path / "net.safetensors", net, net.facts)  # type: ignore[arg-type]
     assert verdict == "does not know this network; give it the .onnx"
+
+
+def test_a_network_of_one_channel_is_described_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    spec = {"type": "spanplus", "scale": 2, "feature_channels": 8, "num_in_ch": 1, "num_out_ch": 1}
+    net = saved(spec, path)
+    found = load_from_file(path)
+    assert (found.input_channels, found.output_channels) == (1, 1)
+    lq = torch.rand(1, 1, 8, 9)
+    assert torch.equal(found(lq), net(lq).clamp(0, 1))

@@ -65,7 +65,8 @@ def make_bundle(args: argparse.Namespace, say: Callable[[str], None]) -> Bundle:
     images = [read_image(path) for path in args.image]
     name = model_id(about.name, about.facts.scale)
     folder = args.output or Path("release") / name
-    stage = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    # inside a folder that exists: it may be where a disk is mounted, and files only move within a disk
+    stage = (folder if folder.is_dir() else folder.parent) / f".{name}.{os.getpid()}.partial"
     try:
         made = _Files(stage, trained, _metadata(trained, about))
         for dtype in (torch.float32, torch.float16) if args.fp16 else (torch.float32,):

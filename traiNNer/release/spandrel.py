@@ -99,8 +99,8 @@ def _described(loaded: Loaded, architecture: Architecture[nn.Module]) -> ImageMo
         supports_half=False,  # not measured outside of ONNX
         supports_bfloat16=False,
         scale=facts.scale,
-        input_channels=3,
-        output_channels=3,
+        input_channels=facts.channels,
+        output_channels=facts.channels,
         size_requirements=SizeRequirements(minimum=facts.min_size, multiple_of=facts.multiple_of),
         tiling=ModelTiling.DISCOURAGED if facts.tile_margin is None else ModelTiling.SUPPORTED,
     )
