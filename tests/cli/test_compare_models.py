@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,10 +12,11 @@ import torch
 from safetensors.torch import save_file
 
 from traiNNer.archs import build_network
-from traiNNer.build.compare_models import _names
+from traiNNer.build.compare_models import _images, _names, _scores, _upscaler
 from traiNNer.cli.compare import main
 from traiNNer.data.images.image_io import read_image, write_image
 from traiNNer.data.images.resize import imresize
+from traiNNer.inference.load import load_trained
 from traiNNer.metrics import psnr
 
 
@@ -73,6 +75,20 @@ def test_models_lie_beside_bicubic_and_the_original_with_the_scores_of_papers(fo
             assert float(re.sub("</?b>", "", row).split("<td>")[k - 1]) == pytest.approx(
                 score.item(), abs=0.01
             )
+
+
+@pytest.mark.parametrize("color", [None, "y", "grey"])
+def test_a_model_of_any_channels_is_scored_by_the_pictures_that_it_makes(folder, color):
+    trained = load_trained(
+        Path(weights(folder / "net.safetensors", channels=1 if color else 3)), {}, color=color
+    )
+    images = _images(folder / "gt", None, 2)
+    scores = _scores(trained, images, {}).metrics["psnr_y"]
+    for index, score in enumerate(scores):
+        pair = images.pair(index)
+        made = as_tensor(_upscaler(trained).pixels(pair.lq))
+        expected = psnr(made, as_tensor(pair.gt), crop_border=2, y_channel=True)
+        assert score == pytest.approx(expected.item(), abs=1e-4)  # 1e-3 without rounding
 
 
 def test_what_cannot_be_compared_is_said(folder, capsys):

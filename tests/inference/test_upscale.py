@@ -18,10 +18,11 @@ from traiNNer.data.images.image_io import read_image, write_image
 from traiNNer.inference import tile_size
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.inference.picture import Picture, read_picture
-from traiNNer.inference.tile_size import bytes_per_pixel, fitting_tile
+from traiNNer.inference.tile_size import bytes_per_pixel, fitting_tile, image_bytes
 from traiNNer.inference.upscale import ImageUpscaler
 from traiNNer.inference.video import Reader
 from traiNNer.metrics import psnr
+from traiNNer.models.colour import coloured
 from traiNNer.runtime import memory
 
 CPU = torch.device("cpu")
@@ -145,6 +146,15 @@ def test_a_tile_with_its_margin_takes_no_more_than_there_is():
         assert side <= 32 or (side + 2 * 24) ** 2 * 1000 + images <= 0.4 * free
     assert side > 300
     assert fitting_tile(facts, (900, 700), per_pixel=1000.0, free=10**10) == 0
+
+
+@pytest.mark.parametrize("color", ["y", "grey"])
+def test_the_colours_of_a_plane_take_no_more_than_is_kept_free_for_images(color):
+    lq = torch.rand(1, 3, 24, 20)
+    with tile_size._LiveBytes() as made:
+        coloured(torch.rand(1, 1, 96, 80), lq, color)
+    plane = 4 * (3 + 1 + 4**2)
+    assert made.peak / (24 * 20) + plane <= image_bytes(NetworkFacts("generator", scale=4, channels=1))
 
 
 def test_what_the_process_holds_already_is_not_free(monkeypatch):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import cv2
 import numpy as np
+from torch import Tensor, nn
 
 from traiNNer.data.images.image_io import Pixels, eight_bits
 from traiNNer.data.images.resize import imresize
@@ -21,7 +23,7 @@ from traiNNer.inference.upscale import ImageUpscaler
 from traiNNer.metrics import Metric
 from traiNNer.metrics.psnr import Psnr
 from traiNNer.metrics.ssim import Ssim
-from traiNNer.models.colour import Color
+from traiNNer.models.colour import Color, coloured, in_color
 from traiNNer.models.precision import Precision
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.device import choose_device
@@ -60,11 +62,9 @@ def compared_models(
         )
         raise ConfigError(f"the models should be of one scale ({listed})")
     (scale,) = scales
-    if len({one.color == "grey" for one in trained.values()}) > 1:
-        raise ConfigError("networks of grey images (color: grey) should be compared with such alone")
     images = _images(gt, lq, scale)
-    baselines: dict[Color, dict[str, Any]] = {}
-    scores = {name: _scores(one, images, baselines) for name, one in trained.items()}
+    baseline: dict[str, Any] = {}
+    scores = {name: _scores(one, images, baseline) for name, one in trained.items()}
     first = next(iter(scores.values()))
     models = [Model("bicubic", "", {m: _by_image(first, first.baseline[m]) for m in METRICS_SHOWN})]
     for name, one in trained.items():
@@ -110,21 +110,36 @@ class _Shrunk:
         return Pair(imresize(gt, 1 / scale), gt, self.names[index])
 
 
-def _scores(one: Trained, images: ImageSet, baselines: dict[Color, dict[str, Any]]) -> SetScores:
-    """Of a network; the scores of bicubic upscaling are found in `baselines`, or left there for the next."""
+class _MakesPictures(nn.Module):
+    """A network between pictures in colour, of 8 bits once they are scored, whatever it sees of them itself."""
+
+    def __init__(self, net: nn.Module, color: Color) -> None:
+        super().__init__()
+        self.net = net
+        self.color: Color = color
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        """(n, 3, h, w), RGB, 0 to 1, to (n, 3, h * scale, w * scale), likewise."""
+        return coloured(self.net(in_color(rgb, self.color)).clamp(0, 1), rgb, self.color)
+
+
+def _scores(one: Trained, images: ImageSet, baseline: dict[str, Any]) -> SetScores:
+    """Of the pictures that a network makes; bicubic's are found in `baseline`, or left there for the next."""
     device, scale = choose_device("auto", 0), one.facts.scale
     validator = Validator(
         [ValidationSet("images", images)],
         _metrics(scale),
         scale=scale,
-        precision=Precision(device, color=one.color),
+        precision=Precision(device),
         processes=DistributedContext(),
         tile="auto",
     )
-    validator.load_state_dict(baselines.get(one.color, {}))
-    network = EvalNetwork(one.net.to(device).eval(), one.facts)
+    validator.load_state_dict(baseline)
+    network = EvalNetwork(
+        _MakesPictures(one.net, one.color).to(device).eval(), replace(one.facts, channels=3)
+    )
     event = validator.run(network, step=0, position=0, lr_exhausted=False)
-    baselines[one.color] = validator.state_dict()
+    baseline.update(validator.state_dict())
     return event.sets["images"]
 
 

@@ -69,6 +69,16 @@ def needed_overlap(facts: NetworkFacts) -> int:
     return rounded_up(wanted, facts.unit)
 
 
+def image_bytes(facts: NetworkFacts) -> int:
+    """Bytes for each LQ pixel of whole images, which are there beside the tiles or after them."""
+    enlarged = 4 * facts.scale**2
+    if (
+        facts.channels == 1
+    ):  # input in colour too, and beside the output what `coloured` makes: RGB thrice, Y once
+        return 4 * (3 + 1) + enlarged * (1 + 3 * 3 + 1)
+    return 3 * (4 + 2 * enlarged)  # input, output and one more of its size
+
+
 def fitting_tile(facts: NetworkFacts, size: tuple[int, int], *, per_pixel: float, free: int) -> int:
     """Side of the tiles in which an image fits into memory, in LQ pixels; 0: the image fits as a whole.
 
@@ -82,8 +92,7 @@ def fitting_tile(facts: NetworkFacts, size: tuple[int, int], *, per_pixel: float
     usable = free * _SPARE
     if pixels * per_pixel <= usable:
         return 0
-    images = 4 * 3 * (1 + 2 * facts.scale**2)  # bytes of a pixel: input, output and one more of its size
-    room = max(0.0, usable - pixels * images)
+    room = max(0.0, usable - pixels * image_bytes(facts))
     side = math.isqrt(int(room / per_pixel)) - 2 * needed_overlap(facts)
     unit = facts.unit
     largest = max(side // unit * unit, allowed_size(_SMALLEST, least=facts.min_size, multiple=unit))
