@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from traiNNer.automations.diagnosis import RunNumbers, diagnose
@@ -14,6 +16,14 @@ HEALTHY = {
 def row(quantity, **changes):
     rows = {r.quantity: r for r in diagnose(RunNumbers(**{**HEALTHY, **changes}))}
     return rows[quantity]
+
+
+def test_what_has_no_value_gets_neither_a_verdict_nor_advice():
+    """Ratios where all images are flat, a metric where bicubic meets every image."""
+    missing = {"residual_ratio": math.nan, "edge_ratio": math.nan, "bicubic": math.nan}
+    for quantity in ("residual_ratio", "edge_ratio", "val/psnr vs bicubic"):
+        found = row(quantity, **missing)
+        assert (found.value, found.verdict, found.advice) == (None, "unknown", "")
 
 
 def test_a_healthy_run_gets_no_advice():

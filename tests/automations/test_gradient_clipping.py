@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from automations.simulate import controls, drive, facts, flat, noisy, window
 
+from traiNNer.automations import Limits, Supervisor
 from traiNNer.automations.gradients.gradient_clipping import AdaptiveGradientClipping, ClipFallback
 from traiNNer.automations.gradients.norm_patterns import NormPattern, Pattern, pattern_key, prior_threshold
 from traiNNer.control import to_plain
@@ -165,8 +166,6 @@ def test_bad_batches_within_a_change_of_regime_are_not_taken_for_usual():
 
 def test_a_frozen_automation_still_follows_a_change_of_regime():
     """Otherwise every later step would lie beyond the last limit and be skipped."""
-    from traiNNer.automations import Limits, Supervisor
-
     supervisor = Supervisor({"c": clipping()}, {"c": Limits(max_adjustments=1)})
     in_force = controls()
     for index, norms in enumerate(healthy(7, windows=60) + healthy(8, median=3.0, windows=10)):
@@ -324,6 +323,31 @@ def test_the_lines_that_users_know(options, caplog):
     assert any("Autonomous adjustment from 0." in line and "(grad norm: 0." in line for line in lines)
     review = next(d for d in decisions if d.counts)
     assert review.change(controls()).parameter == "grad_clip_threshold"
+
+
+@pytest.mark.parametrize("limits", [{"max_adjustments": 2}, {"monitor_only": True}, {}])
+def test_only_adjustments_that_were_made_are_told_and_counted(limits, caplog):
+    supervisor, in_force, made = Supervisor({"c": clipping()}, {"c": Limits(**limits)}), controls(), []
+    rng = random.Random(1)
+    with caplog.at_level(logging.INFO):
+        for k in range(300):
+            norms = log_normal(rng, 0.06 * math.exp(-0.01 * k), 0.2)
+            for proposal in supervisor.react(window(10 * (k + 1), norms=norms), in_force):
+                if proposal.applied:
+                    proposal.decision.apply(in_force)
+                    made += [k] if proposal.decision.counts else []
+    told = [r.getMessage() for r in caplog.records if "Autonomous adjustment" in r.getMessage()]
+    assert len(told) == len(made) == supervisor.automations["c"].state.networks["g"].adjustments
+    assert len(made) == limits.get("max_adjustments", 0) or not limits and len(made) > 5
+
+
+def test_loss_factors_that_follow_their_shares_leave_the_statistics_alone():
+    automation, in_force = clipping(), controls()
+    run(healthy(16), automation=automation, in_force=in_force)
+    for factor, memory in ((1.2, 100), (1.3, 20)):
+        in_force.loss_factor["gan"] = factor
+        drive(automation, [ChangeEvent(1, 1, "loss_factor", "DynamicLossScheduling")], in_force)
+        assert automation.state.networks["g"].norms.moments.weight == memory
 
 
 def test_gradients_of_wide_spread_are_called_complex_and_reviewed_less_often():

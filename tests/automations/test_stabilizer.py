@@ -104,6 +104,29 @@ def test_large_norms_right_after_a_change_elsewhere_are_no_explosions():
     assert flat(drive(automation, events, controls(clip=dict(CLIP)))) == []
 
 
+def test_explosions_are_seen_beside_loss_factors_that_follow_their_shares():
+    """Which move by a few percent at every other window; a jump of a factor is a change like others."""
+    for times, seen in ((1.06, True), (4.0, False)):
+        automation, in_force = stabilizer(), controls(clip=dict(CLIP))
+        for k in range(1, 31):
+            exploding = k == 30
+            event = window(
+                10 * k, norms=[1.0 if exploding else 0.03] * 10, losses=[0.2 if exploding else 0.05] * 10
+            )
+            found = flat(drive(automation, [event], in_force))
+            if k % 2:
+                in_force.loss_factor["gan"] = times if k % 4 == 1 else 1.0
+                change = ChangeEvent(10 * k, 80 * k, "loss_factor", "DynamicLossScheduling")
+                found += flat(drive(automation, [change], in_force))
+        assert bool(found) == seen
+
+
+@pytest.mark.parametrize("norm", [math.nan, math.inf])
+def test_a_norm_that_is_not_finite_is_told_as_what_it_is(norm, caplog):
+    run([*CALM, [norm] * 5 + [0.03] * 5])
+    assert "gradient explosion by step 40: a norm that is not finite" in caplog.text
+
+
 def test_not_finite_counts_as_an_explosion_except_in_fp16():
     assert run([[math.nan] * 5 + [0.03] * 5]) != []
     assert run([[math.inf] * 5 + [0.03] * 5], automation=stabilizer(facts=facts(precision="fp16"))) == []

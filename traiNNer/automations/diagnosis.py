@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -87,7 +88,7 @@ def diagnose(numbers: RunNumbers) -> list[Finding]:
 
 
 def _row(quantity: str, value: float | None, healthy: str, verdict: Verdict, advice: str) -> Finding:
-    if value is None:
+    if value is None or math.isnan(value):  # as the mean of nothing
         return Finding(quantity, None, healthy, "unknown", "")
     return Finding(quantity, value, healthy, verdict, "" if verdict == "ok" else advice)
 

@@ -20,12 +20,20 @@ from traiNNer.events import WindowEvent
 MOST_SPANS = 4
 """Spans over which a noisy loss is averaged before it is called flat."""
 
+FACTOR_DRIFT = math.log(1.25)
+"""Of a loss factor, as a logarithm, beyond which the loss is another one."""
+
 _DIVERGENCE = 3.0  # standard errors; no false alarm in 120 histories of 20,000 steps at CV 0.05 to 0.4
 _RISE = math.log(1.25)  # of the loss above its lowest level, below which it counts as there
 _SMOOTH = 10  # levels whose mean is compared with later ones, instead of the luckiest single one
-_FACTOR_DRIFT = math.log(1.25)  # of a loss factor, beyond which the loss is another one
 _BAD_STEPS = 100  # steps over which those that are not finite are counted
 _BAD_LIMIT = 12  # of them: 5 percent and three standard errors of that count
+
+
+def drift(then: Mapping[str, float], now: Mapping[str, float]) -> float:
+    """How far the loss factor that moved most has, as a logarithm of either sign; those that are missing are 1."""
+    moves = (math.log(now.get(label, 1.0) / then.get(label, 1.0)) for label in then.keys() | now.keys())
+    return max(map(abs, moves), default=0.0)
 
 
 @dataclass
@@ -41,12 +49,12 @@ class FollowedLosses(Plain):
 
     def outdated(self, event: WindowEvent, factors: Mapping[str, float]) -> bool:
         """Whether other losses, or the same by other weights, would have to be followed from now on."""
-        drifts = (math.log(factors.get(a, 1.0) / self.factors.get(a, 1.0)) for a in self.weights)
+        then, now = ({a: of[a] for a in self.weights if a in of} for of in (self.factors, factors))
         seen = [label for label, values in event.losses.items() if any(value <= 0 for value in values)]
         news = [label for label in seen if label not in self.unusable]
         self.unusable = sorted([*self.unusable, *news])
         gone = self.weights.keys() - event.losses.keys()
-        return bool(news or gone) or any(abs(drift) > _FACTOR_DRIFT for drift in drifts)
+        return bool(news or gone) or drift(then, now) > FACTOR_DRIFT
 
     def choose(
         self, event: WindowEvent, configured: Mapping[str, float], factors: Mapping[str, float]

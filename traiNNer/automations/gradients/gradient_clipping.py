@@ -10,17 +10,19 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from traiNNer.automations import AUTOMATIONS, Automation, Count, Positive
-from traiNNer.automations.gradients.gradient_norms import CALIBRATION, GradientNorms, Tally, plain_clip
+from traiNNer.automations.gradients.clipping_state import ClipFallback, ClippingState, NetworkClipping
+from traiNNer.automations.gradients.gradient_norms import CALIBRATION, Tally, plain_clip
 from traiNNer.automations.gradients.norm_patterns import prior_threshold, read_pattern
-from traiNNer.control import Clip, Controls, Decision, Plain, SetClip
+from traiNNer.automations.loss_trend import FACTOR_DRIFT, drift
+from traiNNer.control import Clip, Controls, Decision, SetClip
 from traiNNer.events import ChangeEvent, Event, RequestEvent, RunFacts, WindowEvent
 
 _log = logging.getLogger(__name__)
 
+ON_FAULT = ClipFallback()
 CLIP_RATE = 0.1  # share of clipped steps in a review above which the threshold rises
 REPORT_EVERY = 1000  # steps
 _ANNOUNCED = "auto-calibrating parameters based on detected architecture"
@@ -28,40 +30,7 @@ _CALIBRATED = "Detected %s architecture. Threshold: %.4f, Monitoring freq: %d"
 _PERFORMED = "Avg gradient: %.6f, Threshold: %.4f, Clipping rate: %.3f%%, Auto-adjusted: %dx"
 _OUTSIDE = "the typical gradient norm, %.4g, lies outside min_threshold..max_threshold (%g..%g): %s"
 _BURST = 100  # steps after norms raised the threshold in which an emergency takes that for a burst
-CHANGES = {"lr_factor", "batch", "lq_size", "loss_factor", "losses"}
-
-
-@dataclass(frozen=True)
-class ClipFallback(Plain):
-    """What remains if the automation is switched off."""
-
-    threshold: float | None = None
-    """None: the last threshold."""
-
-
-@dataclass
-class _Network(Plain):
-    norms: GradientNorms = field(default_factory=GradientNorms)
-    fresh: list[float] = field(default_factory=list)
-    """Norms that arrived since the last decision."""
-    review: Tally = field(default_factory=Tally)
-    """Steps that the present threshold has judged."""
-    report: Tally = field(default_factory=Tally)
-    proposed: Clip | None = None
-    before_regime: float | None = None
-    """Threshold before the latest change of regime or rise, for an emergency that finds it was a burst."""
-    regime_step: int = 0
-    adjustments: int = 0
-    warned: bool = False
-
-
-@dataclass
-class _State(Plain):
-    step: int = 0
-    networks: dict[str, _Network] = field(default_factory=dict)
-    announced: bool = False
-    requested: float | None = None
-    """A factor that another automation asked for."""
+CHANGES = {"lr_factor", "batch", "lq_size", "losses"}
 
 
 class _Proposal(NamedTuple):
@@ -73,7 +42,7 @@ class _Proposal(NamedTuple):
 
 
 @AUTOMATIONS.register("AdaptiveGradientClipping")
-class AdaptiveGradientClipping(Automation[_State]):
+class AdaptiveGradientClipping(Automation[ClippingState]):
     """Clips outliers of the gradient norm and skips what lies far outside, for each network by itself.
 
     Args:
@@ -101,7 +70,7 @@ class AdaptiveGradientClipping(Automation[_State]):
         adjustment_factor: Positive = 1.2,
         monitoring_frequency: Count | None = None,
         gradient_history_size: Count = 100,
-        fallback: ClipFallback = ClipFallback(),
+        fallback: ClipFallback = ON_FAULT,
         ceiling: float | None = None,
         learned: dict[str, Any] | None = None,
         facts: RunFacts,
@@ -120,7 +89,7 @@ class AdaptiveGradientClipping(Automation[_State]):
             net: initial_threshold or prior_threshold(rate, stored.get(net))
             for net, rate in facts.learning_rates.items()
         }
-        self.state = _State()
+        self.state = ClippingState()
 
     def prior(self) -> dict[str, Clip]:
         """The limits to begin with, before any step: nothing is skipped that is finite."""
@@ -133,10 +102,9 @@ class AdaptiveGradientClipping(Automation[_State]):
                 self._announce()
                 self.state.step = event.step
                 for net, norms in event.grad_norm.items():
-                    self.state.networks.setdefault(net, _Network()).fresh += norms
+                    self.state.networks.setdefault(net, NetworkClipping()).fresh += norms
             case ChangeEvent(control=control) if control in CHANGES:
-                for network in self.state.networks.values():
-                    network.norms.forget()
+                self._forget()
             case RequestEvent(control="clip", factor=factor):
                 self.state.requested = factor
             case _:
@@ -145,10 +113,14 @@ class AdaptiveGradientClipping(Automation[_State]):
     def decide(self, controls: Controls) -> Sequence[Decision]:
         """New limits for each network whose statistics ask for them."""
         requested, self.state.requested = self.state.requested, None
+        if drift(self.state.factors, controls.loss_factor) > FACTOR_DRIFT:
+            self.state.factors = dict(controls.loss_factor)
+            self._forget()
         decisions: list[Decision] = []
         for net, network in self.state.networks.items():
             in_force = controls.clip.get(net) or network.proposed
             proposal = None
+            self._confirm(network, controls.clip.get(net))
             if in_force is None:
                 in_force = plain_clip(self._bounded(self._prior.get(net, math.inf)))
                 proposal = _Proposal(in_force, "nothing is known yet (prior)")
@@ -169,7 +141,7 @@ class AdaptiveGradientClipping(Automation[_State]):
 
     # --- rules ---------------------------------------------------------------------------------------------
 
-    def _take_in(self, network: _Network, in_force: Clip) -> _Proposal | None:
+    def _take_in(self, network: NetworkClipping, in_force: Clip) -> _Proposal | None:
         """Update the statistics of a network by its fresh norms; what follows from them."""
         if not network.fresh:
             return None
@@ -188,7 +160,7 @@ class AdaptiveGradientClipping(Automation[_State]):
         self._report(network, in_force)
         return self._rise(network, in_force) or self._review(network, in_force)
 
-    def _rise(self, network: _Network, in_force: Clip) -> _Proposal | None:
+    def _rise(self, network: NetworkClipping, in_force: Clip) -> _Proposal | None:
         """Norms that grow steadily are followed at once: clipped, they would only be slower."""
         before = network.norms.typical
         expected = network.norms.rise(in_force.threshold)
@@ -199,14 +171,14 @@ class AdaptiveGradientClipping(Automation[_State]):
         clip = network.norms.clip(self._bounded(expected))
         return _Proposal(clip, why, network.norms.typical, before)
 
-    def _calibration(self, network: _Network) -> _Proposal:
+    def _calibration(self, network: NetworkClipping) -> _Proposal:
         clip = network.norms.clip(self._bounded(network.norms.usual))
         kind = "complex" if network.norms.complex else "simple"
         numbers = (kind, clip.threshold, self._period(network))
         _log.info("%s: Auto-calibration complete. " + _CALIBRATED, self.name, *numbers)
         return _Proposal(clip, f"calibration on the first {CALIBRATION} steps ({kind} architecture)")
 
-    def _review(self, network: _Network, in_force: Clip) -> _Proposal | None:
+    def _review(self, network: NetworkClipping, in_force: Clip) -> _Proposal | None:
         """Every so often, and at once when the threshold lies outside its bounds."""
         threshold, tally = in_force.threshold, network.review
         inside = self._bounded(threshold)
@@ -231,12 +203,10 @@ class AdaptiveGradientClipping(Automation[_State]):
         new = self._bounded(threshold * math.exp(move))
         if abs(math.log(new / threshold)) < 1e-3:
             return None
-        network.adjustments += 1
-        numbers = (threshold, new, tally.mean)
-        _log.info("%s: Autonomous adjustment from %.4f to %.4f (grad norm: %.6f)", self.name, *numbers)
+        network.awaited = (threshold, new, tally.mean)
         return _Proposal(network.norms.clip(new), why, statistic, limit, counts=True)
 
-    def _comply(self, network: _Network, in_force: Clip, factor: float) -> _Proposal:
+    def _comply(self, network: NetworkClipping, in_force: Clip, factor: float) -> _Proposal:
         """What another automation asks for, from the threshold before a burst that has just raised it."""
         base = in_force.threshold
         if network.before_regime is not None and self.state.step - network.regime_step <= _BURST:
@@ -245,7 +215,7 @@ class AdaptiveGradientClipping(Automation[_State]):
         clip = Clip(threshold, min(in_force.target, threshold), max(in_force.skip_above, threshold))
         return _Proposal(clip, f"a request (factor {factor:g})")
 
-    def _note_burst(self, network: _Network, in_force: Clip) -> None:
+    def _note_burst(self, network: NetworkClipping, in_force: Clip) -> None:
         """Remember the threshold that norms are about to raise, the earliest of the last steps."""
         if network.before_regime is None or self.state.step - network.regime_step > _BURST:
             network.before_regime, network.regime_step = in_force.threshold, self.state.step
@@ -255,7 +225,7 @@ class AdaptiveGradientClipping(Automation[_State]):
     def _bounded(self, threshold: float) -> float:
         return min(self._ceiling, self._max, max(self._min, threshold))
 
-    def _period(self, network: _Network) -> int:
+    def _period(self, network: NetworkClipping) -> int:
         return self._every or (75 if network.norms.complex else 50)
 
     # --- what is said --------------------------------------------------------------------------------------
@@ -265,7 +235,18 @@ class AdaptiveGradientClipping(Automation[_State]):
             _log.info("%s: Autonomous mode enabled - " + _ANNOUNCED, self.name)
         self.state.announced = True
 
-    def _report(self, network: _Network, in_force: Clip) -> None:
+    def _confirm(self, network: NetworkClipping, in_force: Clip | None) -> None:
+        """Say that a review has moved the threshold, once it has: what is frozen or only monitors does not."""
+        numbers, network.awaited = network.awaited, None
+        if numbers and in_force and in_force.threshold == numbers[1]:
+            network.adjustments += 1
+            _log.info("%s: Autonomous adjustment from %.4f to %.4f (grad norm: %.6f)", self.name, *numbers)
+
+    def _forget(self) -> None:
+        for network in self.state.networks.values():
+            network.norms.forget()
+
+    def _report(self, network: NetworkClipping, in_force: Clip) -> None:
         if network.report.steps < REPORT_EVERY:
             return
         tally, network.report = network.report, Tally()
@@ -274,7 +255,7 @@ class AdaptiveGradientClipping(Automation[_State]):
             "%s: Autonomous performance (iter %d) - " + _PERFORMED, self.name, self.state.step, *numbers
         )
 
-    def _warn_of_bounds(self, network: _Network) -> None:
+    def _warn_of_bounds(self, network: NetworkClipping) -> None:
         typical = network.norms.typical
         if network.warned or self._min <= typical <= self._max:
             return

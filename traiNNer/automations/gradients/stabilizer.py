@@ -15,7 +15,7 @@ from typing import Any, Literal
 from traiNNer.automations import AUTOMATIONS, Automation, Supervisor
 from traiNNer.automations.gradients.flow_report import FlowHistory, FlowReport, Mark, report_on
 from traiNNer.automations.gradients.norm_patterns import Pattern, pattern_key, prior_threshold, read_pattern
-from traiNNer.automations.loss_trend import LossTrend
+from traiNNer.automations.loss_trend import FACTOR_DRIFT, LossTrend, drift
 from traiNNer.automations.statistics import fit_line, trimmed_mean
 from traiNNer.control import Controls, Decision, Plain, Request, SetLossScale, to_plain
 from traiNNer.events import ChangeEvent, Event, RunFacts, WindowEvent
@@ -33,7 +33,8 @@ REVIEW_EVERY = 100  # steps between lines on explosions
 TREND_EVERY = 500  # steps
 SCALE_RANGE = (0.1, 64.0)
 _LEVELS = 50  # windows
-CHANGES = {"lr_factor", "batch", "lq_size", "loss_factor", "losses"}
+_ENDLESS = 1e30  # for what is not finite, in states that JSON holds
+CHANGES = {"lr_factor", "batch", "lq_size", "losses"}
 
 
 @dataclass
@@ -60,6 +61,8 @@ class _State(Plain):
     update_ratio: float | None = None
     trend: LossTrend = field(default_factory=LossTrend)
     """Levels of the total loss, by which an explosion is told from a network that wakes up."""
+    factors: dict[str, float] = field(default_factory=dict)
+    """Loss factors when the run last had to settle for them."""
     said: bool = False
     asked: bool = False
     """Whether there was an emergency, so that nobody to answer has been told."""
@@ -111,15 +114,15 @@ class GradientFlowStabilizer(Automation[_State]):
                 if logs:
                     self.state.trend.add(trimmed_mean(logs), keep=_LEVELS)
             case ChangeEvent(control=control) if control in CHANGES:
-                self.state.settled_from = event.step + SETTLING
-                self.state.trend = LossTrend()
-                self.state.exploding.clear()
-                self.state.small.clear()
+                self._settle(event.step)
             case _:
                 pass
 
     def decide(self, controls: Controls) -> Sequence[Decision]:
         """A change of the loss scale, or the requests of an emergency."""
+        if drift(self.state.factors, controls.loss_factor) > FACTOR_DRIFT:
+            self.state.factors = dict(controls.loss_factor)
+            self._settle(self.state.step)
         fresh, self.state.fresh = self.state.fresh, {}
         if not fresh:
             return ()
@@ -130,9 +133,8 @@ class GradientFlowStabilizer(Automation[_State]):
             threshold = clip.threshold if clip else self._prior(net)
             history = self.state.networks.setdefault(net, FlowHistory())
             history.note_threshold(threshold)
-            ordinary = self._ordinary(
-                threshold, history, guessed=clip is not None and clip.target == threshold
-            )
+            guessed = clip is not None and clip.target == threshold
+            ordinary = self._ordinary(threshold, history, guessed=guessed)
             for norm in norms:
                 mark = self._mark(net, norm, threshold, ordinary)
                 marks.setdefault(net, []).append(mark)
@@ -172,6 +174,13 @@ class GradientFlowStabilizer(Automation[_State]):
 
     # --- rules ---------------------------------------------------------------------------------------------
 
+    def _settle(self, step: int) -> None:
+        """After a change elsewhere."""
+        s = self.state
+        s.settled_from, s.trend = step + SETTLING, LossTrend()
+        s.exploding.clear()
+        s.small.clear()
+
     def _ordinary(self, threshold: float, history: FlowHistory, *, guessed: bool) -> float:
         """The norm up to which a gradient is ordinary: the threshold, where that follows from the norms.
 
@@ -191,7 +200,7 @@ class GradientFlowStabilizer(Automation[_State]):
         if exploding:
             ratio = norm / ordinary if math.isfinite(norm) else math.inf
             if ratio > s.loudest:
-                s.loudest, s.loudest_norm = min(ratio, 1e30), min(norm, 1e30) if norm == norm else 1e30
+                s.loudest, s.loudest_norm = (ratio, norm) if math.isfinite(ratio) else (_ENDLESS, _ENDLESS)
             return Mark.EXPLODING if math.isfinite(norm) else Mark.NOT_FINITE
         if not math.isfinite(norm):
             return Mark.NOT_FINITE
@@ -239,10 +248,7 @@ class GradientFlowStabilizer(Automation[_State]):
     def _scale_to(self, scale: float, controls: Controls, why: str) -> SetLossScale:
         self.state.scales = [*self.state.scales, scale][-100:]
         self.state.interventions += 1
-        return SetLossScale(
-            scale=scale,
-            reason=why,
-        )
+        return SetLossScale(scale=scale, reason=why)
 
     # --- what is said --------------------------------------------------------------------------------------
 
@@ -261,8 +267,9 @@ class GradientFlowStabilizer(Automation[_State]):
     def _review(self, fresh: dict[str, list[float]]) -> None:
         s = self.state
         if s.loudest > 0 and (s.step - s.reviewed >= REVIEW_EVERY or s.reviewed == 0):
-            numbers = (s.step, s.loudest_norm, s.loudest_norm / s.loudest)
-            _log.error("%s: gradient explosion by step %d: norm %.4g, threshold %.4g", self.name, *numbers)
+            norm, threshold = f"{s.loudest_norm:.4g}", f", threshold {s.loudest_norm / s.loudest:.4g}"
+            said = "a norm that is not finite" if s.loudest >= _ENDLESS else f"norm {norm}{threshold}"
+            _log.error("%s: gradient explosion by step %d: %s", self.name, s.step, said)
             s.reviewed, s.loudest = s.step, 0.0
         if s.step - s.trend_at < TREND_EVERY:
             return
@@ -274,22 +281,15 @@ class GradientFlowStabilizer(Automation[_State]):
             line = fit_line(logs)
             if line.slope * TREND_EVERY > math.log(2) and line.slope > 3 * line.se:
                 times = math.exp(line.slope * TREND_EVERY)
-                _log.warning(
-                    f"%s: gradient norm of %s grew %.1fx in {TREND_EVERY} steps", self.name, net, times
-                )
+                text = "%s: gradient norm of %s grew %.1fx in %d steps"
+                _log.warning(text, self.name, net, times, TREND_EVERY)
 
     def _prior(self, net: str) -> float:
         return prior_threshold(self._facts.learning_rates[net], self._stored.get(net))
 
 
 def _ask(control: str, factor: float, why: str, level: Literal["WARNING", "CRITICAL"]) -> Request:
-    return Request(
-        control=control,
-        factor=factor,
-        reason=why,
-        counts=False,
-        level=level,
-    )
+    return Request(control=control, factor=factor, reason=why, counts=False, level=level)
 
 
 def flow_reports(supervisor: Supervisor) -> dict[str, FlowReport]:

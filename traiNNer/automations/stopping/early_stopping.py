@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Size
-from traiNNer.automations.loss_trend import LossTrend
+from traiNNer.automations.loss_trend import LossTrend, drift
 from traiNNer.automations.statistics import RunningLine
 from traiNNer.automations.stopping.early_stopping_state import StoppingFallback, StoppingState
 from traiNNer.automations.stopping.stopping_rules import (
@@ -226,9 +226,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         s = self.state
         if not s.curve:
             s.factors = dict(controls.loss_factor)
-        labels = s.factors.keys() | controls.loss_factor.keys()
-        drifts = (math.log(controls.loss_factor.get(a, 1.0) / s.factors.get(a, 1.0)) for a in labels)
-        if any(abs(drift) > _FACTOR_DRIFT for drift in drifts):
+        if drift(s.factors, controls.loss_factor) > _FACTOR_DRIFT:
             self._reset()
             s.factors = dict(controls.loss_factor)
 
