@@ -286,3 +286,14 @@ def test_only_a_step_that_was_made_has_a_size(batch, ok):
         parameter.grad = torch.ones_like(parameter)
     ratio = learner.measured_step(torch.tensor(1.0), torch.tensor(ok), NO_LIMIT)
     assert math.isnan(ratio) != ok
+
+
+def test_weights_that_replace_broken_ones_begin_without_their_moments(batch):
+    model = make_model()
+    best = {name: tensor.clone() for name, tensor in model.generator.net.state_dict().items()}
+    model.networks.set_learning_rates(0, 1.0)
+    model.optimize_parameters(batch, 0, CONTROLS)
+    model.networks.load_weights(best)
+    state = model.generator.state_dict()
+    assert_same(state["net"], best)
+    assert not state["moments"]

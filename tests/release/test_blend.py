@@ -48,3 +48,17 @@ def test_what_cannot_be_blended_is_refused(second, alpha, said, tmp_path, capsys
     saved(tmp_path / "b.safetensors", 1, **second)
     assert main([str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"), "--alpha", alpha]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_counts_of_batches_are_no_difference_and_what_is_said_of_one_file_is_not_of_the_blend(tmp_path):
+    for seed in (0, 1):
+        net = build_network({"type": "swiftsrgan", "scale": 2, "num_channels": 4, "num_blocks": 1})
+        for name, buffer in net.named_buffers():
+            if name.endswith("num_batches_tracked"):
+                buffer.fill_(100 + seed)
+        about = {"architecture": "swiftsrgan", "options": json.dumps(net.options), "best_score": "30.0"}
+        save_file(net.state_dict(), tmp_path / f"{seed}.safetensors", about)
+    files = [str(tmp_path / f"{seed}.safetensors") for seed in (0, 1)]
+    assert main([*files, "--alpha", "0.5", "--output", str(tmp_path / "mix.safetensors")]) == 0
+    with safe_open(tmp_path / "mix.safetensors", "pt") as file:
+        assert "best_score" not in file.metadata()

@@ -87,7 +87,8 @@ class Lpips(nn.Module):
         for index, count in enumerate(channels):
             weight = found.get(_linear(index))
             if weight is None or tuple(weight.shape) != (1, count, 1, 1):
-                raise ConfigError(f"{linear_weights}: holds no {_linear(index)} of LPIPS with {net}")
+                file = linear_weights or _LPIPS_FILES[net].file_name
+                raise ConfigError(f"{file}: holds no {_linear(index)} of LPIPS with {net}")
             self.register_buffer(f"weight_{index}", weight.float(), persistent=False)
 
     def forward(self, pairs: Iterable[Layer]) -> Tensor:
@@ -134,7 +135,8 @@ class Dists(nn.Module):
             found = {"alpha": torch.ones(shape), "beta": torch.ones(shape)}
         for name in ("alpha", "beta"):
             if name not in found or tuple(found[name].shape) != shape:
-                raise ConfigError(f"{dists_weights}: holds no {name} of DISTS")
+                file = dists_weights or _DISTS_FILE.file_name
+                raise ConfigError(f"{file}: holds no {name} of DISTS")
         total = found["alpha"].double().sum() + found["beta"].double().sum()
         self.register_buffer("alpha", (found["alpha"].double() / total).float().flatten(), persistent=False)
         self.register_buffer("beta", (found["beta"].double() / total).float().flatten(), persistent=False)

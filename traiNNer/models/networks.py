@@ -71,8 +71,9 @@ class Networks:
         return all(bool(p.isfinite().all()) for net in nets for p in net.parameters())
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Load weights as they are into the generator and its EMA network."""
+        """Load weights as they are into the generator and its EMA network; its moments belonged to others."""
         self.generator.load_weights(weights)
+        self.generator.reset_optimizer()
         if self.ema:
             self.ema.load_state_dict(dict(weights))
 

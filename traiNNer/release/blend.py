@@ -39,7 +39,7 @@ def blend(one: Path, other: Path, output: Path, *, alpha: float, options: dict[s
     for name, tensor in first.net.state_dict().items():
         if tensor.is_floating_point():
             mixed[name] = tensor.lerp(theirs[name], alpha)
-        elif not tensor.equal(theirs[name]):
+        elif not (name.endswith("num_batches_tracked") or tensor.equal(theirs[name])):
             raise ConfigError(f"{other}: {name} differs from that of {one}, and is no number to be mixed")
         else:
             mixed[name] = tensor
@@ -50,7 +50,8 @@ def blend(one: Path, other: Path, output: Path, *, alpha: float, options: dict[s
         "options": json.dumps(first.net.options),
         "blend": f"{1 - alpha:g} {one.name}, {alpha:g} {other.name}",
     }
-    metadata.pop("iteration", None)
+    for of_one_file in ("iteration", "best_score"):
+        metadata.pop(of_one_file, None)
     write_weights(output, first.net.state_dict(), metadata)
     return first.net
 
