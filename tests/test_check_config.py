@@ -120,6 +120,16 @@ def test_a_reader_who_has_seen_enough_ends_it_without_a_traceback(tmp_path):
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+def test_a_file_that_is_there_is_replaced_on_request_alone(tmp_path, run):
+    recipe, new = ROOT / "options/2x_ParagonSR2_Nano.yml", tmp_path / "new.yml"
+    new.write_text("mine")
+    status, said = run(recipe, "--no-data", "--write", new)
+    assert status == 2 and "is there already (--overwrite replaces it)" in said
+    assert new.read_text() == "mine"
+    assert run(recipe, "--no-data", "--write", new, "--overwrite")[0] == 0
+    assert new.read_text() != "mine"
+
+
 def test_a_place_where_nothing_can_be_written_is_said(tmp_path, run):
     status, said = run(ROOT / "options/2x_ParagonSR2_Nano.yml", "--no-data", "--write", tmp_path / "no/a.yml")
     assert status == 2

@@ -4,7 +4,9 @@ import ast
 import re
 from pathlib import Path
 
-from traiNNer.wording import counted, shortened
+from powershell_grammar import faults
+
+from traiNNer.wording import counted, line_of, shortened
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "traiNNer").rglob("*.py"))
@@ -23,6 +25,14 @@ def test_one_has_its_own_form():
     assert [counted(n, "image") for n in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
     assert counted(1, "pair is", "pairs are") == "1 pair is"
     assert counted(3000, "pair is", "pairs are", form=",") == "3,000 pairs are"
+
+
+def test_a_command_line_for_windows_is_one_of_powershell():
+    words = ["trainner", r"C:\my photos\\", "(1).yml", "a,b", "train.total_iter=5", "-opt", "1:a?"]
+    line = line_of(words, windows=True)
+    assert line == r'trainner "C:\my photos\\\\" "(1).yml" "a,b" train.total_iter=5 -opt 1:a?'
+    assert faults(line) == []
+    assert line_of(["a", "b c"], windows=False) == "a 'b c'"
 
 
 def test_long_lists_are_cut_in_one_way():

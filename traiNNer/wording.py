@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
-import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path
 
+_PLAIN = re.compile(r"[\w./\\:=+?-]+")
+"""What needs no quotes in PowerShell, where brackets and commas are operators."""
 _FILES = {
     "train": "train.py",
     "lr": "scripts/make_lr.py",
@@ -44,8 +46,20 @@ def program(verb: str) -> list[str]:
 
 def shell_line(*words: str | Path) -> str:
     """A command line in the quoting of this system's shell."""
-    texts = [str(word) for word in words]
-    return subprocess.list2cmdline(texts) if os.name == "nt" else shlex.join(texts)
+    return line_of([str(word) for word in words], windows=os.name == "nt")
+
+
+def line_of(words: Sequence[str], *, windows: bool) -> str:
+    """A command line that `cmd` and PowerShell read alike, or shells of Unix."""
+    if not windows:
+        return shlex.join(words)
+    return " ".join(word if _PLAIN.fullmatch(word) else _quoted(word) for word in words)
+
+
+def _quoted(word: str) -> str:
+    """As programs on Windows read it: a backslash before the closing quote is one of two."""
+    last = len(word) - len(word.rstrip("\\"))
+    return '"' + word.replace('"', '\\"') + "\\" * last + '"'
 
 
 def command(verb: str, *words: str | Path) -> str:

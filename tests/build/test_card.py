@@ -1,6 +1,7 @@
 """check_card.py: every part runs on the CPU, one that hangs or fails costs the others nothing."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from traiNNer.build.card import advice
 from traiNNer.build.card.page import facts, page
 from traiNNer.build.card.processes import PARTS, run_parts
 from traiNNer.build.card.settings import Part, Settings
+from traiNNer.cli import check_card
 from traiNNer.options import load_options
 
 TINY = Settings(device="cpu", tiny=True)
@@ -82,6 +84,25 @@ def test_what_a_part_found_counts_however_it_ends():
     assert outcomes["hanging"].rows == [{"network": "a", "samples_per_second": 2.0}]
     assert outcomes["failing"].rows == [{"network": "a", "samples_per_second": 3.0}]
     assert seen[0]["parts"]["hanging"]["rows"] and seen[0]["parts"]["good"]["status"] == "not measured"
+
+
+def test_ctrl_c_ends_the_part_that_is_measured():
+    def interrupted(known):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_parts(TINY, [Part("hanging", "Hanging", 60.0, _hanging)], limit=60, changed=interrupted)
+    assert multiprocessing.active_children() == []
+
+
+def test_mistakes_are_said_in_words(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").touch()
+    assert check_card.main(["--cpu", "--out", str(tmp_path / "file")]) == 1
+    assert "file: File exists" in capsys.readouterr().err
+    monkeypatch.setattr("torch.version.cuda", None)
+    monkeypatch.setattr("torch.version.hip", None)
+    assert check_card.main(["--out", str(tmp_path / "card")]) == 2
+    assert "--cpu measures the processor" in capsys.readouterr().err
 
 
 def test_parts_for_which_no_time_is_left_are_marked():

@@ -202,6 +202,13 @@ def test_a_release_can_go_where_one_stands(folder, capsys, monkeypatch):
     assert sorted(path.name for path in (folder / "here").iterdir()) == made
 
 
+def test_the_readme_of_a_repository_is_not_taken_for_that_of_a_release(folder, capsys):
+    (folder / "README.md").write_text("mine")
+    assert export.main(["net.safetensors", "--output", "."]) == 2
+    assert "holds a README.md that is of no export" in capsys.readouterr().err
+    assert (folder / "README.md").read_text() == "mine"
+
+
 def test_a_release_that_fails_leaves_the_earlier_one_as_it_was(folder, capsys, monkeypatch):
     assert export.main(["net.safetensors", "--output", "out", "--name", "First"]) == 0
     before = {path.name: path.read_bytes() for path in (folder / "out").iterdir()}

@@ -106,6 +106,8 @@ def test_what_cannot_be_compared_is_said(folder, capsys):
     ):
         assert main([*words, "--out", str(folder / "page.html")]) == 2
         assert said in capsys.readouterr().err
+    assert main([str(folder / "missing.safetensors"), *gt, "--out", str(folder)]) == 2
+    assert f"--out {folder}: is a folder" in capsys.readouterr().err
     assert not (folder / "page.html").exists()
 
 
@@ -116,4 +118,7 @@ def test_a_model_is_never_called_as_what_stands_beside_it(tmp_path):
 def test_a_number_of_pictures_below_0_is_a_mistake_on_the_command_line(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["a.pth", "--gt", "photos", "--pictures", "-1"])
-    assert ended.value.code == 2 and "--pictures: invalid count value: '-1'" in capsys.readouterr().err
+    assert (
+        ended.value.code == 2
+        and "--pictures: should be a whole number from 0 on (got -1)" in capsys.readouterr().err
+    )

@@ -92,12 +92,43 @@ def test_tiles_cover_the_image_and_stay_in_the_split_of_their_source(source, tmp
     assert read_image(next((out / "train").rglob("*.png"))).shape == (64, 64, 3)
 
 
+def test_what_it_has_not_made_is_neither_removed_nor_mixed_with(source, tmp_path, capsys):
+    out = tmp_path / "out"
+    write_image(out / "train/HR/mine.png", np.zeros((9, 9, 3), np.uint8))
+    assert main([str(source), str(out), *SMALL]) == 2
+    assert "holds a data set already" in capsys.readouterr().err
+    (out / "train/HR/mine.png").rename(tmp_path / "mine.png")
+    assert main([str(source), str(out), *SMALL]) == 0
+    (tmp_path / "mine.png").rename(out / "train/HR/mine.png")
+    (source / "a/5.png").unlink()
+    assert main([str(source), str(out), *SMALL, "--tile", "64"]) == 0
+    assert (out / "train/HR/mine.png").is_file()
+    names = {path.name for path in out.rglob("*.png")} - {"mine.png"}
+    assert names == {f"{number}_s{tile:03}.png" for number in range(5) for tile in range(4)}
+
+
+def test_photographs_and_tiles_that_have_changed_are_made_anew(source, tmp_path, scenes):
+    out = tmp_path / "out"
+    assert main([str(source), str(out), *SMALL]) == 0
+    write_image(source / "0.png", dead_leaves(128, 3, 55))
+    assert main([str(source), str(out), *SMALL]) == 0
+    (copy,) = out.rglob("0.png")
+    assert np.array_equal(read_image(copy), read_image(source / "0.png"))
+    assert main([str(source), str(out), *SMALL, "--tile", "64"]) == 0
+    assert main([str(source), str(out), *SMALL, "--tile", "32"]) == 0
+    assert {read_image(path).shape for path in out.rglob("*.png")} == {(32, 32, 3)}
+
+
 def test_wrong_arguments_are_named(source, tmp_path, capsys):
     assert main([str(source), str(source / "out")]) == 2
     assert "should not be inside" in capsys.readouterr().err
     assert main([str(source), str(tmp_path / "out"), "--tile", "512"]) == 2
     assert main([str(source), str(tmp_path / "out"), *SMALL, "--min_contrast", "1000"]) == 2
     assert "no image is left" in capsys.readouterr().err
+    for option, value in (("--processes", "0"), ("--tile", "-1"), ("--val_most", "-1")):
+        with pytest.raises(SystemExit):
+            main([str(source), str(tmp_path / "new"), option, value])
+        assert f"{option}: should be a whole number from" in capsys.readouterr().err
 
 
 def test_measures_mean_what_they_say(scenes, tmp_path):

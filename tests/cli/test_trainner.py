@@ -37,6 +37,7 @@ def test_every_verb_has_a_command_whose_help_fits_a_screen(capsys, monkeypatch):
         assert end.value.code == 0
         assert printed.startswith(f"usage: trainner {name} ")
         assert len(printed.splitlines()) <= 50, name
+        assert "scripts/" not in printed, name  # a wheel has none
 
 
 def test_the_package_runs_as_the_command():
@@ -114,11 +115,14 @@ def test_new_takes_pairs_and_refuses_what_would_be_lost(photos, capsys):
         ["a.yml", "--gt", "nowhere"],
         ["a.yml", "--recipe", "nono"],
         ["a.yml", "--lq", "small"],
+        ["a.yml", "--val_gt", "others"],
+        ["a.toml", "--gt", "photos"],
+        ["aux.yml", "--gt", "photos"],
         ["no/a.yml"],
     ):
         assert new.main(arguments) == 2
     assert "is there already" in capsys.readouterr().err
-    assert not Path("a.yml").exists()
+    assert not any(Path(name).exists() for name in ("a.yml", "a.toml", "aux.yml"))
 
 
 def test_messages_name_packages_and_no_extras_of_ours():

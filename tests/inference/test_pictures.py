@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import struct
 import zlib
 
 import numpy as np
@@ -282,3 +283,35 @@ def test_damaged_pictures_are_read_or_refused_by_name(tmp_path, capfd):
 def test_many_damaged_pictures_are_read_or_refused_by_name(tmp_path, capfd):
     assert 0 < campaign(tmp_path, 8000, seed=2) < 8000
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_a_grey_level_that_is_transparent_stays_so(tmp_path, depth):
+    """PNG of every depth with a tRNS chunk, written by hand: of two pixels the second is clear."""
+    most = 2**depth - 1
+    row = {1: b"\x80", 2: b"\xc0", 4: b"\xf0", 8: b"\xff\x00", 16: b"\xff\xff\x00\x00"}[depth]
+
+    def chunk(name, content):
+        return (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        )
+
+    def stored(clear):
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, depth, 0, 0, 0, 0))
+        trns = chunk(b"tRNS", struct.pack(">H", clear))
+        data = (
+            b"\x89PNG\r\n\x1a\n"
+            + header
+            + trns
+            + chunk(b"IDAT", zlib.compress(b"\0" + row))
+            + chunk(b"IEND", b"")
+        )
+        path = tmp_path / "a.png"
+        path.write_bytes(data)
+        return read_picture(path)
+
+    white = 65535 if depth == 16 else 255
+    assert stored(0).alpha.tolist() == [[white, 0]]
+    assert stored(most).alpha.tolist() == [[0, white]]
+    assert stored(most).pixels.tolist() == [[[white] * 3, [0] * 3]]
+    assert not stored(0).grey  # two channels are written in no format

@@ -1,6 +1,7 @@
 """`python scripts/upscale.py`: published weights on photographs, tiles, transparency, videos, and failures."""
 
 import json
+import shlex
 
 import cv2
 import numpy as np
@@ -260,13 +261,16 @@ def test_every_frame_of_a_video_is_enlarged_at_its_rate(model, tmp_path, capsys)
     frames = [waves(24, 32) // (k + 1) for k in range(4)]
     film(tmp_path / "in.mkv", frames)
     for form in ("mkv", "mp4"):
-        made = tmp_path / f"out.{form}"
+        made = tmp_path / f"my films/out.{form}"
         assert run(model, tmp_path / "in.mkv", made) == 0
         with Reader(made) as video:
             assert (video.height, video.width, video.frames, video.frames_per_second) == (48, 64, 4, 12.5)
             pairs = list(zip(frames, video, strict=True))
         assert form == "mp4" or all(np.array_equal(upscaler().pixels(lq), sr) for lq, sr in pairs)
-    assert "without sound" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    whole = shlex.quote(str(tmp_path / "my films/out_with_sound.mkv"))
+    assert f"ffmpeg -i {shlex.quote(str(made))} -i {tmp_path}/in.mkv" in said
+    assert f"-map '1:a?' -c copy {whole}" in said
 
 
 def test_a_video_that_ends_too_early_leaves_no_output(model, tmp_path, capsys):
@@ -285,6 +289,9 @@ MISTAKES = {
     "the input as output": (["in/a.png", "in/a.png"], "is the input"),
     "no value": (["in", "out", "num_feat"], "should be key=value"),
     "an unknown option": (["in", "out", "num_fet=4"], "did you mean 'num_feat'"),
+    "a folder to a file": (["in", "notes.txt"], "notes.txt: should be a folder"),
+    "a folder to one image": (["in", "out.png"], "out.png: should be a folder"),
+    "an image to a video": (["in/a.png", "out.mp4"], "out.mp4: should be a folder"),
     "no such device": (["in", "out", "--device", "cuda:99"], "--device cuda:99: cannot be used"),
 }
 
@@ -295,6 +302,17 @@ def test_a_mistake_is_said_in_words_with_status_2(model, folder, monkeypatch, ca
     (folder / "notes.txt").write_text("no image")
     assert main([str(model), *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_tiles_below_0_are_a_mistake_on_the_command_line(capsys):
+    with pytest.raises(SystemExit):
+        main(["net.safetensors", "in", "out", "--tile", "-5"])
+    assert "--tile: should be a whole number from 0 on (got -5)" in capsys.readouterr().err
+
+
+def test_mistakes_that_cost_nothing_to_see_come_before_the_network_is_read(folder, capsys):
+    assert main([str(folder / "no.safetensors"), str(folder / "nowhere"), "out"]) == 2
+    assert "nowhere: no such file or folder" in capsys.readouterr().err
 
 
 def test_validation_in_automatic_tiles_scores_as_on_whole_images(tmp_path, monkeypatch):

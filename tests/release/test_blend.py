@@ -62,3 +62,14 @@ def test_counts_of_batches_are_no_difference_and_what_is_said_of_one_file_is_not
     assert main([*files, "--alpha", "0.5", "--output", str(tmp_path / "mix.safetensors")]) == 0
     with safe_open(tmp_path / "mix.safetensors", "pt") as file:
         assert "best_score" not in file.metadata()
+
+
+@pytest.mark.parametrize(
+    ("output", "said"), [("a.safetensors", "is one of the two"), ("c.onnx", "should end with")]
+)
+def test_where_a_blend_would_be_lost_or_lose_is_refused_before_anything_is_read(
+    output, said, tmp_path, capsys
+):
+    files = [str(tmp_path / name) for name in ("a.safetensors", "b.safetensors", output)]
+    assert main([*files[:2], "--output", files[2]]) == 2
+    assert said in capsys.readouterr().err

@@ -55,7 +55,9 @@ def _pairs(runs: Sequence[Run], folders: Sequence[Path], options: Sequence[Optio
         return []
     data_name = next(iter(sets))
     metric = next(iter(sets[data_name]["metrics"]))
-    data = next(d for d in options[0].datasets.values() if d.name == data_name)
+    data = next((d for d in options[0].datasets.values() if d.name == data_name), None)
+    if data is None:  # renamed since
+        return []
     images = assemble_measured(options[0], data.model_copy(update={"skip_bad_images": True}))
     index = {image: k for k, image in enumerate(images.names)}
     first, first_net = per_image(runs[0], data_name, metric), _network(folders[0], options[0])

@@ -1,4 +1,4 @@
-"""The user's command that a run ends with: a message to a phone, the next run of a list."""
+"""The user's command that a run ends with, such as a message to a phone."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.cli.overrides import network_overrides
+from traiNNer.registry import ConfigError
 from traiNNer.release.blend import blend
 
 
@@ -31,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = command_line().parse_intermixed_args(arguments)
     name = f"{args.one.stem}_{args.other.stem}_{args.alpha:g}.safetensors"
     output = args.output or args.one.with_name(name)
+    if output.suffix not in (".safetensors", ".pth"):
+        raise ConfigError(f"--output {output}: should end with .safetensors or .pth")
+    if output.resolve() in (args.one.resolve(), args.other.resolve()):
+        raise ConfigError(f"--output {output}: is one of the two; choose another name")
     blend(args.one, args.other, output, alpha=args.alpha, options=network_overrides(args.overrides))
     sys.stdout.write(
         f"{output}: {1 - args.alpha:g} of {args.one.name}, {args.alpha:g} of {args.other.name}\n"

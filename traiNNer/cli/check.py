@@ -37,6 +37,7 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Explain a configuration.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--write", type=Path, metavar="NEW", help="where the corrected file goes")
+    parser.add_argument("--overwrite", action="store_true", help="let NEW replace a file that exists")
     parser.add_argument("--strict", action="store_true", help="exit status 1 for what is unwise")
     parser.add_argument("--no-data", action="store_true", help="do not look at the images")
     parser.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value")
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _explain(args: argparse.Namespace) -> int:
     """The file in today's form first, then what there is to say of it: the verdict is what stays on the screen."""
+    if args.write and args.write.exists() and not args.overwrite:
+        raise ConfigError(f"{args.write}: is there already (--overwrite replaces it)")
     found = examine(args.file, args.overrides, check=_check)
     _propose(args.file, args.write, found)
     wrong, remarks = list(found.problems), []

@@ -9,6 +9,7 @@ from typing import Any
 
 from traiNNer.build.compare import compared_runs
 from traiNNer.build.compare_models import METRICS_SHOWN, compared_models
+from traiNNer.cli.arguments import not_negative
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.cli.overrides import network_overrides
 from traiNNer.data.images.image_io import ImageError
@@ -33,19 +34,10 @@ def command_line() -> argparse.ArgumentParser:
         "--lq", type=Path, metavar="FOLDER", help="what they upscale; made of --gt by default"
     )
     parser.add_argument(
-        "--pictures", type=_count, default=6, metavar="N", help="images of --gt that are shown; 6"
+        "--pictures", type=not_negative, default=6, metavar="N", help="images of --gt that are shown; 6"
     )
     parser.add_argument("--out", type=Path, default=Path("results/comparison.html"), metavar="FILE")
     return parser
-
-
-def _count(word: str) -> int:
-    if (count := int(word)) < 0:
-        raise ValueError
-    return count
-
-
-_count.__name__ = "count"  # what argparse calls it in a mistake
 
 
 @ends_in_words
@@ -53,8 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page; returns the exit status, 2 where a folder holds no run or a file no model."""
     args = command_line().parse_args(arguments)
     models = any(Path(word).suffix.lower() in (".safetensors", ".pth") for word in args.compared)
+    if args.out.is_dir():
+        raise ConfigError(f"--out {args.out}: is a folder; it should be the file of the page")
+    args.out.parent.mkdir(
+        parents=True, exist_ok=True
+    )  # what cannot be made is said before anything is measured
     page = _of_models(args) if models else _of_runs(args)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(args.out) as partial:
         partial.write_text(page, encoding="utf-8")
     print(f"written: {args.out}")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from traiNNer.cli.arguments import not_negative
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.cli.overrides import COLOR_HELP, network_overrides
 from traiNNer.data.images.image_io import ImageError
@@ -124,7 +125,9 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--license", metavar="SPDX", help="such as CC-BY-4.0")
     parser.add_argument("--dataset", metavar="TEXT", help="what it was trained on")
     parser.add_argument("--description", default="", metavar="TEXT")
-    parser.add_argument("--iterations", type=int, help="of the training; what the file says by default")
+    parser.add_argument(
+        "--iterations", type=not_negative, help="of the training; what the file says by default"
+    )
     parser.add_argument("--tags", default="", metavar="A,B", help="of OpenModelDB, such as photo,restoration")
     parser.add_argument("--pretrained", default="", metavar="ID", help="the model that training began with")
     parser.add_argument("--url", default="", metavar="FOLDER", help="where the files will be downloaded from")

@@ -1,6 +1,6 @@
 """Propose a `degradation` section that makes images like your own low-quality ones.
 
-    python scripts/fit_degradations.py MY_LQ_FOLDER --gt GOOD_PHOTOGRAPHS [--scale 4]
+    trainner fit MY_LQ_FOLDER --gt GOOD_PHOTOGRAPHS [--scale 4]
 
 Degrades the good photographs with known blur, noise and JPEG, learns from statistics of the results to tell the
 settings, and reads off those of your images. JPEG quality is read from a file's tables where it is a JPEG. Prints
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from traiNNer.build.fit_degradations import Fit, fit
+from traiNNer.cli.arguments import positive
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.data.degradations.statistics import POSSIBLE, STATISTICS
 from traiNNer.data.pairs.pairing import find_images
@@ -29,11 +30,14 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument(
         "--gt", type=Path, required=True, help="folder of good photographs, others than those"
     )
-    parser.add_argument("--scale", type=int, default=4, help="of the training, 4 by default")
+    parser.add_argument("--scale", type=positive, default=4, help="of the training, 4 by default")
     parser.add_argument(
-        "--simulations", type=int, default=800, help="samples to learn from, 800 by default, at least 200"
+        "--simulations",
+        type=positive,
+        default=800,
+        help="samples to learn from, 800 by default, at least 200",
     )
-    parser.add_argument("--images", type=int, default=200, help="images of either folder at most")
+    parser.add_argument("--images", type=positive, default=200, help="images of either folder at most")
     return parser
 
 
@@ -42,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, fit, print. Returns the exit status."""
     parser = command_line()
     args = parser.parse_args(arguments)
-    if args.scale < 1 or args.simulations < 200 or args.images < 1:
-        parser.error("--scale and --images should be at least 1, --simulations at least 200")
+    if args.simulations < 200:
+        parser.error("--simulations: should be at least 200")
     targets, photos = (_spread(folder, args.images) for folder in (args.lq, args.gt))
     try:
         found = fit(targets, photos, args.scale, args.simulations)

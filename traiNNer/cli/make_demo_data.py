@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from traiNNer.cli.arguments import not_negative, positive
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.data.synthetic import make_demo_data
 
@@ -24,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", nargs="?", type=Path, default=Path("datasets/demo"))
     parser.add_argument("--scale", nargs="+", type=int, default=[2], choices=range(1, 9), metavar="N")
     parser.add_argument(
-        "--images", type=int, default=40, help="training photographs (6 more are for validation)"
+        "--images", type=positive, default=40, help="training photographs (6 more are for validation)"
     )
-    parser.add_argument("--size", type=int, default=512, help="their side in pixels")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--size", type=positive, default=512, help="their side in pixels")
+    parser.add_argument("--seed", type=not_negative, default=0)
     options = parser.parse_args(arguments)
     sets = {"train": (options.images, options.size), "val": (6, 256)}
     with Progress(console=Console(stderr=True)) as bar:

@@ -11,23 +11,21 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import track
 
+from traiNNer.cli.arguments import add_processes, worker_pool
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.data.images.image_io import ImageError, read_image, write_image
 from traiNNer.data.images.resize import shrink
 from traiNNer.data.pairs.pairing import find_images
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import end_logging, start_logging
-from traiNNer.runtime.cpus import usable_cpus
 from traiNNer.runtime.paths import folds_case
 from traiNNer.wording import counted, shortened
 
@@ -105,7 +103,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("out", type=Path, help="gets the folders LRx2, LRx3, ...")
     parser.add_argument("--scale", nargs="+", type=int, default=[2], choices=range(2, 17), metavar="N")
     parser.add_argument("--overwrite", action="store_true", help="make images anew that exist")
-    parser.add_argument("--processes", type=int, default=usable_cpus())
+    add_processes(parser)
     return parser
 
 
@@ -122,8 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.processes == 1:
             done = map(work, names)
         else:
-            context = get_context("spawn")
-            pool = stack.enter_context(ProcessPoolExecutor(options.processes, mp_context=context))
+            pool = stack.enter_context(worker_pool(options.processes))
             done = pool.map(work, names, chunksize=4)
         results = list(track(done, "resizing", len(names), console=Console(stderr=True)))
         return _report(results, options.out)

@@ -17,6 +17,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from traiNNer.cli.ending import ends_in_words
+from traiNNer.options.file_names import name_fault
 from traiNNer.options.recipes import SCHEMA, recipes
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.run_dir import atomic_write
@@ -61,12 +62,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
+    _check_file(args)
+    _check_folders(args)
+
+
+def _check_file(args: argparse.Namespace) -> None:
     if args.file.exists() and not args.overwrite:
         raise ConfigError(f"{args.file}: is there already (--overwrite replaces it)")
     if not args.file.absolute().parent.is_dir():
         raise ConfigError(f"{args.file}: there is no folder {args.file.parent}")
+    if args.file.suffix.lower() == ".toml":
+        raise ConfigError(f"{args.file}: should end with .yml; it is written as YAML")
+    if fault := name_fault(args.file.stem):
+        raise ConfigError(f"{args.file}: gives the run its name, which should be {fault}")
+
+
+def _check_folders(args: argparse.Namespace) -> None:
     if args.lq and not args.gt:
         raise ConfigError("--lq: goes with --gt, the photographs that the images were made from")
+    if args.val_gt and not args.gt:
+        raise ConfigError("--val_gt: goes with --gt; the recipe's own data come with their own validation")
     for option in ("gt", "lq", "val_gt"):
         folder = getattr(args, option)
         if folder and not Path(folder).is_dir():

@@ -1,6 +1,6 @@
 """Make a data set ready: a folder of photographs of any size and quality in, training and validation folders out.
 
-    python scripts/prepare_dataset.py SOURCE OUT [--val_share 0.05] [--tile 512] [--min_sharpness 8] ...
+    trainner prepare SOURCE OUT [--val_share 0.05] [--tile 512] [--min_sharpness 8] ...
 
 Drops what hurts: unreadable, too small, flat, out of focus, visibly compressed, nearly the same as another. What
 is kept is copied to OUT/train and OUT/val (or cut into tiles), split by source image. OUT/manifest.json has every
@@ -11,23 +11,23 @@ again, it goes on where it was stopped, and looks only at files that are new or 
 from __future__ import annotations
 
 import argparse
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, fields
 from functools import partial
 from importlib.util import find_spec
-from multiprocessing import get_context
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 
+from traiNNer.cli.arguments import add_processes, not_negative, worker_pool
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.data.images.image_io import ImageError
 from traiNNer.data.pairs.pairing import find_images
 from traiNNer.data.preparing.measures import Measures
+from traiNNer.data.preparing.places import MANIFEST, MEMORY, Places, made_before, refuse_what_others_made
 from traiNNer.data.preparing.selection import Limits, Verdict, select
 from traiNNer.data.preparing.writing import (
     measured_line,
@@ -50,9 +50,11 @@ def command_line() -> argparse.ArgumentParser:
     )
     parser.add_argument("out", type=Path, help="gets train, val, manifest.json and report.html")
     parser.add_argument("--val_share", type=float, default=0.05, help="share of images for validation")
-    parser.add_argument("--val_most", type=int, default=100, help="images for validation at most")
-    parser.add_argument("--tile", type=int, default=0, help="cut images into squares of this side, as PNG")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--val_most", type=not_negative, default=100, help="images for validation at most")
+    parser.add_argument(
+        "--tile", type=not_negative, default=0, help="cut images into squares of this side, as PNG"
+    )
+    add_processes(parser)
     for field in fields(Limits):
         kind = int if isinstance(field.default, int) else float
         parser.add_argument(
@@ -80,6 +82,7 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(
             f"{args.out}: should not be inside {args.source}, or its images would be found again"
         )
+    refuse_what_others_made(args.out)
     if not 0 <= args.val_share < 1:
         raise ConfigError(f"--val_share: should be from 0 to below 1 (got {args.val_share})")
     if args.tile and args.tile > args.min_side:
@@ -88,17 +91,19 @@ def _check(args: argparse.Namespace) -> None:
 
 def _prepare(args: argparse.Namespace, limits: Limits) -> int:
     names = find_images(args.source)
+    shared = Counter(map(caseless_stem, names))
+    places = Places(args.out, {name: _place(name, shared) for name in names})
     args.out.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
-        found = _measured(args.source, args.out / "measures.jsonl", names, pool)
+    with worker_pool(args.processes) as pool:
+        found = _measured(args, names, places, pool)
         verdicts = select(found, limits, args.val_share, args.val_most)
-        written = _written(args, verdicts, pool)
+        written = _written(args, verdicts, places, pool)
     settings = {"val_share": args.val_share, "val_most": args.val_most, "tile": args.tile, **asdict(limits)}
     write_manifest(args.out, settings, found, verdicts, written)
     write_page(args.out, args.source, limits, found, verdicts)
     for kind, count in sorted(Counter(v.kind or v.fate for v in verdicts.values()).items()):
         print(f"{kind}: {count}")
-    print(f"written: {args.out / 'manifest.json'}, {args.out / 'report.html'}")
+    print(f"written: {args.out / MANIFEST}, {args.out / 'report.html'}")
     if not any(verdict.fate == "train" for verdict in verdicts.values()):
         raise ConfigError(
             f"no image is left to train on; {args.out / 'report.html'} shows the measures and limits"
@@ -106,12 +111,18 @@ def _prepare(args: argparse.Namespace, limits: Limits) -> int:
     return 0
 
 
-def _measured(source: Path, memory: Path, names: list[str], pool: ProcessPoolExecutor) -> dict[str, Measures]:
-    known = remembered(memory, source)
+def _measured(
+    args: argparse.Namespace, names: list[str], places: Places, pool: ProcessPoolExecutor
+) -> dict[str, Measures]:
+    memory = args.out / MEMORY
+    known = remembered(memory, args.source)
     new = [name for name in names if name not in known]
+    for path, name in list(places.made()):
+        if name not in known:
+            path.unlink()  # of the file that was there before
     console = Console(stderr=True)
     with naming(memory), memory.open("a", encoding="utf-8") as file:
-        done = pool.map(partial(measured_line, source), new, chunksize=4)
+        done = pool.map(partial(measured_line, args.source), new, chunksize=4)
         for name, found, line in track(done, "measuring", len(new), console=console):
             known[name] = found
             file.write(line + "\n")
@@ -120,12 +131,11 @@ def _measured(source: Path, memory: Path, names: list[str], pool: ProcessPoolExe
 
 
 def _written(
-    args: argparse.Namespace, verdicts: dict[str, Verdict], pool: ProcessPoolExecutor
+    args: argparse.Namespace, verdicts: dict[str, Verdict], places: Places, pool: ProcessPoolExecutor
 ) -> dict[str, list[str]]:
-    """The files of every image that is kept, relative to the folder; what no image asks for is removed."""
+    """The files of every image that is kept, relative to the folder; what earlier calls made besides goes."""
     kept = {name: verdict.fate for name, verdict in verdicts.items() if verdict.fate != "dropped"}
-    shared = Counter(map(caseless_stem, verdicts))
-    targets = [args.out / fate / _place(name, shared) for name, fate in kept.items()]
+    targets = [places.target(name, fate) for name, fate in kept.items()]
     sources = [args.source / name for name in kept]
     made = pool.map(partial(write_one, tile=args.tile), sources, targets, chunksize=4)
     console = Console(stderr=True)
@@ -135,10 +145,8 @@ def _written(
     ):
         written[name] = [(target.parent / file).relative_to(args.out).as_posix() for file in files]
     wanted = {args.out / file for files in written.values() for file in files}
-    for folder in ("train", "val"):
-        for path in (args.out / folder).rglob("*"):
-            if path.is_file() and path not in wanted:
-                path.unlink()  # of an earlier call with other limits
+    for path in {*made_before(args.out), *(path for path, _ in places.made())} - wanted:
+        path.unlink(missing_ok=True)
     return written
 
 
@@ -148,5 +156,5 @@ def _place(name: str, shared: Counter[str]) -> str:
     return (
         name
         if shared[caseless_stem(name)] == 1
-        else str(path.with_name(f"{path.stem}_{path.suffix[1:]}{path.suffix}"))
+        else path.with_name(f"{path.stem}_{path.suffix[1:]}{path.suffix}").as_posix()
     )

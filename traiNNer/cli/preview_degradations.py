@@ -1,6 +1,6 @@
 """Show what a configuration's chain of degradations makes of its training images.
 
-    python scripts/preview_degradations.py options/mine.yml [--count 8] [--position N] [--stages] [--out FOLDER]
+    trainner preview options/mine.yml [--count 8] [--position N] [--stages] [--out FOLDER]
 
 Writes a contact sheet (GT, bicubic, LQ, the stages in words) and a JSON line for each sample, and prints what the
 samples cost and how far they are from clean ones. `--position` begins at that place of the training stream: the
@@ -19,6 +19,7 @@ import torch
 from traiNNer.build.check import check_parts
 from traiNNer.build.data import assemble
 from traiNNer.build.degraded_samples import Sample, draw_samples, summary
+from traiNNer.cli.arguments import not_negative, positive
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.data.degradations.contact_sheet import sample_row, sheet, stage_rows
 from traiNNer.data.degraded_dataset import DegradedImageDataset
@@ -36,8 +37,10 @@ def command_line() -> argparse.ArgumentParser:
     )
     parser.add_argument("configuration", type=Path)
     parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="options to change")
-    parser.add_argument("--count", type=int, default=8, help="samples")
-    parser.add_argument("--position", type=int, default=0, help="place in the training stream of the first")
+    parser.add_argument("--count", type=positive, default=8, help="samples")
+    parser.add_argument(
+        "--position", type=not_negative, default=0, help="place in the training stream of the first"
+    )
     parser.add_argument("--stages", action="store_true", help="the first sample after every stage")
     parser.add_argument("--out", type=Path, help="folder; results/<name>/degradations by default")
     return parser
@@ -46,10 +49,7 @@ def command_line() -> argparse.ArgumentParser:
 @ends_in_words
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, draw the samples, write. Returns the exit status."""
-    parser = command_line()
-    args = parser.parse_intermixed_args(arguments)
-    if args.count < 1 or args.position < 0:
-        parser.error("--count should be at least 1, and --position at least 0")
+    args = command_line().parse_intermixed_args(arguments)
     options = load_options(args.configuration, args.overrides, check=check_parts)
     try:
         samples = _samples(options, range(args.position, args.position + args.count))

@@ -4,8 +4,8 @@ With the settings of the run, the decisions must be those of its decisions.jsonl
 With another configuration (`-opt`), what its automations would have decided is printed instead. Nothing is
 trained: from the first differing decision on, the measurements are still those of the recorded run.
 
-    python scripts/replay.py experiments/NAME
-    python scripts/replay.py experiments/NAME -opt options/mine.yml train.early_stopping.patience=500
+    trainner replay experiments/NAME
+    trainner replay experiments/NAME -opt options/mine.yml train.early_stopping.patience=500
 """
 
 from __future__ import annotations

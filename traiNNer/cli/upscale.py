@@ -9,17 +9,17 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from traiNNer.cli.arguments import not_negative
 from traiNNer.cli.ending import INTERRUPTED, ends_in_words
 from traiNNer.cli.overrides import COLOR_HELP, network_overrides
-from traiNNer.data.images.image_io import IMAGE_SUFFIXES, WRITTEN_SUFFIXES, ImageError, eight_bits, image_size
-from traiNNer.data.pairs.pairing import find_images
+from traiNNer.cli.upscale_jobs import Job, find_jobs
+from traiNNer.data.images.image_io import ImageError, eight_bits, image_size
 from traiNNer.inference.load import Trained, load_trained
 from traiNNer.inference.picture import PictureFile, read_picture_file
 from traiNNer.inference.picture_writer import (
@@ -36,19 +36,12 @@ from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import end_logging, start_logging
 from traiNNer.runtime.memory import MemoryTooSmallError
 from traiNNer.runtime.os_errors import in_words
-from traiNNer.runtime.paths import caseless_stem
+from traiNNer.wording import shell_line
 
 _log = logging.getLogger(__name__)
 
 _NO_MORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Errors of a disk that would meet every file."""
-
-
-class Job(NamedTuple):
-    """One file to make."""
-
-    source: Path
-    target: Path
 
 
 @ends_in_words
@@ -62,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     start_logging(console if console.is_terminal else None, quiet=False)
     try:
-        trained = load_trained(args.model, network_overrides(args.overrides), key=args.key, color=args.color)
+        overrides, device = network_overrides(args.overrides), choose_device(args.device)
         jobs = find_jobs(args.input, args.output, suffix=args.suffix, form=args.format)
         if not args.overwrite:
             jobs, done = [job for job in jobs if not job.target.exists()], len(jobs)
@@ -70,7 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _print(
                     console, f"{done - len(jobs)} of {done} are there already (--overwrite makes them anew)"
                 )
-        return _upscale_all(trained, jobs, args, console) if jobs else 0
+        if not jobs:
+            return 0
+        trained = load_trained(args.model, overrides, key=args.key, color=args.color)
+        return _upscale_all(trained, jobs, device, args, console)
     except KeyboardInterrupt:
         sys.stderr.write("stopped; what is finished stays, and the same command goes on with the rest\n")
         return INTERRUPTED
@@ -96,15 +92,18 @@ def command_line() -> argparse.ArgumentParser:
         "--ensemble", action="store_true", help="average eight flips and turns: 8 times the work"
     )
     parser.add_argument(
-        "--tile", type=int, metavar="N", help="side of tiles in pixels; 0: none; else by memory"
+        "--tile", type=not_negative, metavar="N", help="side of tiles in pixels; 0: none; else by memory"
     )
     parser.add_argument("--device", help="such as cuda:1, mps or cpu; the first GPU by default")
     low = parser.add_mutually_exclusive_group()
     low.add_argument("--fp16", action="store_true", help="compute in half precision: less memory, 11 bits")
     low.add_argument("--bf16", action="store_true", help="compute in bfloat16: no overflow, but 8 bits")
-    parser.add_argument("--suffix", default="", help="for the names, such as _2x")
+    parser.add_argument("--suffix", default="", help="for names, such as _2x, unless output is a file")
     parser.add_argument(
-        "--format", default="png", choices=("png", "jpg", "webp", "tif"), help="unless output is a file"
+        "--format",
+        default="png",
+        choices=("png", "jpg", "webp", "tif"),
+        help="of images, unless output is a file",
     )
     return parser
 
@@ -127,43 +126,9 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
-def find_jobs(source: Path, out: Path, *, suffix: str, form: str) -> list[Job]:
-    """Every file to make. A name that two sources share keeps the suffix of each: `a.jpg.png`, `a.webp.png`.
-
-    Raises:
-        ConfigError: Where nothing is to be upscaled, or a result would replace or become a source.
-    """
-    if source.is_dir():
-        if source.resolve() in (out.resolve(), *out.resolve().parents):
-            raise ConfigError(f"{out}: should not be inside {source}: results would be upscaled next time")
-        names = [Path(name) for name in find_images(source)]
-        shared = Counter(map(caseless_stem, names))
-        stems = [name if shared[caseless_stem(name)] > 1 else name.with_suffix("") for name in names]
-        return [
-            Job(source / name, out / stem.with_name(f"{stem.name}{suffix}.{form}"))
-            for name, stem in zip(names, stems, strict=True)
-        ]
-    if not source.exists():
-        raise ConfigError(f"{source}: no such file or folder")
-    kinds = next(
-        (kinds for kinds in (IMAGE_SUFFIXES, VIDEO_SUFFIXES) if source.suffix.lower() in kinds), None
-    )
-    if kinds is None:
-        raise ConfigError(
-            f"{source}: should be an image ({', '.join(sorted(IMAGE_SUFFIXES))}), "
-            f"a video ({', '.join(sorted(VIDEO_SUFFIXES))}) or a folder"
-        )
-    ending = form if kinds is IMAGE_SUFFIXES else "mp4"
-    given = out.suffix.lower() in kinds and not out.is_dir()
-    if given and kinds is IMAGE_SUFFIXES and out.suffix.lower() not in WRITTEN_SUFFIXES:
-        raise ConfigError(f"{out}: should be one of {', '.join(sorted(WRITTEN_SUFFIXES))}")
-    target = out if given else out / f"{source.stem}{suffix}.{ending}"
-    if target.resolve() == source.resolve():
-        raise ConfigError(f"{target}: is the input; choose another output")
-    return [Job(source, target)]
-
-
-def _upscale_all(trained: Trained, jobs: Sequence[Job], args: argparse.Namespace, console: Console) -> int:
+def _upscale_all(
+    trained: Trained, jobs: Sequence[Job], device: torch.device, args: argparse.Namespace, console: Console
+) -> int:
     problems: list[str] = []
     losses: Counter[str] = Counter()
     with Progress(
@@ -178,7 +143,7 @@ def _upscale_all(trained: Trained, jobs: Sequence[Job], args: argparse.Namespace
         upscaler = ImageUpscaler(
             trained.net,
             trained.facts,
-            device=choose_device(args.device),
+            device=device,
             dtype=torch.float16 if args.fp16 else torch.bfloat16 if args.bf16 else torch.float32,
             tile=args.tile,
             color=trained.color,
@@ -254,7 +219,9 @@ def _enlarge_one(upscaler: ImageUpscaler, job: Job) -> list[str]:
     if job.source.suffix.lower() in VIDEO_SUFFIXES:
         with Reader(job.source) as video:
             frames_written(job.target, (upscaler.pixels(frame) for frame in video), video.frames_per_second)
-        add = f"ffmpeg -i {job.target} -i {job.source} -map 0:v -map 1:a -c copy WITH_SOUND.mp4"
+        whole = job.target.with_name(f"{job.target.stem}_with_sound.mkv")  # which holds every codec
+        inputs = ("-i", job.target, "-i", job.source)
+        add = shell_line("ffmpeg", *inputs, "-map", "0:v", "-map", "1:a?", "-c", "copy", whole)
         return [f"without sound, which stays in the input; to put it in: {add}"]
     return _enlarge_picture(upscaler, read_picture_file(job.source), job.target)
 

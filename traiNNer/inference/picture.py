@@ -19,6 +19,7 @@ from traiNNer.data.images.image_io import ImageError, Pixels, checked, decoded, 
 Image.MAX_IMAGE_PIXELS = None  # OpenCV has the limit; Pillow's warning would come without a name
 
 _ORIENTATION = 0x0112
+_PNG = b"\x89PNG\r\n\x1a\n"
 _TURNED_BY_EXIF = frozenset({"JPEG", "MPO", "PNG", "WEBP"})
 """Formats that leave turning to the viewer; decoders turn TIFF and AVIF."""
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
@@ -75,7 +76,7 @@ def read_picture_file(path: Any) -> PictureFile:
         profile, turn, pages = None, 1, [0]
     if len(pages) > 1:
         return PictureFile(_decoded_pages(data, path, pages), len(pages), profile)
-    return PictureFile(iter([_picture(first, turn)]), 1, profile)
+    return PictureFile(iter([_picture(_with_clear_level(first, data), turn)]), 1, profile)
 
 
 def read_picture(path: Any) -> Picture:
@@ -113,6 +114,21 @@ def _picture(stored: Any, orientation: int = 1) -> Picture:
     has_alpha = stored.ndim == 3 and stored.shape[2] == 4
     alpha = turned(stored[..., 3], orientation) if has_alpha else None
     return Picture(turned(to_rgb(stored), orientation), alpha, grey=stored.ndim == 2)
+
+
+def _with_clear_level(stored: Any, data: bytes) -> Any:
+    """A grey PNG of which one level is transparent (tRNS; PNG specification, 11.3.2.1), which OpenCV drops."""
+    if stored.ndim != 2 or not data.startswith(_PNG):
+        return stored
+    content = next(
+        (data[start + 8 : end - 4] for name, start, end in png_chunks(data) if name == b"tRNS"), b""
+    )
+    if len(content) != 2:
+        return stored
+    white, depth = int(np.iinfo(stored.dtype).max), data[24]
+    level = (int.from_bytes(content, "big") & 2**depth - 1) * white // (2**depth - 1)
+    alpha = np.where(stored == level, stored.dtype.type(0), stored.dtype.type(white))
+    return np.dstack([stored, stored, stored, alpha])
 
 
 def _orientation(image: Image.Image, data: bytes) -> int:

@@ -54,6 +54,8 @@ def make_bundle(args: argparse.Namespace, say: Callable[[str], None]) -> Bundle:
         ImageError: For an image that cannot be read.
         OSError: If the folder cannot be written. Whatever is raised, it is left as it was.
     """
+    if args.output:
+        _refuse_readme_of_others(args.output)
     if args.onnx or args.onnx_size:
         require_onnx()
     if args.ncnn:
@@ -99,6 +101,12 @@ def _publish(stage: Path, folder: Path) -> None:
     for path in earlier:
         if path.name not in {made.name for made in new}:
             path.unlink()
+
+
+def _refuse_readme_of_others(folder: Path) -> None:
+    """Raise ConfigError for a folder whose README is no page of a model, such as that of a repository."""
+    if (folder / "README.md").is_file() and not _earlier_release(folder):
+        raise ConfigError(f"--output {folder}: holds a README.md that is of no export; choose another folder")
 
 
 def _earlier_release(folder: Path) -> list[Path]:

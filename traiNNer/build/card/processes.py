@@ -92,14 +92,16 @@ def _run(
         process.start()
     outcome.status = "running"
     end = began + seconds * (1 + _GRACE)
-    while process.is_alive() and time.monotonic() < end:
-        process.join(_LOOK_EVERY)
-        if _take(outcome, rows):
-            changed(outcomes)
-    cut = process.is_alive()
-    if cut:
-        _end(process.pid)
-    process.join()
+    try:
+        while process.is_alive() and time.monotonic() < end:
+            process.join(_LOOK_EVERY)
+            if _take(outcome, rows):
+                changed(outcomes)
+    finally:  # also of a Ctrl-C, which does not reach the group of the part
+        cut = process.is_alive()
+        if cut:
+            _end(process.pid)
+        process.join()
     outcome.seconds = round(time.monotonic() - began, 1)
     _take(outcome, rows)
     unmeasured = any(row.get("failed") == "no time was left" for row in outcome.rows)
@@ -124,10 +126,13 @@ def _end(pid: int | None) -> None:
     """End a part with the processes that it started."""
     if pid is None:
         return
-    if hasattr(os, "killpg"):
-        os.killpg(pid, signal.SIGKILL)
-    else:
+    if not hasattr(os, "killpg"):
         os.kill(pid, signal.SIGTERM)
+        return
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:  # it has not become a group yet
+        os.kill(pid, signal.SIGKILL)
 
 
 def _child(part: Part, settings: Settings, seconds: float, rows: Path) -> None:

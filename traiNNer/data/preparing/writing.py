@@ -16,8 +16,17 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
-from traiNNer.data.images.image_io import ImageError, Pixels, eight_bits, read_image, write_bytes, write_image
+from traiNNer.data.images.image_io import (
+    ImageError,
+    Pixels,
+    eight_bits,
+    image_size,
+    read_image,
+    write_bytes,
+    write_image,
+)
 from traiNNer.data.preparing.measures import Measures, measure
+from traiNNer.data.preparing.places import MANIFEST, tile_place
 from traiNNer.data.preparing.selection import Limits, Verdict
 
 _SHOWN, _THUMBNAIL = 8, 160  # pictures of each kind on the page, and their longer side in pixels
@@ -41,10 +50,11 @@ def write_one(source: Path, target: Path, tile: int) -> list[str]:
     rows, columns = (_starts(side, tile) for side in image.shape[:2])
     names = []
     for number, (top, left) in enumerate((top, left) for top in rows for left in columns):
-        place = target.with_name(f"{target.stem}_s{number:03}.png")
-        if not place.exists():
-            part = np.ascontiguousarray(image[top : top + tile, left : left + tile])
-            write_image(place, cast("Pixels", part))
+        place, part = tile_place(target, number), image[top : top + tile, left : left + tile]
+        if (
+            not place.exists() or image_size(place) != part.shape[:2]
+        ):  # tiles of another side have its name too
+            write_image(place, cast("Pixels", np.ascontiguousarray(part)))
         names.append(place.name)
     return names
 
@@ -67,7 +77,7 @@ def write_manifest(
         made = {part: file_hash(out / part) for part in written.get(name, ())}
         files.append({"source": name, **asdict(verdict), "measures": asdict(found[name]), "written": made})
     text = json.dumps({"settings": settings, "files": files}, indent=1)
-    write_bytes(out / "manifest.json", (text + "\n").encode())
+    write_bytes(out / MANIFEST, (text + "\n").encode())
 
 
 def file_hash(path: Path) -> str:
