@@ -123,6 +123,14 @@ def test_a_validation_has_every_metric_with_its_best_and_bicubic():
     assert [h["sets"]["val"]["lpips"]["best"] for h in lower] == [0.30, 0.30, 0.29]
 
 
+def test_the_best_belongs_to_the_images_that_are_measured():
+    """Of a run that is resumed with others under the name of the set."""
+    health = health_of()
+    before, after = validation(100, [30.0, 31.0]), validation(200, [24.0])
+    lines = feed(health, [before, after, validation(300, [23.0])])
+    assert [line["sets"]["val"]["psnr"]["best"] for line in lines] == [30.5, 24.0, 24.0]
+
+
 LPIPS = []
 
 

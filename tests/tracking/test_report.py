@@ -6,11 +6,17 @@ import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import pytest
 import small_run
+from automations.simulate import validation
 
+from traiNNer.control import to_plain
+from traiNNer.events import SetScores, TrialEvent
 from traiNNer.tracking.report.charts import HEIGHT, WIDTH, line_chart
 from traiNNer.tracking.report.html import page, read_records
 from traiNNer.tracking.report.marks import Mark, legend, marks_of
+from traiNNer.tracking.report.pictures import gains_of
+from traiNNer.tracking.report.told import told
 
 
 class Page(HTMLParser):
@@ -73,6 +79,30 @@ def test_an_unfinished_run_with_half_a_line_and_infinite_values_has_a_page(tmp_p
     text = page(read_records(tmp_path), [])
     assert "has not ended" in text
     assert page(read_records(tmp_path / "empty"), []).count("<svg") == 0
+
+
+@pytest.mark.parametrize(("higher", "best"), [(True, "a"), (False, "b")])
+def test_the_largest_gain_is_that_of_the_image_that_is_better(higher, best):
+    scores = SetScores(["a", "b"], [(8, 8)] * 2, {"m": [0.5, 0.1]}, {"m": [0.4, 0.4]})
+    metric, gains = gains_of(scores, {"m": higher})
+    assert metric == "m" and max(gains, key=gains.__getitem__) == best
+    assert gains[best] > 0 > min(gains.values())
+
+
+def test_the_events_of_a_run_under_way_tell_of_its_last_whole_validation(tmp_path):
+    lines = [
+        json.dumps({"iter": step, "kind": type(event).__name__, **to_plain(event)}) + "\n"
+        for step, event in (
+            (1, validation(1, [30.0])),
+            (2, TrialEvent(2, 16, [], [])),
+            (3, validation(3, [31.0])),
+        )
+    ]
+    events = tmp_path / "events.jsonl"
+    assert told(events) == ({}, [])
+    events.write_text("".join(lines) + lines[-1][:-9].replace("31", "32"))
+    scores, trials = told(events)
+    assert scores["val"].means == {"psnr": 31.0} and [trial["step"] for trial in trials] == [2]
 
 
 def test_text_from_a_run_cannot_become_markup(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from traiNNer.data.images.image_io import ImageError
 from traiNNer.options import Options, load_options
 from traiNNer.registry import ConfigError
 from traiNNer.tracking.report.html import write_report
-from traiNNer.tracking.report.pictures import Picture, last_scores, pictures_of
+from traiNNer.tracking.report.pictures import Picture, pictures_of
+from traiNNer.tracking.report.told import told
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ def run_pictures(folder: Path) -> list[Picture]:
     Raises:
         ConfigError, ImageError: For weights or images that cannot be read.
     """
-    found = last_scores(folder / "events.jsonl")
+    found = told(folder / "events.jsonl").scores
     resolved = folder / "resolved.yml"
     if not found or not resolved.is_file():
         return []
@@ -40,7 +42,11 @@ def run_pictures(folder: Path) -> list[Picture]:
         return []
     images = assemble_measured(options, data.model_copy(update={"skip_bad_images": True}))
     net = load_network(weights)
-    return pictures_of(images, net, set_name=set_name, scores=scores, color=options.color)
+    facts = folder / "facts.json"
+    better = json.loads(facts.read_text(encoding="utf-8"))["higher_is_better"] if facts.is_file() else {}
+    return pictures_of(
+        images, net, set_name=set_name, scores=scores, higher_is_better=better, color=options.color
+    )
 
 
 def best_weights(folder: Path, options: Options) -> Path | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median, pstdev
@@ -22,7 +23,7 @@ from traiNNer.automations.losses.loss_scheduling import gradient_shares
 from traiNNer.automations.statistics import finite_mean, fit_line
 from traiNNer.automations.stopping.early_stopping_state import stop_nearness
 from traiNNer.control import Controls, Plain, from_plain, to_plain
-from traiNNer.events import RunFacts, ValidationEvent, WindowEvent
+from traiNNer.events import RunFacts, SetScores, ValidationEvent, WindowEvent
 from traiNNer.models.sr_model import WeightedLoss
 from traiNNer.tracking.interval import Interval, is_clipped, with_pending
 from traiNNer.tracking.tables import first_step_table
@@ -70,6 +71,8 @@ class _State(Plain):
     data_wait: float = 0.0
     best: dict[str, float] = field(default_factory=dict)
     """Per `set/metric`."""
+    measured: dict[str, int] = field(default_factory=dict)
+    """Checksum of names and sizes of each set's images, which its best belongs to."""
     metric: str = ""
     score: float | None = None
     bicubic: float | None = None
@@ -250,6 +253,7 @@ class Health:
         for name, scores in event.sets.items():
             rows: dict[str, Any] = {}
             baseline = scores.baseline_means
+            self._begin_afresh_with_other_images(name, scores)
             for metric, value in scores.means.items():
                 bicubic = baseline[metric]
                 best = self._best(name, metric, value)
@@ -262,6 +266,12 @@ class Health:
         s.ratios = {ratio: sets[first][ratio] for ratio in event.sets[first].ratios}
         epoch = event.position // self.facts.images
         return {"iter": event.step, "kind": "val", "epoch": epoch, "samples": event.position, "sets": sets}
+
+    def _begin_afresh_with_other_images(self, name: str, scores: SetScores) -> None:
+        s, images = self.state, zlib.crc32(repr((scores.images, scores.sizes)).encode())
+        if s.measured.get(name, images) != images:
+            s.best = {key: best for key, best in s.best.items() if key.rpartition("/")[0] != name}
+        s.measured[name] = images
 
     def _best(self, name: str, metric: str, value: float) -> float:
         best, key = self.state.best, f"{name}/{metric}"

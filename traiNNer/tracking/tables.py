@@ -34,7 +34,8 @@ def first_step_table(
 
 def score_table(event: ValidationEvent) -> Table:
     """Mean scores of each set, one row a metric."""
-    table = Table("set", "metric", "bicubic", "trained", "gain", title="Bicubic against the trained network")
+    titles = ("set", "metric", "bicubic", "trained", "trained - bicubic")
+    table = Table(*titles, title="Bicubic against the trained network")
     for name, scores in event.sets.items():
         for label, trained in scores.means.items():
             bicubic = scores.baseline_means[label]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -19,14 +17,6 @@ def search_text(decision: SetSearchedRate) -> str:
     """The rates that a search has tried, lowest first, as a table; nothing where it tried none."""
     start = decision.rate / decision.factor
     return _table({f"{start * tried.factor:.3g}": tried.losses for tried in decision.tried})
-
-
-def trial_events(path: Path) -> list[dict[str, Any]]:
-    """The trials among a run's events; none where there is no such file."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines if '"TrialEvent"' in line and line.endswith("\n")]
 
 
 def trial_texts(events: Sequence[Mapping[str, Any]]) -> dict[int, str]:

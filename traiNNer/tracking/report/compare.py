@@ -67,13 +67,13 @@ class Run(NamedTuple):
 
 def read_run(folder: Path, name: str, settings: Mapping[str, Any]) -> Run:
     """A run from its folder; `settings` are its options as a tree."""
-    events = json_lines(folder / "events.jsonl")
-    clock, seconds = [(0, 0, 0.0)], 0.0
-    for event in events:
+    clock, seconds, scores = [(0, 0, 0.0)], 0.0, dict[int, Mapping[str, Any]]()
+    for event in json_lines(folder / "events.jsonl"):
         if event["kind"] == "WindowEvent":
             seconds += or_nan(event["seconds"])
             clock.append((event["step"], event["position"], seconds))
-    scores = {event["step"]: event["sets"] for event in events if event["kind"] == "ValidationEvent"}
+        elif event["kind"] == "ValidationEvent":
+            scores[event["step"]] = event["sets"]
     told = {".".join(map(str, path)): str(value) for path, value in leaves(settings)}
     return Run(name, read_records(folder), told, clock, scores)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +19,9 @@ from traiNNer.tracking.automation_table import TITLES, Row
 from traiNNer.tracking.report.charts import Points, line_chart
 from traiNNer.tracking.report.marks import Mark, legend, marks_of
 from traiNNer.tracking.report.markup import document, figure, shown, table
-from traiNNer.tracking.report.pictures import Picture, last_scores
-from traiNNer.tracking.trials import trial_events, trial_texts
+from traiNNer.tracking.report.pictures import Picture
+from traiNNer.tracking.report.told import told
+from traiNNer.tracking.trials import trial_texts
 from traiNNer.wording import counted
 
 _log = logging.getLogger(__name__)
@@ -51,13 +52,12 @@ def read_records(folder: Path) -> Records:
     summary, options = folder / "summary.json", folder / "resolved.yml"
     return Records(
         folder.resolve().name,
-        json_lines(folder / "metrics.jsonl"),
-        json_lines(folder / "health.jsonl"),
-        json_lines(folder / "decisions.jsonl"),
+        list(json_lines(folder / "metrics.jsonl")),
+        list(json_lines(folder / "health.jsonl")),
+        list(json_lines(folder / "decisions.jsonl")),
         json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {},
         options.read_text(encoding="utf-8") if options.is_file() else "",
-        last_scores(folder / "events.jsonl"),
-        trial_events(folder / "events.jsonl"),
+        *told(folder / "events.jsonl"),
     )
 
 
@@ -93,17 +93,16 @@ def page(records: Records, pictures: Sequence[Picture]) -> str:
     return document(escape(records.name), parts)
 
 
-def json_lines(path: Path) -> list[Record]:
+def json_lines(path: Path) -> Iterator[Record]:
     """The records of a file of JSON lines, up to the first that is not whole; none where there is no file."""
     if not path.is_file():
-        return []
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            break  # the last line of a run that was killed, or is being written
-    return found
+        return
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                return  # the last line of a run that was killed, or is being written
 
 
 # --- the parts ---------------------------------------------------------------------------------------------

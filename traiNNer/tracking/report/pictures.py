@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
-from pathlib import Path
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import cv2
@@ -14,11 +13,10 @@ import torch
 from torch import nn
 
 from traiNNer.archs import NetworkFacts
-from traiNNer.control import from_plain
 from traiNNer.data.images.image_io import Pixels, eight_bits
 from traiNNer.data.images.resize import imresize
 from traiNNer.data.single_dataset import MeasuredDataset
-from traiNNer.events import SetScores, ValidationEvent
+from traiNNer.events import SetScores
 from traiNNer.inference.images import to_pixels
 from traiNNer.inference.network import upscale
 from traiNNer.models.colour import Color, coloured, in_color
@@ -39,36 +37,32 @@ class Picture(NamedTuple):
 
 
 def pictures_of(
-    images: MeasuredDataset, net: nn.Module, *, set_name: str, scores: SetScores, color: Color
+    images: MeasuredDataset,
+    net: nn.Module,
+    *,
+    set_name: str,
+    scores: SetScores,
+    higher_is_better: Mapping[str, bool],
+    color: Color,
 ) -> list[Picture]:
     """The images of a validation set where a network of `color` gains most and least over bicubic."""
-    metric, gains = _gains(scores)
+    metric, gains = gains_of(scores, higher_is_better)
     index = {image: k for k, image in enumerate(images.names)}
     chosen = sorted((image for image in gains if image in index), key=lambda image: gains[image])
     pictures = []
     for word, image in (("largest", chosen[-1:]), ("smallest", chosen[:-1][:1])):
         for one in image:
-            title = f"{set_name}/{one}: {word} gain over bicubic, {gains[one]:+.2f} {metric}"
+            title = f"{set_name}/{one}: {word} gain over bicubic, {gains[one]:+.3g} {metric}"
             pictures.append(picture(title, images.pair(index[one]).lq, net, color))
     return pictures
 
 
-def last_scores(path: Path) -> dict[str, SetScores]:
-    """The scores of every set at the last validation, from a run's events; empty where there was none."""
-    if not path.is_file():
-        return {}
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if '"ValidationEvent"' in line]
-    if not lines:
-        return {}
-    fields = {key: value for key, value in json.loads(lines[-1]).items() if key not in ("iter", "kind")}
-    return from_plain(ValidationEvent, fields).sets
-
-
-def _gains(scores: SetScores) -> tuple[str, dict[str, float]]:
-    """What each image gains over bicubic by the first metric."""
+def gains_of(scores: SetScores, higher_is_better: Mapping[str, bool]) -> tuple[str, dict[str, float]]:
+    """The first metric, and by how much each image is better than bicubic in it."""
     metric = next(iter(scores.metrics))
+    sign = 1 if higher_is_better.get(metric, True) else -1
     pairs = zip(scores.metrics[metric], scores.baseline[metric], strict=True)
-    gains = zip(scores.images, (value - base for value, base in pairs), strict=True)
+    gains = zip(scores.images, (sign * (value - base) for value, base in pairs), strict=True)
     return metric, {image: gain for image, gain in gains if math.isfinite(gain)}
 
 

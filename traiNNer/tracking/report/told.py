@@ -1,0 +1,38 @@
+"""What a page needs of a run's events, in one pass: they may be far more than fits into memory at ease."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from traiNNer.control import from_plain
+from traiNNer.events import SetScores, ValidationEvent
+
+
+class Told(NamedTuple):
+    """Of the events of a run."""
+
+    scores: Mapping[str, SetScores]
+    """Of every set at the last validation; empty where there was none."""
+    trials: Sequence[Mapping[str, Any]]
+    """The fields of its TrialEvents."""
+
+
+def told(path: Path) -> Told:
+    """What events.jsonl tells; nothing where there is no such file. Half a last line does not count."""
+    last, trials = "", list[Mapping[str, Any]]()
+    if path.is_file():
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                if not line.endswith("\n"):
+                    break
+                if '"ValidationEvent"' in line:
+                    last = line
+                elif '"TrialEvent"' in line:
+                    trials.append(json.loads(line))
+    if not last:
+        return Told({}, trials)
+    fields = {key: value for key, value in json.loads(last).items() if key not in ("iter", "kind")}
+    return Told(from_plain(ValidationEvent, fields).sets, trials)
