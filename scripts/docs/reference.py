@@ -50,7 +50,7 @@ gives it; a wrong one is refused by name. The fused kernel is taken where there 
 `lr: auto` searches the peak rate by short trials before the first step
 ([automations.md](automations.md#lr-auto)).
 
-With the package pytorch-optimizer (`pip install -e ".[optim]"`) also EXTERNAL, with
+Of the package pytorch-optimizer EXTERNAL, with
 [its parameters](https://pytorch-optimizers.readthedocs.io). They count steps on the host, which on a GPU is a
 wait in every step.
 

@@ -76,7 +76,7 @@ def external_optimizers() -> Registry[Optimizer]:
         package = importlib.import_module("pytorch_optimizer")
     except ImportError:
         raise ConfigError(
-            "needs the package pytorch-optimizer: pip install pytorch-optimizer (the extra `optim`)"
+            "needs the package pytorch-optimizer, newer than this installation: pip install pytorch-optimizer"
         ) from None
     registry: Registry[Optimizer] = Registry("optimizer", package="traiNNer.optim")
     for name in NAMES:
