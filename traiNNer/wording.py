@@ -39,6 +39,11 @@ def shortened(items: Collection[str], most: int) -> list[str]:
     return [*islice(items, most), *([f"and {more:,} more"] if more > 0 else [])]
 
 
+def no_file(path: Path) -> str:
+    """What stands where a file should be, in words."""
+    return "is a folder, not a file" if path.is_dir() else "no such file"
+
+
 def program(verb: str) -> list[str]:
     """How a command begins: in a checkout with its file, elsewhere with the command that is installed."""
     return ["python", _FILES[verb]] if Path(_FILES[verb]).is_file() else ["trainner", verb]

@@ -1,6 +1,7 @@
 """What would end a run hours later, or spoil it unseen, is found before the first step."""
 
 import logging
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -178,6 +179,19 @@ def test_a_network_of_other_channels_or_sizes_is_refused(name):
     with pytest.raises(ConfigError, match=said):
         rehearse_network(net, 8, 1, CPU)
     assert net.training
+
+
+@pytest.mark.parametrize(
+    "said", ["DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes", ""]
+)
+def test_memory_that_does_not_suffice_is_no_fault_of_a_network_or_a_loss(said):
+    def fail(*_):
+        raise RuntimeError(said) if said else MemoryError
+
+    net = nn.Conv2d(3, 3, 3, padding=1)
+    net.facts, net.forward = NetworkFacts("generator"), fail
+    rehearse_network(net, 8, 1, CPU)
+    rehearse_losses({"a": SimpleNamespace(module=fail)}, 8, 1, CPU)
 
 
 def test_a_validation_image_that_is_trained_on_is_found_by_its_pixels(folder, caplog):

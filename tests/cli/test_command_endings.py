@@ -207,6 +207,10 @@ def test_the_readme_of_a_repository_is_not_taken_for_that_of_a_release(folder, c
     assert export.main(["net.safetensors", "--output", "."]) == 2
     assert "holds a README.md that is of no export" in capsys.readouterr().err
     assert (folder / "README.md").read_text() == "mine"
+    assert export.main(["net.safetensors", "--output", "README.md"]) == 2
+    assert "README.md: is a file" in capsys.readouterr().err
+    assert export.main(["in"]) == 2
+    assert "in: is a folder, not a file" in capsys.readouterr().err
 
 
 def test_a_release_that_fails_leaves_the_earlier_one_as_it_was(folder, capsys, monkeypatch):

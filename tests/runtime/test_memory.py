@@ -1,6 +1,7 @@
 """How much memory is in use, on systems that say it in other ways than Linux, and on other devices."""
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -71,6 +72,12 @@ def test_processors_are_those_that_affinity_and_cgroups_leave(
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text + ("" if text.endswith("\n") else "\n"))
     assert usable_cpus(tmp_path) == (expected or 3)
+
+
+def test_processors_are_counted_in_one_place():
+    package = Path(memory.__file__).parents[1]
+    counting = [path.name for path in package.rglob("*.py") if "cpu_count(" in path.read_text("utf-8")]
+    assert counting == ["cpus.py"]
 
 
 def test_without_affinity_all_processors_count(tmp_path, monkeypatch):

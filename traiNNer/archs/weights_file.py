@@ -23,7 +23,7 @@ from torch import Tensor
 from traiNNer.archs import NETWORKS
 from traiNNer.archs.download import local_file
 from traiNNer.registry import ConfigError
-from traiNNer.wording import counted, shortened
+from traiNNer.wording import counted, no_file, shortened
 
 Weights: TypeAlias = Mapping[str, Tensor]
 
@@ -91,7 +91,7 @@ def read_weights(path: str | Path, key: str | None = None) -> tuple[dict[str, Te
     """
     path = local_file(path)
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
+        raise ConfigError(f"{path}: {no_file(path)}")
     try:
         if path.suffix.lower() == ".safetensors":
             content, metadata = _read_safetensors(path)

@@ -13,6 +13,7 @@ from traiNNer.archs import NetworkFacts
 from traiNNer.losses import LossInputs, uses_discriminator
 from traiNNer.models.adversary import Adversary
 from traiNNer.models.colour import Color
+from traiNNer.models.out_of_memory import is_out_of_memory
 from traiNNer.models.precision import Precision
 from traiNNer.registry import ConfigError
 from traiNNer.wording import counted
@@ -43,9 +44,9 @@ def rehearse_network(
     patch = torch.zeros(1, facts.channels, lq_size, lq_size, dtype=precision.dtype, device=precision.device)
     try:
         output = net(patch)
-    except torch.OutOfMemoryError:
-        return  # smaller parts of the batch are tried later
-    except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+    except (MemoryError, RuntimeError, ValueError, IndexError, AssertionError) as error:
+        if is_out_of_memory(error):
+            return  # smaller parts of the batch are tried later
         raise ConfigError(
             f"{key}: does not take patches of {counted(facts.channels, 'channel')} and {lq_size}x{lq_size} "
             f"pixels (datasets.train.lq_size): {_first_line(error)}"
@@ -156,10 +157,8 @@ def _fault(module: nn.Module, lq_size: int, scale: int, precision: Precision) ->
     with torch.random.fork_rng(devices=[]):
         try:
             module(LossInputs(output, gt, lq, ema=lambda: gt))
-        except torch.OutOfMemoryError:
-            return ""
-        except (RuntimeError, ValueError, IndexError, AssertionError) as error:
-            return _first_line(error)
+        except (MemoryError, RuntimeError, ValueError, IndexError, AssertionError) as error:
+            return "" if is_out_of_memory(error) else _first_line(error)
     return ""
 
 

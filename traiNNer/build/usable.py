@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from traiNNer.data.images.image_io import ImageError
 from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
 from traiNNer.metrics import Metric
 from traiNNer.registry import ConfigError
+from traiNNer.runtime.cpus import usable_cpus
 from traiNNer.wording import shortened
 
 _log = logging.getLogger(__name__)
@@ -80,6 +80,6 @@ def _unreadable(images: MeasuredDataset, skip: set[int]) -> dict[int, str]:
             return str(error)
         return ""
 
-    with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1))) as pool:
+    with ThreadPoolExecutor(min(8, usable_cpus())) as pool:
         faults = pool.map(fault, chosen)
         return {index: why for index, why in zip(chosen, faults, strict=True) if why and index not in skip}

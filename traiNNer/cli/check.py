@@ -28,6 +28,7 @@ from traiNNer.options.rewrite import rewritten, written_part
 from traiNNer.options.source import is_toml
 from traiNNer.registry import ConfigError, Problem
 from traiNNer.runtime.run_dir import atomic_write
+from traiNNer.wording import no_file
 
 _FILES_OF_WEIGHTS = ("pretrain_network_g", "pretrain_network_d", "pretrain_network_g_teacher")
 
@@ -137,7 +138,7 @@ def _look_at_data(options: Options) -> tuple[list[Advice], list[str]]:
 def _missing_weights(options: Options) -> list[str]:
     files = {key: getattr(options.path, key) for key in _FILES_OF_WEIGHTS}
     return [
-        f"path.{key}: {file}: no such file"
+        f"path.{key}: {file}: {no_file(Path(file))}"
         for key, file in files.items()
         if file and not is_address(file) and not Path(file).is_file()
     ]

@@ -57,7 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _compare(folder: Path, configuration: Path | None, overrides: list[str]) -> int:
     options = load_options(configuration or folder / "resolved.yml", overrides, check=check_parts)
-    facts = from_plain(RunFacts, json.loads((folder / "facts.json").read_text(encoding="utf-8")))
+    known = folder / "facts.json"
+    try:
+        facts = from_plain(RunFacts, json.loads(known.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ConfigError(f"{known}: does not hold the facts of a run: {error}") from None
     decided = list(replay(read_records(folder / "events.jsonl"), *beginning(options, facts)))
     recorded = read_records(folder / "decisions.jsonl")
     for decision in decided:

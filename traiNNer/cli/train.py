@@ -76,9 +76,10 @@ def _train(arguments: Sequence[str] | None, stop: StopSignal) -> int:
 
 def _run(path: Path, overrides: Sequence[str], stop: StopSignal, *, check: bool) -> int:
     from traiNNer.registry import ConfigError
+    from traiNNer.wording import no_file
 
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
+        raise ConfigError(f"{path}: {no_file(path)}")
     # these import torch: a mistyped file name is said before that
     from traiNNer.build.session import Session
     from traiNNer.build.what_next import what_next

@@ -55,7 +55,7 @@ def make_bundle(args: argparse.Namespace, say: Callable[[str], None]) -> Bundle:
         OSError: If the folder cannot be written. Whatever is raised, it is left as it was.
     """
     if args.output:
-        _refuse_readme_of_others(args.output)
+        _refuse_place(args.output)
     if args.onnx or args.onnx_size:
         require_onnx()
     if args.ncnn:
@@ -103,8 +103,10 @@ def _publish(stage: Path, folder: Path) -> None:
             path.unlink()
 
 
-def _refuse_readme_of_others(folder: Path) -> None:
-    """Raise ConfigError for a folder whose README is no page of a model, such as that of a repository."""
+def _refuse_place(folder: Path) -> None:
+    """Raise ConfigError for a file, and for a folder whose README is no page of a model, as of a repository."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--output {folder}: is a file; it should be a folder")
     if (folder / "README.md").is_file() and not _earlier_release(folder):
         raise ConfigError(f"--output {folder}: holds a README.md that is of no export; choose another folder")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 
 import torch
@@ -10,6 +9,7 @@ import torch
 from traiNNer import __version__
 from traiNNer.build.card.settings import Report, Settings
 from traiNNer.build.card.steps import time_calls
+from traiNNer.runtime.cpus import usable_cpus
 from traiNNer.runtime.memory import free_memory
 
 
@@ -22,7 +22,7 @@ def measure_machine(settings: Settings, report: Report, until: float) -> None:
             "torch": str(torch.__version__),
             "python": platform.python_version(),
             "system": platform.platform(),
-            "cores": os.cpu_count(),
+            "cores": usable_cpus(),
             "card": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
             "memory_mib": round(free_memory(device) / 2**20),
         }

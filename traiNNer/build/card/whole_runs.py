@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -22,12 +21,14 @@ from traiNNer.build.data import open_sets
 from traiNNer.build.defaults import derive
 from traiNNer.build.outputs import run_folder
 from traiNNer.build.run import build_parts
+from traiNNer.build.worker_count import usual_workers
 from traiNNer.data.loader import Batch, TrainLoader
 from traiNNer.data.synthetic import make_demo_data
 from traiNNer.data.training_set import TrainingSet
 from traiNNer.inference.network import EvalNetwork
 from traiNNer.losses import LossInputs
 from traiNNer.options import Options, load_options
+from traiNNer.runtime.cpus import usable_cpus
 from traiNNer.runtime.device import choose_device, configure_torch
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.training.open_run import OutputSettings, open_run
@@ -144,7 +145,7 @@ def _bare(settings: Settings, run: _Run) -> Callable[[], None]:
 
 def _workers(settings: Settings) -> int:
     """As many as `num_worker_per_gpu: auto` takes on a card."""
-    return 1 if settings.tiny else min(8, max(1, (os.cpu_count() or 1) - 1))
+    return 1 if settings.tiny else usual_workers(torch.device("cuda"), 1)
 
 
 def measure_loop(settings: Settings, report: Report, until: float) -> None:
@@ -204,7 +205,7 @@ def _ratio(over: list[float], under: list[float]) -> float:
 
 def measure_workers(settings: Settings, report: Report, until: float) -> None:
     """How much slower steps are with data workers than on one batch in memory, by the number of workers."""
-    cores = os.cpu_count() or 1
+    cores = usable_cpus()
     counts = (0, 1) if settings.tiny else tuple(n for n in (8, 4, 2, 1, 0, 12, 16) if n <= cores)
     with _data(settings) as folder:
         for network in settings.trained[:1]:
