@@ -80,9 +80,9 @@ class WindowEvent(Plain):
     applied: dict[str, list[bool]]
     """False where the step was skipped, per network."""
     gradient_at_output: dict[str, float]
-    """Norm of each loss's gradient at the generator's output, unweighted, the last time it was measured."""
+    """Norm of each loss's gradient at the generator's output, unweighted, where the window measured it."""
     update_ratio: float | None
-    """|dw| / |w| of the generator, the last time it was measured."""
+    """|dw| / |w| of the generator, where the window measured it."""
     memory_peak: float
     """Peak memory as a share of what this process may use, 0 to 1, largest over the processes."""
     seconds: float

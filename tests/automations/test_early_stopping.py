@@ -1,4 +1,5 @@
 import copy
+import json
 import logging
 import math
 import random
@@ -8,7 +9,7 @@ import pytest
 from automations.simulate import controls, drive, facts, flat, noisy, validation, window
 from pydantic import ValidationError
 
-from traiNNer.automations import AUTOMATIONS
+from traiNNer.automations import AUTOMATIONS, Limits, Supervisor
 from traiNNer.automations.stopping.early_stopping import IntelligentEarlyStopping
 from traiNNer.events import ChangeEvent
 from traiNNer.registry import ConfigError
@@ -56,6 +57,33 @@ def test_patience_ends_a_run_without_gain_and_says_so_in_the_words_that_users_kn
     assert decision.reason.startswith("no improvement in val/psnr for ")
     assert "iterations saved" in decision.reason
     assert "best 30." in decision.reason
+
+
+def test_one_that_only_monitored_and_acts_from_now_on_stops_the_run_after_all():
+    """What it said while it monitored has not happened."""
+    stops = []
+    for before, now in (
+        ({}, {}),
+        ({"monitor_only": True}, {"monitor_only": True}),
+        ({"monitor_only": True}, {}),
+    ):
+        watch, in_force, said = (
+            Supervisor({"s": stopping()}, {"s": Limits(**before)}),
+            controls(lr_factor=0.1),
+            [],
+        )
+        for k in range(46):
+            if k == 23:
+                state = json.loads(json.dumps(watch.state_dict()))
+                watch = Supervisor({"s": stopping()}, {"s": Limits(**now)})
+                watch.load_state_dict(state)
+            for event in (
+                window(1000 * (k + 1)),
+                validation(1000 * (k + 1), images(random.Random(k), FLAT[k % 23])),
+            ):
+                said += [p.applied for p in watch.react(event, in_force)]
+        stops.append(said)
+    assert stops == [[True], [False], [False, True]]
 
 
 def test_the_message_names_the_step_of_the_best_score():

@@ -191,6 +191,11 @@ def test_a_stored_pattern_is_the_prior_of_a_run_of_the_same_kind_only():
         assert clipping(learned=learned, facts=other).prior()["g"].threshold > 1
 
 
+def test_a_stored_pattern_of_another_version_is_none(caplog):
+    assert clipping(learned={"key": "a", "networks": {}, "since": 1}).prior() == clipping().prior()
+    assert "not of this version" in caplog.text
+
+
 def test_reviews_move_the_threshold_by_at_most_the_factor():
     rng = random.Random(3)
     drifting = [log_normal(rng, 0.03 * math.exp(-0.004 * k), 0.35) for k in range(500)]

@@ -57,6 +57,12 @@ def test_a_trial_reads_as_something_tried_and_not_as_a_change():
     assert found == "tried x0.5, x0.25 against x1 (at 500, 2 trials); lr_factor 1 -> 0.5 (at 600)"
 
 
+def test_what_was_asked_of_another_is_not_told_as_done():
+    asked = [decided(at, "", "x0.5") for at in (4210, 5000)]
+    assert row(asked[:1]).did == "asked for lr_factor x0.5 (at 4,210)"
+    assert row(asked).did == "asked for lr_factor x0.5 (2 requests, last at 5,000)"
+
+
 def test_what_one_that_monitors_would_have_done_stands_apart():
     found = row([decided(10, 1.0, 0.5, applied=False)], monitor_only=True)
     assert found.did == "monitors only"

@@ -96,6 +96,7 @@ class _Status:
     frozen: bool = False
     crashed: str = ""
     """The exception that switched it off, or nothing."""
+    monitored: bool = False
 
 
 class Supervisor:
@@ -115,14 +116,13 @@ class Supervisor:
     ) -> None:
         self.automations = dict(automations)
         self._limits = {name: (limits or {}).get(name, Limits()) for name in automations}
-        self._status = {name: _Status() for name in automations}
+        self._status = {name: _Status(monitored=self.monitors_only(name)) for name in automations}
         self._guard = guard
 
     def react(self, event: Event, controls: Controls) -> list[Proposal]:
         """Show one event to every automation; returns what is to be applied or only recorded."""
         proposals: list[Proposal] = []
-        if self._guard:
-            event = self._guard.check(event)
+        event = self._guard.check(event) if self._guard else event
         for name, automation in self.automations.items():
             status = self._status[name]
             if status.crashed:
@@ -153,12 +153,15 @@ class Supervisor:
         return state | ({GUARD: self._guard.state_dict()} if self._guard else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what is there; an automation that the configuration added since starts new."""
+        """Restore what is there; one that was added since, or only monitored and now acts, starts new."""
         for name in self.automations.keys() & state.keys():
+            status, limits = from_plain(_Status, state[name]["standing"]), self._limits[name]
+            if status.monitored and not limits.monitor_only:
+                continue  # what it decided has not happened
             self.automations[name].load_state_dict(state[name]["state"])
-            self._status[name] = from_plain(_Status, state[name]["standing"])
-            limit = self._limits[name].max_adjustments
-            self._status[name].frozen = limit is not None and self._status[name].adjustments >= limit
+            status.monitored, limit = limits.monitor_only, limits.max_adjustments
+            status.frozen = limit is not None and status.adjustments >= limit
+            self._status[name] = status
         if self._guard and GUARD in state:
             self._guard.load_state_dict(state[GUARD])
 
@@ -173,11 +176,8 @@ class Supervisor:
         status.adjustments += 1
         if limits.max_adjustments is not None and status.adjustments >= limits.max_adjustments:
             status.frozen = True
-            _log.info(
-                "Automation %s: max_adjustments (%d) reached; it stays as it is now",
-                name,
-                status.adjustments,
-            )
+            text = "Automation %s: max_adjustments (%d) reached; it stays as it is now"
+            _log.info(text, name, status.adjustments)
         return Proposal(name, decision, applied=True)
 
     def _switch_off(self, name: str, error: Exception, controls: Controls) -> list[Proposal]:
@@ -188,8 +188,7 @@ class Supervisor:
         except Exception:  # noqa: BLE001 - see above
             _log.exception("Automation %s: its fallback failed too; the controls stay as they are", name)
             return []
-        monitoring = self._limits[name].monitor_only
-        return [Proposal(name, decision, applied=not monitoring) for decision in decisions]
+        return [Proposal(name, decision, applied=not self.monitors_only(name)) for decision in decisions]
 
     def _word(self, name: str) -> str:
         status = self._status[name]

@@ -68,7 +68,11 @@ def _clause(parameter: str, lines: Sequence[Mapping[str, Any]]) -> str:
         more = f", {counted(len(lines), 'trial')}" if len(lines) > 1 else ""
         arms = " against ".join(filter(None, (last["new"], last["old"])))
         return f"tried {arms} (at {last['iter']:,}{more})"
-    often = f"{counted(len(lines), 'change', form=',')}, last " if len(lines) > 1 else ""
+    asked = first["old"] == ""  # nothing but a request has no old value
+    what = "request" if asked else "change"
+    often = f"{counted(len(lines), what, form=',')}, last " if len(lines) > 1 else ""
+    if asked:
+        return f"asked for {parameter} {last['new']} ({often}at {last['iter']:,})"
     return f"{parameter} {_shown(first['old'])} -> {_shown(last['new'])} ({often}at {last['iter']:,})"
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from traiNNer.control import Plain, from_plain
 from traiNNer.events import RunFacts
+
+_log = logging.getLogger(__name__)
 
 FLOOR = 0.1
 """Lowest threshold that the rule gives, before data exist."""
@@ -53,7 +58,11 @@ def read_pattern(learned: Mapping[str, Any] | None, facts: RunFacts) -> dict[str
     """The stored pattern of each network; nothing when it is of other runs, or this one is deterministic."""
     if learned is None or facts.deterministic:
         return {}
-    pattern = from_plain(Pattern, learned)
+    try:
+        pattern = from_plain(Pattern, learned)
+    except ValidationError:
+        _log.warning("The stored pattern of gradient norms is not of this version; it is written anew")
+        return {}
     return pattern.networks if pattern.key == pattern_key(facts) else {}
 
 
