@@ -111,6 +111,20 @@ def test_what_cannot_be_compared_is_said(folder, capsys):
     assert not (folder / "page.html").exists()
 
 
+@pytest.mark.parametrize(("size", "status"), [((16, 40), 0), ((15, 40), 2), ((1, 40), 2)])
+def test_images_that_are_too_small_for_a_score_are_named(folder, capsys, size, status):
+    write_image(folder / "gt/icon.png", np.zeros((*size, 3), np.uint8))
+    words = [
+        weights(folder / "net.safetensors"),
+        "--gt",
+        str(folder / "gt"),
+        "--out",
+        str(folder / "page.html"),
+    ]
+    assert main(words) == status
+    assert ("icon: is too small to be scored" in capsys.readouterr().err) == bool(status)
+
+
 def test_a_model_is_never_called_as_what_stands_beside_it(tmp_path):
     assert _names([tmp_path / "bicubic.pth", tmp_path / "other.pth"])[0] != "bicubic"
 

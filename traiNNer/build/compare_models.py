@@ -10,11 +10,13 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from traiNNer.data.images.image_io import Pixels, eight_bits
 from traiNNer.data.images.resize import imresize
 from traiNNer.data.paired_dataset import Pair, PairedImageDataset, writable
+from traiNNer.data.training_set import lq_headers
 from traiNNer.events import SetScores
 from traiNNer.inference.images import ImageSet, bicubic
 from traiNNer.inference.load import Trained, load_trained
@@ -34,6 +36,8 @@ from traiNNer.training.validation import ValidationSet, Validator
 
 METRICS_SHOWN = {"psnr_y": True, "ssim_y": True}
 """As papers report them, of luma without `scale` pixels at each edge; and whether higher is better."""
+_ALL_SCORED = 64
+"""Pixels each way from which on every image can be scored, at any scale."""
 _SIDE = 320
 """Side of the part of an image that is shown, in pixels of the result."""
 
@@ -88,8 +92,27 @@ def _names(files: Sequence[Path]) -> list[str]:
 
 def _images(gt: Path, lq: Path | None, scale: int) -> ImageSet:
     if lq is not None:
-        return PairedImageDataset([gt], [lq], scale)
-    return _Shrunk(PairedImageDataset([gt], [gt], 1), scale)
+        pairs = PairedImageDataset([gt], [lq], scale)
+        _refuse_small(pairs, scale)
+        return pairs
+    originals = PairedImageDataset([gt], [gt], 1)
+    _refuse_small(originals, scale)
+    return _Shrunk(originals, scale)
+
+
+def _refuse_small(images: PairedImageDataset, scale: int) -> None:
+    """Raise ConfigError for images that are too small to be scored, by the sizes in their headers."""
+    problems: list[str] = []
+    for name, (height, width) in zip(images.names, lq_headers(images).tolist(), strict=True):
+        if 0 < min(height, width) * images.scale < _ALL_SCORED:
+            rows, columns = (side * images.scale // scale * scale for side in (height, width))
+            try:
+                for metric in _metrics(scale).values():
+                    metric(*[torch.zeros(1, 3, rows, columns)] * 2)
+            except ValueError as error:
+                problems.append(f"{name}: is too small to be scored without its edges: {error}")
+    if problems:
+        raise ConfigError(problems)
 
 
 class _Shrunk:
