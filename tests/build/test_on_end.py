@@ -1,5 +1,7 @@
 """`logger.on_end`: the user's command knows how a run ended, and cannot change that."""
 
+import time
+
 import pytest
 import small_run
 
@@ -41,3 +43,13 @@ def test_a_command_that_fails_is_a_warning(folder, monkeypatch, command, words):
     assert done.returncode == 0
     assert words in done.stdout
     assert "WARNING: logger.on_end" in done.stdout
+
+
+def test_what_a_command_leaves_in_the_background_is_not_waited_for_and_goes_on(folder, monkeypatch):
+    monkeypatch.setattr(on_end, "_PATIENCE", 0.5)
+    done = trained(folder, "next", f"(sleep 1; echo begun > {folder}/next) &", total_iter=2)
+    assert "WARNING: logger.on_end" not in done.stdout
+    began = time.monotonic()
+    while not (folder / "next").exists() and time.monotonic() - began < 20:
+        time.sleep(0.05)
+    assert (folder / "next").exists()

@@ -100,9 +100,11 @@ def test_what_it_has_not_made_is_neither_removed_nor_mixed_with(source, tmp_path
     (out / "train/HR/mine.png").rename(tmp_path / "mine.png")
     assert main([str(source), str(out), *SMALL]) == 0
     (tmp_path / "mine.png").rename(out / "train/HR/mine.png")
+    half = out / "train/.0.png.partial"  # of a call that was killed
+    half.touch()
     (source / "a/5.png").unlink()
     assert main([str(source), str(out), *SMALL, "--tile", "64"]) == 0
-    assert (out / "train/HR/mine.png").is_file()
+    assert (out / "train/HR/mine.png").is_file() and not half.exists()
     names = {path.name for path in out.rglob("*.png")} - {"mine.png"}
     assert names == {f"{number}_s{tile:03}.png" for number in range(5) for tile in range(4)}
 

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import subprocess
+import tempfile
 
 from traiNNer.build.run_end import End
 from traiNNer.runtime.run_dir import RunFolder
@@ -34,20 +35,22 @@ def tell(command: str | None, trainer: Trainer, folder: RunFolder, end: End) -> 
         "TRAINNER_METRIC": trainer.parts.headline_name or "",
         "TRAINNER_BEST": "" if best is None else f"{best:.4f}",
     }
-    try:
-        done = subprocess.run(
-            command,
-            shell=True,
-            env={**os.environ, **{key: value.replace("\0", "") for key, value in about.items()}},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PATIENCE,
-        )
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        _log.warning("logger.on_end: %s", error)
-        return
-    if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        _log.warning("logger.on_end: exit status %d: %s", done.returncode, *last or ["it said nothing"])
+    # a file, not a pipe: what the command leaves in the background, as the next run, would keep a pipe open
+    with tempfile.TemporaryFile() as printed:
+        try:
+            done = subprocess.run(
+                command,
+                shell=True,
+                env={**os.environ, **{key: value.replace("\0", "") for key, value in about.items()}},
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                timeout=_PATIENCE,
+            )
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            _log.warning("logger.on_end: %s", error)
+            return
+        if done.returncode:
+            printed.seek(0)
+            last = printed.read().decode(errors="replace").strip().splitlines()[-1:]
+            _log.warning("logger.on_end: exit status %d: %s", done.returncode, *last or ["it said nothing"])

@@ -12,14 +12,11 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from traiNNer.build.card.page import facts, page
-from traiNNer.build.card.processes import PARTS, Outcome, run_parts
+from traiNNer.build.card.processes import PARTS, Outcome, run_parts, why_no_card_elsewhere
 from traiNNer.build.card.settings import Settings
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.card import has_nvidia_card
 from traiNNer.runtime.run_dir import atomic_write
 from traiNNer.tracking.jsonl import strict_json
 
@@ -48,9 +45,8 @@ def command_line() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write and print; returns the exit status: 1 where a part failed or was not measured to its end."""
     args = command_line().parse_args(arguments)
-    if not args.cpu and not torch.version.hip and not (torch.version.cuda and has_nvidia_card()):
-        what = "torch is built for the CPU alone" if not torch.version.cuda else "the driver knows of no card"
-        raise ConfigError(f"{what}; --cpu measures the processor")
+    if not args.cpu and (reason := why_no_card_elsewhere()):
+        raise ConfigError(f"{reason}; --cpu measures the processor")
     settings = Settings(device="cpu" if args.cpu else "cuda", tiny=args.tiny)
     args.out.mkdir(parents=True, exist_ok=True)
 

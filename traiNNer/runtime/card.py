@@ -83,15 +83,6 @@ class CardSensors:
         return max(0, int(memory.used) - own) / int(memory.total)
 
 
-def has_nvidia_card() -> bool:
-    """Whether the driver knows of a card; CUDA itself is not asked, so that processes can still be forked."""
-    try:
-        pynvml.nvmlInit()
-        return pynvml.nvmlDeviceGetCount() > 0
-    except pynvml.NVMLError:
-        return False
-
-
 def _handle(device: torch.device) -> Any:
     """NVML's name of a card; by its UUID, since CUDA_VISIBLE_DEVICES numbers cards anew. None without a driver."""
     if device.type != "cuda" or torch.version.hip:

@@ -13,15 +13,19 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from traiNNer.build.card.machine import measure_machine
 from traiNNer.build.card.settings import Part, Settings
 from traiNNer.build.card.steps import measure_batches, measure_compiling, measure_precisions
 from traiNNer.build.card.whole_runs import measure_loop, measure_validation, measure_workers
+from traiNNer.runtime.device import why_no_card
 from traiNNer.tracking.jsonl import strict_json
 
 PARTS = (
@@ -71,6 +75,30 @@ def run_parts(
     return outcomes
 
 
+def why_no_card_elsewhere() -> str:
+    """Why there is no card to measure, or nothing; another process asks, for none forks after CUDA."""
+    with _without_warnings_of_forks(), _context().Pool(1) as pool:
+        return pool.apply(_why_no_card)
+
+
+def _why_no_card() -> str:
+    return "" if torch.cuda.is_available() else why_no_card()
+
+
+def _context() -> Any:
+    """Forked where that is possible: a child has torch imported already, and nothing here has touched the card."""
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    return multiprocessing.get_context(method)  # the common base of contexts declares no Process
+
+
+@contextmanager
+def _without_warnings_of_forks() -> Iterator[None]:
+    """Python 3.12 warns of threads of torch, which hold nothing here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
 def _run(
     part: Part,
     settings: Settings,
@@ -82,13 +110,10 @@ def _run(
     """One part in a process of its own; its rows come through a file, which outlives it."""
     outcome, rows = outcomes[part.name], folder / f"{part.name}.jsonl"
     rows.touch()
-    # forked where that is possible: a child has torch imported already, and nothing here has touched the card
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    context: Any = multiprocessing.get_context(method)  # the common base of contexts declares no Process
+    context = _context()
     began = time.monotonic()
     process = context.Process(target=_child, args=(part, settings, seconds, rows))
-    with warnings.catch_warnings():  # Python 3.12 warns of threads of torch, which hold nothing here
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with _without_warnings_of_forks():
         process.start()
     outcome.status = "running"
     end = began + seconds * (1 + _GRACE)

@@ -33,9 +33,15 @@ class Places:
         return self._out / part / self._place[name]
 
     def made(self) -> Iterator[tuple[Path, str]]:
-        """The files that are there of the sources, copies and tiles, with the source of each."""
+        """The files that are there of the sources, copies and tiles, with the source of each.
+
+        What a call that was killed left half written has no source: an empty name.
+        """
         for part in _PARTS:
             for path in _files(self._out / part):
+                if path.name.startswith(".") and path.suffix in (".partial", ".part"):
+                    yield path, ""
+                    continue
                 place = path.relative_to(self._out / part)
                 source = self._copied.get(place.as_posix())
                 if source is None and path.suffix == ".png":
