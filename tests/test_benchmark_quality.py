@@ -34,6 +34,7 @@ def test_each_recipe_changes_the_one_before_in_what_its_name_says():
         {("network_g", "linear_start")},
         {("train", "losses")},
         {("train", "losses")},
+        {("train", "optim_g")},
     ]
     assert trees[0]["train", "scheduler", "milestones", 0] == 250
 
