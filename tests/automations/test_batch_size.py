@@ -3,6 +3,7 @@ import math
 import pytest
 from automations.simulate import controls, drive, facts, flat, window
 
+from traiNNer.automations import Limits, Supervisor
 from traiNNer.automations.batch.batch_size import BatchFallback, DynamicBatchSizeOptimizer
 from traiNNer.automations.batch.memory_plan import divisors, grown, largest_fitting
 from traiNNer.events import OutOfMemoryEvent
@@ -54,6 +55,14 @@ def test_the_margin_is_a_buffer_below_the_target(margin):
 def test_at_the_lowest_size_a_review_has_no_more_to_say():
     in_force = controls(batch=8, micro_batch=2)
     assert run(lambda c: 0.99, automation=optimizer(min_batch_size=2), in_force=in_force) == []
+
+
+def test_sizes_that_are_only_watched_are_said_once():
+    supervisor, said = Supervisor({"b": optimizer()}, {"b": Limits(monitor_only=True)}), []
+    for k in range(1, 101):
+        event = window(10 * k, micro_batch=4, memory_peak=0.3 if k > 50 else 0.95)
+        said += supervisor.react(event, controls(micro_batch=4))
+    assert [(p.applied, p.decision.micro_batch) for p in said] == [(False, 2), (False, 8)]
 
 
 def test_a_step_that_did_not_fit_goes_on_with_the_smaller_size_which_is_never_tried_again():

@@ -4,6 +4,7 @@ import random
 import pytest
 from automations.simulate import controls, drive, facts, flat, window
 
+from traiNNer.automations import Limits, Supervisor
 from traiNNer.automations.losses.loss_schedule import LossSchedule
 from traiNNer.automations.losses.loss_scheduling import DynamicLossScheduling, gradient_shares
 from traiNNer.events import ChangeEvent
@@ -234,3 +235,24 @@ def test_a_measurement_counts_once_whatever_else_is_measured():
                 drive(automation, [event], in_force)
         courses.append((in_force.loss_factor["gan"], automation.state.losses["gan"].made_up))
     assert courses[0] == courses[1]
+
+
+def test_one_that_only_monitors_says_what_it_would_say_if_it_acted():
+    """And not the same at every measurement of the run."""
+    courses = []
+    for limits in (Limits(), Limits(monitor_only=True)):
+        supervisor, in_force, rng = (
+            Supervisor({"s": scheduling(auto_calibrate=True)}, {"s": limits}),
+            controls(),
+            random.Random(3),
+        )
+        said = []
+        for step in range(10, 3_000, 10):
+            event = window(step, gradient_at_output={"l1": 1.0, "gan": 30.0 * math.exp(rng.gauss(0, 0.1))})
+            event.losses["gan"] = [0.5] * 10
+            for proposal in supervisor.react(event, in_force):
+                said.append((step, proposal.decision.factors))
+                if proposal.applied:
+                    proposal.decision.apply(in_force)
+        courses.append(said)
+    assert courses[0] == courses[1] and len(courses[0]) < 100

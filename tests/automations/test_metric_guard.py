@@ -39,7 +39,7 @@ def supervisor():
     [
         ({"images": ["0.png", "x.png"]}, "other images"),
         ({"sizes": [(64, 64), (32, 64)]}, "1.png has other sizes"),
-        ({"baseline": {"psnr": [20.0, 20.02]}}, "psnr of bicubic is 20.0100, 20.0000 before"),
+        ({"baseline": {"psnr": [20.0, 20.1]}}, "psnr of bicubic is 20.0500, 20.0000 before"),
     ],
 )
 def test_a_validation_of_something_else_raises_the_alarm_and_is_not_shown(caplog, change, words):

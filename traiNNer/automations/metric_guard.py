@@ -24,7 +24,7 @@ GUARD = "metric_guard"
 
 _log = logging.getLogger(__name__)
 
-_SAME = 1e-4  # of a score; other devices and versions add up otherwise
+_SAME = 1e-3  # of a score; other devices and versions add up otherwise
 
 
 @dataclass

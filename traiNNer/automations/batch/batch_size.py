@@ -57,6 +57,8 @@ class _State(Plain):
     """The largest patch seen, in pixels: the configured one."""
     retry: tuple[int, int] | None = None
     """A micro-batch that failed and the one to go on with."""
+    proposed: tuple[int, int, int] | None = None
+    """The latest batch, micro-batch and patch that were decided; those that came to nothing are said once."""
     fresh: bool = False
 
 
@@ -120,6 +122,14 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
 
     def decide(self, controls: Controls) -> Sequence[Decision]:
         """At most one change of the sizes."""
+        decided = self._decided(controls)
+        for sizes in [(d.batch, d.micro_batch, d.lq_size) for d in decided]:
+            if sizes == self.state.proposed:
+                return ()
+            self.state.proposed = sizes
+        return decided
+
+    def _decided(self, controls: Controls) -> Sequence[SetBatch]:
         s = self.state
         retry, s.retry = s.retry, None
         fresh, s.fresh = s.fresh, False
@@ -153,7 +163,7 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
 
     # --- rules ---------------------------------------------------------------------------------------------
 
-    def _survive(self, controls: Controls, failed: int, retry: int) -> Sequence[Decision]:
+    def _survive(self, controls: Controls, failed: int, retry: int) -> Sequence[SetBatch]:
         s, patch = self.state, str(controls.lq_size)
         s.failed[patch] = min(failed, s.failed.get(patch, failed))
         why = f"out of memory (micro-batch {failed} did not fit at patch {patch})"
@@ -161,7 +171,7 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
             s.settled, s.grown_from, s.trial = True, None, 0
         return [self._to(controls, controls.batch, retry, why, counts=False, level="WARNING")]
 
-    def _into_bounds(self, controls: Controls) -> Sequence[Decision]:
+    def _into_bounds(self, controls: Controls) -> Sequence[SetBatch]:
         """A batch outside the configured bounds, after a resume with others, moves inside."""
         batch = min(max(controls.batch, min(self._min, self._facts.batch)), max(self._max, self._facts.batch))
         if batch == controls.batch:
@@ -169,7 +179,7 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
         micro = max(d for d in divisors(batch) if d <= controls.micro_batch)
         return [self._to(controls, batch, micro, "the bounds of the configuration")]
 
-    def _shrink(self, controls: Controls, peak: float) -> Sequence[Decision]:
+    def _shrink(self, controls: Controls, peak: float) -> Sequence[SetBatch]:
         why = f"high VRAM usage ({peak:.1%}, limit {self._high:.0%})"
         lowest = min(self._min, controls.micro_batch)
         smaller = [d for d in divisors(controls.batch) if lowest <= d < controls.micro_batch]
@@ -181,7 +191,7 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
             return [self._to(controls, controls.batch, size, why, peak, self._high, lq_size=patch)]
         return ()
 
-    def _judge_growth(self, controls: Controls) -> Sequence[Decision]:
+    def _judge_growth(self, controls: Controls) -> Sequence[SetBatch]:
         """End the trial of a larger batch: it stays if it is faster."""
         s = self.state
         if s.grown_from is None or controls.batch != s.trial:
@@ -195,7 +205,7 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
         why = f"no gain in speed ({now:.1f} samples/s against {before:.1f})"
         return [self._to(controls, batch, micro, why, now, FASTER * before)]
 
-    def _grow(self, controls: Controls, peak: float) -> Sequence[Decision]:
+    def _grow(self, controls: Controls, peak: float) -> Sequence[SetBatch]:
         """First the patch back to what was configured, then larger pieces, then a larger batch."""
         s = self.state
         s.roomy = 0

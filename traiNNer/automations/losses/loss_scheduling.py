@@ -64,6 +64,8 @@ class _State(Plain):
     losses: dict[str, _Loss] = field(default_factory=dict)
     seen: dict[str, float] = field(default_factory=dict)
     """The last measurement, to tell a new one by."""
+    proposed: dict[str, float] = field(default_factory=dict)
+    """Factors so far; those of one that only monitors are not in force, and hold for what it says next."""
     step: int = 0
     fresh: bool = False
 
@@ -167,7 +169,7 @@ class DynamicLossScheduling(Automation[_State]):
         """The factors that deviate by more than is tolerated, moved towards where they should be."""
         s = self.state
         fresh, s.fresh = s.fresh, False
-        factors = controls.loss_factor
+        factors = s.proposed | controls.loss_factor
         new: dict[str, float] = {}
         for label, loss in s.losses.items():
             old = math.log(factors.get(label, 1.0))
@@ -176,7 +178,10 @@ class DynamicLossScheduling(Automation[_State]):
                 inside = self._moved(loss, old)
             if abs(inside - old) > 1e-9:
                 new[label] = math.exp(inside)
-        return [self._decision(new, factors)] if new else ()
+        if not new:
+            return ()
+        s.proposed |= new
+        return [self._decision(new, factors)]
 
     def fallback(self, controls: Controls) -> Sequence[Decision]:
         """The factors stay as they are: a sudden change would be a worse fault."""
