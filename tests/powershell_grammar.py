@@ -8,7 +8,7 @@ _NOT_IN_5 = {
     r"&&|\|\|": "joins commands by && or ||, which Windows PowerShell 5.1 does not know",
     r"\\$": "ends with a backslash, which continues no line",
     r"^\s*export ": "sets a variable as shells of Unix do",
-    r"^\s*\w+=\S* +\S": "sets a variable for one command, as shells of Unix do",
+    r"^\s*[A-Z_]+=\S* +\S": "sets a variable for one command, as shells of Unix do",
 }
 
 

@@ -47,9 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     models = any(Path(word).suffix.lower() in (".safetensors", ".pth") for word in args.compared)
     if args.out.is_dir():
         raise ConfigError(f"--out {args.out}: is a folder; it should be the file of the page")
-    args.out.parent.mkdir(
-        parents=True, exist_ok=True
-    )  # what cannot be made is said before anything is measured
+    # what cannot be made is said before anything is measured
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     page = _of_models(args) if models else _of_runs(args)
     with atomic_write(args.out) as partial:
         partial.write_text(page, encoding="utf-8")

@@ -119,7 +119,7 @@ def _measured(
     new = [name for name in names if name not in known]
     for path, name in list(places.made()):
         if name not in known:
-            path.unlink()  # of the file that was there before
+            path.unlink()  # of a photograph that has been replaced, or half written
     console = Console(stderr=True)
     with naming(memory), memory.open("a", encoding="utf-8") as file:
         done = pool.map(partial(measured_line, args.source), new, chunksize=4)

@@ -57,7 +57,7 @@ def tile_place(target: Path, number: int) -> Path:
 
 def refuse_what_others_made(out: Path) -> None:
     """Raise ConfigError for a folder that holds a data set of others, which would be mixed with this one."""
-    if (out / MEMORY).is_file():
+    if (out / MEMORY).is_file() or made_before(out):
         return
     for part in _PARTS:
         if (found := next(_files(out / part), None)) is not None:
