@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import small_run
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from traiNNer.archs import build_network
 from traiNNer.cli import check, export, report, test, upscale
@@ -192,6 +192,14 @@ def test_a_second_release_leaves_nothing_of_the_first_and_keeps_what_is_not_its_
     assert export.main(["other.safetensors", "--output", "out", "--name", "Second"]) == 0
     expected = ["2x-Second.json", "2x-Second.safetensors", "README.md", "mine.safetensors", "notes.txt"]
     assert sorted(path.name for path in (folder / "out").iterdir()) == expected
+
+
+def test_a_broken_network_ends_a_release_with_pictures_in_words(folder, capsys):
+    tensors = {name: torch.full_like(tensor, 1e30) for name, tensor in load_file("net.safetensors").items()}
+    save_file(tensors, "broken.safetensors", {"options": "{}"})
+    assert export.main(["broken.safetensors", "--output", "out", "--image", "in/a.png"]) == 1
+    assert "the output of the network is not finite: its weights are broken" in capsys.readouterr().err
+    assert not (folder / "out").exists()
 
 
 def test_a_release_can_go_where_one_stands(folder, capsys, monkeypatch):

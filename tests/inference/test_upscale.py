@@ -246,7 +246,7 @@ def test_low_precision_is_close_and_an_overflow_is_a_failure(model, tmp_path, ca
     save_file(net.state_dict(), tmp_path / "large.safetensors", about)
     write_image(tmp_path / "in.png", image)
     assert run(tmp_path / "large.safetensors", tmp_path / "in.png", tmp_path / "out", "--fp16") == 1
-    assert "in.png: the output is not finite" in capsys.readouterr().err
+    assert "in.png: the output of the network is not finite; compute in float32" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

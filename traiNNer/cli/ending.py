@@ -22,7 +22,8 @@ INTERRUPTED = 130
 def ends_in_words(main: Main) -> Callable[..., int]:
     """A decorator for what a command does, from its arguments to its exit status.
 
-    ConfigError: its lines, 2. Files that cannot be read or written, and memory that does not suffice: a line, 1.
+    ConfigError: its lines, 2. Files that cannot be read or written, memory that does not suffice, and networks
+    whose output is no number: a line, 1.
     Ctrl-C: a line, 130. A reader that has gone (`| head`): silence, 1. Text that the console cannot encode is
     written with escapes.
     """
@@ -34,24 +35,29 @@ def ends_in_words(main: Main) -> Callable[..., int]:
             return main(arguments)
         except ConfigError as error:
             return report_config_errors(error)
+        except FloatingPointError as error:
+            return _say(str(error))
         except BrokenPipeError:
             _discard_output()
             return FAILED
         except OSError as error:
             return _say(in_words(error))
         except (MemoryError, RuntimeError) as error:
-            from traiNNer.models.out_of_memory import is_out_of_memory  # torch, which not every command needs
-
-            if not is_out_of_memory(error):
-                raise
-            return _say(
-                "out of memory: a smaller --tile, another --device or closing other programs may help"
-            )
+            return _say_of_memory(error)
         except KeyboardInterrupt:
             _say("stopped")
             return INTERRUPTED
 
     return run
+
+
+def _say_of_memory(error: MemoryError | RuntimeError) -> int:
+    """Raises an error that means something else again."""
+    from traiNNer.models.out_of_memory import is_out_of_memory  # torch, which not every command needs
+
+    if not is_out_of_memory(error):
+        raise error
+    return _say("out of memory: a smaller --tile, another --device or closing other programs may help")
 
 
 def _say(text: str) -> int:

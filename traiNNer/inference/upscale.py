@@ -68,7 +68,7 @@ class ImageUpscaler:
     ) -> None:
         inner = _InDtype(net.to(device).eval(), dtype)
         self._model = EvalNetwork(inner, facts)
-        self.facts, self._ensemble = facts, ensemble
+        self.facts, self._ensemble, self._dtype = facts, ensemble, dtype
         self._precision = Precision(device, color=color)
         self._tiles = FittingTiles(device, tile)
         if tile is None:
@@ -120,7 +120,9 @@ class ImageUpscaler:
         tiles = self._tiles.of(self._model, (lq.shape[2], lq.shape[3]))
         output = self._averaged(tiles, lq) if self._ensemble else tiles.upscale(self._model, lq)
         if not bool(torch.isfinite(output).all()):
-            raise FloatingPointError("the output is not finite; compute in float32, or in bfloat16 (--bf16)")
+            half = self._dtype == torch.float16
+            why = "; compute in float32, or in bfloat16 (--bf16)" if half else ": its weights are broken"
+            raise FloatingPointError(f"the output of the network is not finite{why}")
         return coloured(output, rgb, self._precision.color)[0]
 
     def _averaged(self, tiles: Tiles, lq: Tensor) -> Tensor:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-Moments = Mapping[int, Mapping[str, Any]]
+Moments: TypeAlias = Mapping[int, Mapping[str, Any]]
 """By the number of the parameter and by name, as in the `state` of torch's state dicts."""
 
 
