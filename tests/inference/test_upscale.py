@@ -291,6 +291,7 @@ MISTAKES = {
     "an unknown option": (["in", "out", "num_fet=4"], "did you mean 'num_feat'"),
     "a folder to a file": (["in", "notes.txt"], "notes.txt: should be a folder"),
     "a folder to one image": (["in", "out.png"], "out.png: should be a folder"),
+    "a suffix that is a path": (["in", "out", "--suffix", "/x"], "--suffix /x: should be a part of a name"),
     "an image to a video": (["in/a.png", "out.mp4"], "out.mp4: should be a folder"),
     "no such device": (["in", "out", "--device", "cuda:99"], "--device cuda:99: cannot be used"),
 }

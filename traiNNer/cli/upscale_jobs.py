@@ -9,6 +9,7 @@ from typing import NamedTuple
 from traiNNer.data.images.image_io import IMAGE_SUFFIXES, WRITTEN_SUFFIXES
 from traiNNer.data.pairs.pairing import find_images
 from traiNNer.inference.video import VIDEO_SUFFIXES
+from traiNNer.options.file_names import name_fault
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.paths import caseless_stem
 
@@ -26,19 +27,29 @@ def find_jobs(source: Path, out: Path, *, suffix: str, form: str) -> list[Job]:
     Raises:
         ConfigError: Where nothing is to be upscaled, or a result would replace or become a source.
     """
+    if fault := name_fault(f"a{suffix}.png"):
+        raise ConfigError(f"--suffix {suffix}: should be a part of a name {fault}")
     if source.is_dir():
-        _refuse_as_folder(out)
-        if source.resolve() in (out.resolve(), *out.resolve().parents):
-            raise ConfigError(f"{out}: should not be inside {source}: results would be upscaled next time")
-        names = [Path(name) for name in find_images(source)]
-        shared = Counter(map(caseless_stem, names))
-        stems = [name if shared[caseless_stem(name)] > 1 else name.with_suffix("") for name in names]
-        return [
-            Job(source / name, out / stem.with_name(f"{stem.name}{suffix}.{form}"))
-            for name, stem in zip(names, stems, strict=True)
-        ]
+        return _of_folder(source, out, suffix, form)
     if not source.exists():
         raise ConfigError(f"{source}: no such file or folder")
+    return [_of_file(source, out, suffix, form)]
+
+
+def _of_folder(source: Path, out: Path, suffix: str, form: str) -> list[Job]:
+    _refuse_as_folder(out)
+    if source.resolve() in (out.resolve(), *out.resolve().parents):
+        raise ConfigError(f"{out}: should not be inside {source}: results would be upscaled next time")
+    names = [Path(name) for name in find_images(source)]
+    shared = Counter(map(caseless_stem, names))
+    stems = [name if shared[caseless_stem(name)] > 1 else name.with_suffix("") for name in names]
+    return [
+        Job(source / name, out / stem.with_name(f"{stem.name}{suffix}.{form}"))
+        for name, stem in zip(names, stems, strict=True)
+    ]
+
+
+def _of_file(source: Path, out: Path, suffix: str, form: str) -> Job:
     kinds = next(
         (kinds for kinds in (IMAGE_SUFFIXES, VIDEO_SUFFIXES) if source.suffix.lower() in kinds), None
     )
@@ -56,7 +67,7 @@ def find_jobs(source: Path, out: Path, *, suffix: str, form: str) -> list[Job]:
     target = out if given else out / f"{source.stem}{suffix}.{ending}"
     if target.resolve() == source.resolve():
         raise ConfigError(f"{target}: is the input; choose another output")
-    return [Job(source, target)]
+    return Job(source, target)
 
 
 def _refuse_as_folder(out: Path) -> None:
