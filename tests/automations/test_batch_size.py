@@ -65,6 +65,13 @@ def test_sizes_that_are_only_watched_are_said_once():
     assert [(p.applied, p.decision.micro_batch) for p in said] == [(False, 2), (False, 8)]
 
 
+def test_sizes_that_were_in_force_may_be_decided_again():
+    """As after a resume with the batch of before."""
+    automation = optimizer()
+    assert len(run(linear(0.15), automation=automation, windows=20)) == 1
+    assert len(run(linear(0.15), automation=automation, windows=20)) == 1
+
+
 def test_a_step_that_did_not_fit_goes_on_with_the_smaller_size_which_is_never_tried_again():
     automation, in_force = optimizer(), controls()
     decision = flat(drive(automation, [OutOfMemoryEvent(5, 8, 4)], in_force))[0]

@@ -58,7 +58,7 @@ class _State(Plain):
     retry: tuple[int, int] | None = None
     """A micro-batch that failed and the one to go on with."""
     proposed: tuple[int, int, int] | None = None
-    """The latest batch, micro-batch and patch that were decided; those that came to nothing are said once."""
+    """Batch, micro-batch and patch decided and not in force yet: one that only monitors says them once."""
     fresh: bool = False
 
 
@@ -111,6 +111,8 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
         match event:
             case WindowEvent():
                 s.fresh = True
+                if s.proposed == (event.batch, event.micro_batch, event.lq_size):
+                    s.proposed = None
                 s.largest_patch = max(s.largest_patch, event.lq_size)
                 s.peaks = [*s.peaks, event.memory_peak][-self._history :]
                 s.speeds = [*s.speeds, event.samples_per_second][-self._history :]
