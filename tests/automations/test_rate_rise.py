@@ -63,6 +63,21 @@ def test_half_of_the_rate_that_is_too_high_is_taken_but_never_a_lower_one(power)
     assert step == 50 and trial.steps == 24 and not trial.kept and not trial.counts
 
 
+def test_a_rate_is_raised_by_no_more_than_a_factor_of_two_a_window():
+    """A jump from 0.2 to 0.8 at step 70 left ParagonSR2 Nano at 5 dB, which trains at 0.8 from a warm-up on."""
+    automation, in_force = LearningRateRise(facts=facts(total_iter=TOTAL)), controls(lr_search=1.0)
+    factors = [1.0]
+    for step in range(10, 300, 10):
+        event = window(step, losses=NOISE[step - 10 : step], progress=step / TOTAL)
+        for decision in drive(automation, [event], in_force)[0]:
+            if isinstance(decision, RunTrial):
+                scores = rising(1.0, decision.steps, step, 20.0)
+                drive(automation, [TrialEvent(step, 0, decision.arms, [scores], decision.steps)], in_force)
+        factors.append(in_force.lr_search)
+    climb = [b / a for a, b in zip(factors, factors[1:], strict=False) if b != a]
+    assert max(climb) <= 2 and len(climb) >= 3 and factors[-1] > 6
+
+
 @pytest.mark.parametrize("total", [SHORTEST_RUN, TOTAL, 10_000])
 def test_where_the_end_was_not_reached_it_is_tried_again_within_the_budget(total):
     factor, trials = raised(1_000.0, total=total)

@@ -16,9 +16,7 @@ Z95 = 1.64
 """One-sided 95 % point of the normal distribution."""
 
 _MAD = 1.4826  # median absolute deviation of a normal variable, in units of its deviation
-_LEFT_OUT = (
-    1.05  # times; what leaving out values beyond three deviations takes from the deviation of ten to twenty
-)
+_LEFT_OUT = 1.05  # what leaving out outliers takes from the deviation of ten to twenty normal values
 
 
 def finite_mean(values: Iterable[float]) -> float:

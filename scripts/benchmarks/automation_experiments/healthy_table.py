@@ -15,7 +15,7 @@ WORST = -0.05
 
 
 def healthy_table(results: Results) -> str:
-    """A row for each pair of the suite that has run, and a line that sums them up."""
+    """A row for each setting of the suite, its seeds in a row, and a line that sums them up."""
     return _pairs(results, healthy_suite())
 
 
@@ -29,21 +29,25 @@ def _pairs(results: Results, pairs: Mapping[str, Arms]) -> str:
     gains: list[float] = []
     for name, arms in pairs.items():
         off, on = (results.of(arms[arm]) for arm in ("off", "all"))
-        for seed in sorted(off.keys() & on.keys()):
-            gain = score(on[seed]) - score(off[seed])
-            gains.append(gain)
-            rows.append([name, f"{score(off[seed]):.2f}", f"{gain:+.3f}", *_acts(on[seed]["decisions"])])
+        seeds = sorted(off.keys() & on.keys())
+        if not seeds:
+            continue
+        found = [score(on[seed]) - score(off[seed]) for seed in seeds]
+        gains += found
+        acts = zip(*(_acts(on[seed]["decisions"]) for seed in seeds), strict=True)
+        columns = [[f"{score(off[seed]):.2f}" for seed in seeds], [f"{gain:+.3f}" for gain in found], *acts]
+        rows.append([name, *(", ".join(filter(None, column)) for column in columns)])
     header = ["run", "off: PSNR", "all - off", "trials", "changes of the rate", "ended early"]
     if len(gains) < 2:
         return table(header, rows)
     lost = sum(gain < WORST for gain in gains)
-    total = f"{len(gains)} of {len(pairs)} pairs: mean {mean_of(gains)} dB, lowest {min(gains):+.3f}"
+    total = f"{len(gains)} pairs of {len(rows)} settings: mean {mean_of(gains)} dB, lowest {min(gains):+.3f}"
     return f"{table(header, rows)}\n\n{total}; {lost} below {WORST} dB."
 
 
-def _acts(decisions: Sequence[Sequence[Any]]) -> list[object]:
+def _acts(decisions: Sequence[Sequence[Any]]) -> list[str]:
     """How many trials and changes of the rate there were, and whether the run was stopped."""
     trials = sum(parameter == "trial" for _, _, parameter, *_ in decisions)
     rates = sum(parameter == "lr_factor" for _, _, parameter, *_ in decisions)
     stops = sum(parameter == "stop" for _, _, parameter, *_ in decisions)
-    return [trials, rates, "yes" if stops else ""]
+    return [str(trials), str(rates), "yes" if stops else ""]

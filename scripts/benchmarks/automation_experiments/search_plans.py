@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from automation_experiments.settings import HEALTHY, NETWORKS, SEARCH, Arms
+from automation_experiments.settings import HEALTHY, NETWORKS, RISE, SEARCH, Arms
 from traiNNer.automations.rate.rate_search import RAISED_LATER
 from traiNNer.optim.optimizers import STARTING_RATES
 from traiNNer.registry import normalise
@@ -66,7 +66,7 @@ def rate_search() -> dict[str, Arms]:
         found[text] = {
             **{f"{rate:g}": replace(base, lr=rate) for rate in rates},
             **{
-                f"from {name}": replace(base, lr=0.0, searched=SEARCH, start=start)
+                f"from {name}": replace(base, lr=0.0, searched=SEARCH if start else RISE, start=start)
                 for name, start in starts.items()
             },
         }

@@ -15,6 +15,8 @@ RULES = {LEARNING_RATE: 4, CLIPPING: 5, STOPPING: 2, LOSSES: 5, "DynamicBatchSiz
 """Versions of the rules: a higher number makes the runs with that automation run again."""
 SEARCH = 5
 """Version of the rules of `lr: auto`, see `Setting.searched`."""
+RISE = 6
+"""The same where the rate is raised in the run."""
 WRITTEN_RATE_TRIALS = 4
 """The version whose trials were as long as those of WrittenRateTrial."""
 BASE = 1

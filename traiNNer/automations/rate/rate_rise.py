@@ -40,6 +40,8 @@ SHARE_OF_LIMIT = 0.5
 """Rate that is taken, as a share of the one that was too high."""
 LEAST = 1.2
 """How many times the rate of the run that must be to be taken."""
+AT_ONCE = 2.0
+"""How many times the rate grows in a window at most; four times at once ended a run (decision 63)."""
 _SMOOTHED = 4  # steps that are judged together
 _WINDOW = 10  # steps at whose end a trial can begin
 
@@ -54,7 +56,7 @@ def can_rise(facts: RunFacts) -> bool:
 class RiseState(Plain):
     """How far it has come."""
 
-    phase: Literal["waiting", "due", "asked", "beside", "answered", "done"] = "waiting"
+    phase: Literal["waiting", "due", "asked", "beside", "answered", "climbing", "step", "done"] = "waiting"
     rising: list[float] = field(default_factory=list)
     """Logarithms of the losses at a rate that grows, fewer than were asked for where it diverged."""
     beside: list[float] = field(default_factory=list)
@@ -65,6 +67,11 @@ class RiseState(Plain):
     """Steps of all trials so far."""
     compared: bool = False
     """Whether any of them was compared with the run."""
+    target: float = 1.0
+    """Factor of the starting rate that the run is on its way to."""
+    reason: str = ""
+    open_end: bool = False
+    """Whether no rate was too high, so that another trial may follow."""
 
 
 class LearningRateRise(Automation[RiseState]):
@@ -94,19 +101,31 @@ class LearningRateRise(Automation[RiseState]):
         """Take note of the time, of what the trial has shown, and of the run beside it."""
         s = self.state
         match event:
-            case WindowEvent() if s.phase == "waiting" and event.progress > ENDS_AT:
-                self._end(f"higher ones are tried before {ENDS_AT:.0%} of the run only")
-            case WindowEvent() if s.phase == "waiting" and event.progress >= BEGINS_AT:
-                s.phase = "waiting" if event.warming_up else "due"
+            case WindowEvent():
+                self._window(event)
             case TrialEvent(arms=[Arm(growth=growth)]) if s.phase == "asked" and growth > 1:
                 s.phase, s.rising = "beside", event.scores[0]
-            case WindowEvent() if s.phase == "beside":
-                s.beside += [_logarithm(loss) for loss in event.losses.get(self._anchor, [math.inf])]
-                s.phase = "answered" if len(s.beside) >= len(s.rising) else "beside"
             case ChangeEvent(control=control, by=by) if s.phase == "beside" and control != "validation":
                 s.phase = "waiting"  # the run is not the one that the trial began from
                 if not self._affordable:
                     self._end(f"{by} changed {control} before it was compared with a higher one")
+            case ChangeEvent(control="lr_factor", by=by) if s.phase == "climbing" and by != self.name:
+                self._end(f"{by} changed it on the way")
+            case _:
+                pass
+
+    def _window(self, event: WindowEvent) -> None:
+        s = self.state
+        match s.phase:
+            case "waiting" if event.progress > ENDS_AT:
+                self._end(f"higher ones are tried before {ENDS_AT:.0%} of the run only")
+            case "waiting" if event.progress >= BEGINS_AT:
+                s.phase = "waiting" if event.warming_up else "due"
+            case "beside":
+                s.beside += [_logarithm(loss) for loss in event.losses.get(self._anchor, [math.inf])]
+                s.phase = "answered" if len(s.beside) >= len(s.rising) else "beside"
+            case "climbing":
+                s.phase = "step"
             case _:
                 pass
 
@@ -116,24 +135,43 @@ class LearningRateRise(Automation[RiseState]):
         if s.phase == "due":
             s.phase = "asked"
             return [self._trial(controls)]
-        if s.phase != "answered":
-            return ()
-        if not s.rising or not all(map(math.isfinite, s.beside[: len(s.rising)])):
-            self._end("a higher one could not be trained, or its loss or that of the run was not finite")
-            return ()
-        s.compared = True
-        limit, found = limit_of(s.rising, s.beside), controls.lr_search or 1.0
-        open_end = limit is None and len(s.rising) == s.asked
-        s.phase = "waiting" if open_end and self._affordable else "done"
-        times = SHARE_OF_LIMIT * (limit or GROWTH ** len(s.rising))
-        rate = self._start * found * times
-        what = "was not too high yet" if open_end else "was too high"
-        why = f"beside the run {rate / SHARE_OF_LIMIT:.3g} {what}"
-        if times < LEAST:
-            _log.info("%s: %s; the rate stays %.3g", self.name, why, self._start * found)
-            return ()
-        why += "; half of it is taken"
-        return [SetSearchedRate(factor=found * times, rate=rate, counts=False, reason=why)]
+        found = controls.lr_search or 1.0
+        if s.phase == "answered" and self._finite():
+            s.compared = True
+            limit = limit_of(s.rising, s.beside)
+            s.open_end = limit is None and len(s.rising) == s.asked
+            times = SHARE_OF_LIMIT * (limit or GROWTH ** len(s.rising))
+            s.target = found * times
+            what = "was not too high yet" if s.open_end else "was too high"
+            s.reason = f"beside the run {self._start * s.target / SHARE_OF_LIMIT:.3g} {what}"
+            if times < LEAST:
+                _log.info("%s: %s; the rate stays %.3g", self.name, s.reason, self._start * found)
+                self._arrived()
+                return ()
+            s.phase = "step"
+        return [self._step(found)] if s.phase == "step" else ()
+
+    def _finite(self) -> bool:
+        s = self.state
+        if s.rising and all(map(math.isfinite, s.beside[: len(s.rising)])):
+            return True
+        self._end("a higher one could not be trained, or its loss or that of the run was not finite")
+        return False
+
+    def _step(self, found: float) -> SetSearchedRate:
+        """Towards the target, by at most `AT_ONCE`."""
+        s = self.state
+        factor = min(s.target, AT_ONCE * found)
+        if factor == s.target:
+            self._arrived()
+            why = f"{s.reason}; half of it is taken"
+        else:
+            s.phase = "climbing"
+            why = f"{s.reason}; on the way to half of it, {self._start * s.target:.3g}"
+        return SetSearchedRate(factor=factor, rate=self._start * factor, counts=False, reason=why)
+
+    def _arrived(self) -> None:
+        self.state.phase = "waiting" if self.state.open_end and self._affordable else "done"
 
     def fallback(self, controls: Controls) -> Sequence[Decision]:
         """The rate that was found."""
