@@ -281,8 +281,8 @@ class GradientFlowStabilizer(Automation[_State]):
             line = fit_line(logs)
             if line.slope * TREND_EVERY > math.log(2) and line.slope > 3 * line.se:
                 times = math.exp(line.slope * TREND_EVERY)
-                text = "%s: gradient norm of %s grew %.1fx in %d steps"
-                _log.warning(text, self.name, net, times, TREND_EVERY)
+                text = f"%s: gradient norm of %s grew %.1fx in {TREND_EVERY} steps"
+                _log.warning(text, self.name, net, times)
 
     def _prior(self, net: str) -> float:
         return prior_threshold(self._facts.learning_rates[net], self._stored.get(net))
