@@ -86,6 +86,14 @@ def test_one_that_only_monitored_and_acts_from_now_on_stops_the_run_after_all():
     assert stops == [[True], [False], [False, True]]
 
 
+def test_one_that_cannot_act_within_the_run_says_so(caplog):
+    with caplog.at_level("INFO"):
+        stopping(facts=facts(total_iter=900), min_iterations=100)
+        assert not caplog.text
+        stopping(facts=facts(total_iter=900), min_iterations=100, warmup_iterations=1000)
+    assert "not before iteration 1000 (min_iterations 100, warmup_iterations 1000), so never" in caplog.text
+
+
 def test_the_message_names_the_step_of_the_best_score():
     curve = [
         *(30 - 0.9**k for k in range(5)),

@@ -101,13 +101,13 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         self._samples = facts.total_iter * facts.batch * facts.world_size
         self._on_fault = fallback
         if epochs > facts.total_iter:
-            planned = facts.total_iter / per_epoch
-            _log.warning(
-                "%s: min_epochs %s exceeds the %.0f planned epochs; it can never stop the run",
-                self.name,
-                min_epochs,
-                planned,
+            text = "%s: min_epochs %s exceeds the %.0f planned epochs; it can never stop the run"
+            _log.warning(text, self.name, min_epochs, facts.total_iter / per_epoch)
+        elif self._earliest >= facts.total_iter:
+            text = (
+                "%s: not before iteration %d (min_iterations %d, warmup_iterations %d), so never in this run"
             )
+            _log.info(text, self.name, self._earliest, earliest, warmup_iterations)
         self.state = StoppingState()
 
     # --- events --------------------------------------------------------------------------------------------
