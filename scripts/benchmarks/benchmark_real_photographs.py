@@ -25,23 +25,21 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
+from defective_chain import DefectiveChain
 from numpy.typing import NDArray
 from whole_runs import finished
 
 from traiNNer.archs.compact import Compact
 from traiNNer.build.degradation import build_chain
 from traiNNer.data.cache.policy import CacheSettings
-from traiNNer.data.degradations import chain as chain_module
 from traiNNer.data.degradations.contact_sheet import Cell, enlarged, sheet
-from traiNNer.data.degradations.resizing import Image, merge, resize, split
+from traiNNer.data.degradations.resizing import resize
 from traiNNer.data.degraded_dataset import DegradedImageDataset, Downsampling
 from traiNNer.data.paired_dataset import PairedImageDataset
 from traiNNer.data.sampler import Sampler
@@ -77,73 +75,6 @@ SHOWN = (
 )
 """Parts of the sheet: strength, image, first row and column."""
 _MEMORY = 2**40
-
-
-def resized_by_factor(image: Image, factor: float, mode: str, *, antialias: bool) -> Image:
-    """Resizing as other programs do it: floor(side * factor) pixels, each 1 / factor apart."""
-    planes = torch.from_numpy(split(image))[None]
-    if mode == "area":  # adaptive pooling knows sizes alone
-        out = F.interpolate(planes, scale_factor=factor, mode="area")
-    else:
-        out = F.interpolate(
-            planes,
-            scale_factor=factor,
-            mode=mode,
-            align_corners=False,
-            recompute_scale_factor=False,
-            antialias=antialias,
-        )
-    return merge(out[0].numpy())
-
-
-def resized_plainly(image: Image, height: int, width: int, mode: str) -> Image:
-    """`resize` without antialiasing, as `torch.nn.functional.interpolate` does by default."""
-    if mode == "area" or (height, width) == image.shape[:2]:
-        return resize(image, height, width, mode)
-    planes = torch.from_numpy(split(image))[None]
-    return merge(F.interpolate(planes, (height, width), mode=mode, align_corners=False)[0].numpy())
-
-
-class DefectiveChain(chain_module.Chain):
-    """A preset's chain with the defects that the head of this file names; the draws are the same."""
-
-    misaligned_only = False
-
-    def _steps(self, full: tuple[int, int], size: tuple[int, int], draws: Any) -> Any:
-        replaced: dict[Any, Any] = {
-            chain_module.StageOf.RESIZE_1: (self._settings.first.resize, None),
-            chain_module.StageOf.RESIZE_2: (self._settings.second.resize, size),
-        }
-        if self.misaligned_only:
-            del replaced[chain_module.StageOf.RESIZE_2]
-        for stage, step in super()._steps(full, size, draws):
-            if stage in replaced:
-                settings, base = replaced[stage]
-                antialias = self.misaligned_only
-                yield stage, partial(_defective_resize, base=base, settings=settings, antialias=antialias)
-            elif stage is chain_module.StageOf.FINAL and not self.misaligned_only:
-                yield stage, lambda image, draw: self._final_plainly(image, size, draw)
-            else:
-                yield stage, step
-
-    def _final_plainly(self, image: Image, size: tuple[int, int], draw: Any) -> tuple[Image, dict[str, Any]]:
-        mode = draw.pick(self._settings.final.modes, self._settings.final.mode_weights)
-        return resized_plainly(image, *size, mode), {"mode": mode}
-
-
-def _defective_resize(
-    image: Image,
-    draw: Any,
-    *,
-    base: tuple[int, int] | None,
-    settings: chain_module.ResizeSettings,
-    antialias: bool,
-) -> tuple[Image, dict[str, Any]]:
-    factor, mode = chain_module.draw_resizing(settings, draw)
-    if base is None:
-        return resized_by_factor(image, factor, mode, antialias=antialias), {"factor": factor}
-    height, width = (int(side * factor) for side in base)
-    return resized_plainly(image, height, width, mode), {"factor": factor}
 
 
 def degrade_of(arm: str) -> Any:
