@@ -11,13 +11,14 @@ class BuildWithRecipes(build_py):
     """Copies `options/` and `schemas/` into the package `traiNNer` of the wheel, under `shipped/`."""
 
     def run(self) -> None:
-        """Build as usual, then copy; an editable installation reads them where they are."""
+        """Build afresh, then copy; an editable installation reads them where they are."""
+        if self.editable_mode:
+            return super().run()
+        # what an earlier build left: setuptools adds to it, and a module that has moved would be there twice
+        shutil.rmtree(Path(self.build_lib, "traiNNer"), ignore_errors=True)
         super().run()
-        if not self.editable_mode:
-            for folder in ("options", "schemas"):
-                target = Path(self.build_lib, "traiNNer", "shipped", folder)
-                shutil.rmtree(target, ignore_errors=True)  # what an earlier build left
-                shutil.copytree(folder, target)
+        for folder in ("options", "schemas"):
+            shutil.copytree(folder, Path(self.build_lib, "traiNNer", "shipped", folder))
 
 
 setup(cmdclass={"build_py": BuildWithRecipes})

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import sysconfig
@@ -10,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import setuptools
 
 from traiNNer.build.check import check_parts
 from traiNNer.cli import new, trainner
@@ -130,6 +132,25 @@ def test_messages_name_packages_and_no_extras_of_ours():
     ours = re.compile(r"pip install (-e|.*\btrainner\b|\.)")
     files = [file for file in (ROOT / "traiNNer").rglob("*.py") if ours.search(file.read_text("utf-8"))]
     assert files == []
+
+
+def test_a_wheel_holds_nothing_that_an_earlier_build_left(tmp_path, monkeypatch):
+    """setuptools removes nothing from `build/lib`: after an update a module that moved would be there twice."""
+    monkeypatch.setattr(setuptools, "setup", lambda **_: None)
+    build = runpy.run_path(str(ROOT / "setup.py"))["BuildWithRecipes"]
+    monkeypatch.chdir(tmp_path)
+    for name in ("traiNNer/new.py", "traiNNer/__init__.py", "options/new.yml", "schemas/new.json"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    for left in ("old.py", "shipped/options/old.yml"):
+        Path("lib/traiNNer", left).parent.mkdir(exist_ok=True, parents=True)
+        Path("lib/traiNNer", left).touch()
+    command = build(setuptools.Distribution({"packages": ["traiNNer"], "script_name": "setup.py"}))
+    command.build_lib = "lib"
+    command.ensure_finalized()
+    command.run()
+    made = {file.name for file in Path("lib").rglob("*") if file.is_file()}
+    assert made == {"__init__.py", "new.py", "new.yml", "new.json"}
 
 
 @pytest.mark.slow
