@@ -112,6 +112,8 @@ def test_the_verdict_is_the_last_line_below_the_file_in_todays_form(tmp_path, ru
     assert said.splitlines()[-1] == f"{old}: no mistake, no remarks; it can be used"
     old.write_text(text)
     assert run(old, "--no-data")[1].startswith("the file is in today's form\n")
+    old.write_text(text, encoding="utf-16")  # as PowerShell's `>` makes of it
+    assert run(old, "--no-data")[1].startswith("the file is in today's form\n")
 
 
 def test_a_reader_who_has_seen_enough_ends_it_without_a_traceback(tmp_path):

@@ -32,9 +32,18 @@ MAY_IMPORT["build"] = {*MAY_IMPORT["training"], "training", "options"}
 MAY_IMPORT["cli"] = {*MAY_IMPORT["build"], "build"}
 MAY_IMPORT["__main__"] = {"cli"}
 for of in MAY_IMPORT.values():
-    of.add("wording")
-MAY_IMPORT["wording"] = set()
-WITHOUT_TORCH = {"wording", "control", "events", "problems", "registry", "options", "automations"}
+    of.update({"wording", "text_files"})
+MAY_IMPORT["wording"] = MAY_IMPORT["text_files"] = set()
+WITHOUT_TORCH = {
+    "wording",
+    "text_files",
+    "control",
+    "events",
+    "problems",
+    "registry",
+    "options",
+    "automations",
+}
 
 
 def modules():

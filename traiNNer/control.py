@@ -29,7 +29,7 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 
 def to_plain(value: Any) -> dict[str, Any]:
-    """A dataclass as dictionaries, lists and plain values that JSON can hold; infinities as text."""
+    """A dataclass as dictionaries, lists and plain values; what is not finite stays a float."""
     return _adapter(type(value)).dump_python(value, mode="json")
 
 

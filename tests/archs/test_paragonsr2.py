@@ -24,7 +24,10 @@ from traiNNer.archs.paragonsr2.resampler import (
     upsample,
 )
 from traiNNer.data.images.resize import imresize
+from traiNNer.inference.network import EvalNetwork
+from traiNNer.inference.tiles import Tiles
 from traiNNer.registry import ConfigError
+from traiNNer.release.onnx import taken_sizes
 
 CASES = [
     "a_nano_released_x2",
@@ -474,6 +477,9 @@ def test_recomputing_blocks_changes_neither_output_nor_gradients():
     [
         ({"type": "paragonsr2_nano", "upsampler_alpha": 1.5}, "upsampler_alpha"),
         ({"type": "paragonsr2_nano", "band_kernel_size": 8}, "odd"),
+        ({"type": "paragonsr2_nano", "band_kernel_size": 0}, "kernel size 0 should be odd"),
+        ({"type": "paragonsr2_nano", "square_kernel_size": -1}, "kernel size -1 should be odd"),
+        ({"type": "paragonsr2_nano", "ffn_expansion": 0.01}, "ffn_expansion 0.01 leaves no channel of 12"),
         ({"type": "paragonsr2", "num_feat": 2}, "branch_ratio"),
         ({"type": "paragonsr2_dual", "num_groups": 0}, "num_groups"),
         ({"type": "paragonsr2_photo", "num_feat": 30}, "multiple of 4"),
@@ -493,3 +499,25 @@ def test_float16_products_beyond_its_range_stay_finite():
     block.gate.bias.fill_(400)
     block.out.weight.mul_(1e-3)
     assert block(noise(1, 8, 6, 6).half()).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("spec", "side", "overlap", "far"),
+    [
+        ({"type": "paragonsr2_photo", "window_size": 4}, 5, 7, 1e-5),
+        ({"type": "paragonsr2", "use_content_aware": False, "use_channel_mod": False}, 20, 20, 0.05),
+    ],
+)
+@torch.no_grad()
+def test_windows_of_tiles_are_those_of_the_whole_image(spec, side, overlap, far):
+    """Of any tiles: one block without shift is exact, blended windows end otherwise at the end of an image."""
+    small = {"scale": 2, "num_feat": 16, "num_groups": 1, "num_blocks": 1, "layer_scale_init": 1.0}
+    attention = {"use_attention": True} if spec["type"] == "paragonsr2" else {}
+    net = build_network(small | {"detail_gain": 1.0} | attention | spec).eval()
+    for name, weight in net.named_parameters():
+        if "attention" in name or "qkv" in name:
+            weight.mul_(8).add_(name.endswith("gamma") * 2)  # so that where a window begins is seen
+    model, lq = EvalNetwork(net, net.facts), noise(1, 3, 83, 37)
+    whole = Tiles(0, 0).upscale(model, lq)
+    assert (Tiles(side, overlap).upscale(model, lq) - whole).abs().max() < far
+    assert taken_sizes(net.facts) == "any size"

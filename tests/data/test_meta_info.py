@@ -26,9 +26,9 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "gt", tmp_path / "lq"
 
 
-def opened(folders: tuple[Path, Path], text: str) -> PairedImageDataset:
+def opened(folders: tuple[Path, Path], text: str, encoding: str = "utf-8") -> PairedImageDataset:
     file = folders[0].parent / "list.txt"
-    file.write_text(text)
+    file.write_text(text, encoding=encoding)
     gt, lq = folders
     return PairedImageDataset([gt], [lq], 2, filename_tmpl="{}x2", meta_info_file=file)
 
@@ -36,7 +36,8 @@ def opened(folders: tuple[Path, Path], text: str) -> PairedImageDataset:
 def test_a_list_chooses_the_images_and_the_others_are_not_missed(folders: tuple[Path, Path]) -> None:
     found = opened(folders, "sub/b.png (8,8,3)\n\n./d e.png (8, 8, 3)\r\n")
     assert sorted(found.names) == ["d e", "sub/b"]
-    assert opened(folders, "a.png\n").names == ["a"]
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):  # the last two from Windows' editors and its shell
+        assert opened(folders, "a.png\n", encoding).names == ["a"]
 
 
 @pytest.mark.parametrize(

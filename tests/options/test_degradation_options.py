@@ -69,6 +69,9 @@ def test_switched_off_they_ask_for_nothing(tmp_path):
 def test_a_chain_that_no_set_uses_is_said(tmp_path):
     options = read(tmp_path, train={"type": "PairedImageDataset"}, degradation={"preset": "weak"})
     assert any("no data set is a RealESRGANDataset" in note.text for note in options.notes)
+    (tmp_path / "x.yml").write_text("name: x\nscale: 2\n")
+    (note,) = load_options(tmp_path / "x.yml", ["blur_prob=0.2"]).notes
+    assert note.text.startswith("command line: blur_prob: has no effect")
 
 
 def test_options_of_the_chain_in_a_validation_set_are_said_to_be_ignored(tmp_path):

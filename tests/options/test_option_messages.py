@@ -111,7 +111,18 @@ def test_options_of_a_discriminator_that_is_not_there_are_said_to_have_no_effect
 def test_files_that_cannot_be_read_are_named(tmp_path):
     assert "cannot be read" in problems(tmp_path / "missing.yml")[0]
     (tmp_path / "latin.yml").write_bytes(b"name: caf\xe9")
-    assert "is not UTF-8 text" in problems(tmp_path / "latin.yml")[0]
+    (said,) = problems(tmp_path / "latin.yml")
+    assert said.endswith("is not UTF-8 text (byte 9); save it anew with the encoding UTF-8")
+
+
+def test_what_powershell_writes_is_read_by_its_mark_or_told_what_to_do(tmp_path):
+    text = "name: caf\u00e9\nscale: 2\n"
+    for encoding in ("utf-8-sig", "utf-16", "utf-16-be"):
+        mark = "\ufeff" if encoding == "utf-16-be" else ""
+        (tmp_path / "bad.yml").write_text(mark + text, encoding=encoding)
+        assert load_options(tmp_path / "bad.yml").name == "caf\u00e9"
+    (tmp_path / "bad.yml").write_text("name: x\n", encoding="utf-16-le")
+    assert "is this UTF-16? save it anew with the encoding UTF-8" in problems(tmp_path / "bad.yml")[0]
 
 
 def test_problems_of_parts_come_together_with_those_of_the_tree(write):

@@ -69,6 +69,11 @@ def test_what_is_written_reads_back(value):
     assert read == value and type(read) is type(value)
 
 
+@pytest.mark.parametrize("text", ["/data/set #1", "#1", "a # b", "C:\\new\\t"])
+def test_nothing_of_a_value_on_the_command_line_is_a_comment(text):
+    assert read_value(text) == text
+
+
 # YAML limits such keys to 1024 characters as written (section 7.4.2), and escaping may take ten for one
 @given(st.dictionaries(st.text(max_size=100), PLAIN, max_size=3))
 def test_written_keys_and_values_read_back_in_a_file(tree):

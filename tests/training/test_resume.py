@@ -108,12 +108,16 @@ def test_a_changed_setting_wins_over_the_saved_state(tmp_path):
     first = make_trainer(tmp_path)
     first.fit(At(first, 6))
     first.controls.lr_factor = 0.5  # learned by an automation, not a setting
+    first.controls.batch, first.controls.lr_batch_factor = 16, 2.0  # likewise
     first._saved_at = -1
     first.save()
     second = resumed(tmp_path, controls=Controls(batch=4, micro_batch=4, lq_size=12, clip={"g": Clip(9, 9)}))
     assert (second.controls.micro_batch, second.controls.lq_size) == (4, 12)
     assert second.controls.clip == {"g": Clip(9, 9)}
     assert second.controls.lr_factor == 0.5
+    assert (second.controls.batch, second.controls.lr_batch_factor) == (16, 2.0)
+    third = resumed(tmp_path, controls=Controls(batch=8, micro_batch=4, lq_size=12))
+    assert (third.controls.batch, third.controls.lr_batch_factor) == (8, 1.0)  # that of the new batch
 
 
 def test_a_damaged_state_is_named_and_passed_over(tmp_path, caplog):

@@ -27,6 +27,8 @@ class OnnxForm(NamedTuple):
     the other takes minutes, and cannot go around decisions made in Python."""
     free: Literal["batch and size", "size", "nothing"] = "batch and size"
     """What of an input may differ from that of the example: `size` is that of one image at a time."""
+    pads: bool = False
+    """Whether it fills up the last windows of an image by itself, as the network does, and so takes any size."""
     refused: str = ""
     """Why there can be no such file at all, in words; empty: there can."""
 

@@ -28,6 +28,7 @@ from traiNNer.options.rewrite import rewritten, written_part
 from traiNNer.options.source import is_toml
 from traiNNer.registry import ConfigError, Problem
 from traiNNer.runtime.run_dir import atomic_write
+from traiNNer.text_files import read_text
 from traiNNer.wording import no_file
 
 _FILES_OF_WEIGHTS = ("pretrain_network_g", "pretrain_network_d", "pretrain_network_g_teacher")
@@ -145,7 +146,7 @@ def _missing_weights(options: Options) -> list[str]:
 
 
 def _propose(file: Path, new: Path | None, found: Examined) -> None:
-    text = "" if is_toml(file) else file.read_text(encoding="utf-8")
+    text = "" if is_toml(file) else read_text(file)
     today = rewritten(text, written_part(found.tree, found.marks))
     if new:
         _write(new, today)

@@ -67,7 +67,8 @@ class Draft:
         """
         for below, mark in () if path in self.marks else self.marks.items():
             if below[: len(path)] == path and mark.source == COMMAND_LINE:
-                return mark._replace(path=mark.path[: len(mark.path) - (len(below) - len(path))])
+                written = mark.path[: len(mark.path) - (len(below) - len(path))]
+                return mark._replace(path=written or mark.path)
         for length in range(len(path), -1, -1):
             if (mark := self.marks.get(path[:length])) and mark.source != DERIVED:
                 return mark._replace(path=(*mark.path, *path[length:]))

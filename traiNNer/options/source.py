@@ -9,6 +9,7 @@ from traiNNer.options.neosr import translate
 from traiNNer.options.toml_source import read_toml
 from traiNNer.options.yaml_source import read_yaml
 from traiNNer.registry import ConfigError
+from traiNNer.text_files import OtherEncoding, read_text
 
 
 def is_toml(path: Path) -> bool:
@@ -23,11 +24,11 @@ def read_file(path: Path) -> Draft:
         ConfigError: For a file that cannot be read, and for what is neither YAML nor TOML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    except OtherEncoding as error:
+        raise ConfigError(f"{path}: {error}") from error
     toml = is_toml(path)
     document = read_toml(text, str(path)) if toml else read_yaml(text, str(path))
     draft = Draft(document.tree, document.marks)

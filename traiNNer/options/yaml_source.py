@@ -69,12 +69,15 @@ def read_yaml(text: str, source: str) -> Document:
 
 
 def read_value(text: str) -> Any:
-    """What a text means where a value is expected, as on the command line.
+    """What a text means where a value is expected, as on the command line, where `#` begins no comment.
 
     Raises:
         ConfigError: Where `read_yaml` would; places are columns of `text`.
     """
     node = _compose(text, "value")
+    rest = text[node.end_mark.index :] if node else text
+    if "#" in rest and (node is None or node.tag == _PLAIN):
+        return text.strip()
     return None if node is None else _Reader("value").read(node)
 
 
@@ -122,7 +125,8 @@ def _compose(text: str, source: str) -> Node | None:
     if found := _UNPRINTABLE.search(text):
         before = text[: found.start()]
         line, column = before.count("\n") + 1, found.start() - before.rfind("\n")
-        raise ConfigError(f"{source}:{line}:{column}: the unprintable character {found[0]!r}")
+        why = "; is this UTF-16? save it anew with the encoding UTF-8" if found[0] == "\0" else ""
+        raise ConfigError(f"{source}:{line}:{column}: the unprintable character {found[0]!r}{why}")
     parser = YAML(typ="safe", pure=True)
     parser.Resolver = _Resolver
     parser.max_depth = _DEEPEST

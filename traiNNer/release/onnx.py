@@ -101,7 +101,8 @@ def taken_sizes(facts: NetworkFacts) -> str:
     least, _ = taken_size(facts, 1, 1)
     if least == 1:
         return "any size"
-    multiples = f" that are multiples of {facts.unit}" if facts.unit > 1 else ""
+    unit = _unit(facts)
+    multiples = f" that are multiples of {unit}" if unit > 1 else ""
     return f"heights and widths of {least} or more{multiples}"
 
 
@@ -240,9 +241,14 @@ def _problem_of(comparison: Comparison, tolerance: float) -> str | None:
 def taken_size(facts: NetworkFacts, height: int, width: int) -> tuple[int, int]:
     """The next larger size that an exported file takes."""
     rows, columns = (
-        allowed_size(side, least=facts.min_size, multiple=facts.unit) for side in (height, width)
+        allowed_size(side, least=facts.min_size, multiple=_unit(facts)) for side in (height, width)
     )
     return rows, columns
+
+
+def _unit(facts: NetworkFacts) -> int:
+    """What the sides of an image that an exported file takes are multiples of."""
+    return facts.multiple_of if facts.onnx.pads else facts.unit
 
 
 def noise(shape: tuple[int, ...]) -> Tensor:

@@ -50,6 +50,8 @@ def restore(
     for item in fields(Controls):
         if getattr(then, item.name) == getattr(configured, item.name):
             setattr(parts.controls, item.name, getattr(saved, item.name))
+    if then.batch != configured.batch:  # the factor is that of the saved batch beside the one of then
+        parts.controls.lr_batch_factor = configured.lr_batch_factor
     parts.supervisor.load_state_dict(state["automations"])
     if parts.plateau and state["plateau"]:
         parts.plateau.state = from_plain(ReduceLROnPlateau.State, state["plateau"])

@@ -141,8 +141,9 @@ def spatial(in_channels: int, out_channels: int, size: int, padding: Padding) ->
 
 def depthwise(channels: int, size: tuple[int, int], padding: Padding, *, dilation: int = 1) -> nn.Conv2d:
     """One filter per channel, odd height and width, that keeps the size."""
-    if size[0] % 2 == 0 or size[1] % 2 == 0:
-        raise ConfigError(f"kernel size {max(size)} should be odd")
+    for side in size:
+        if side < 1 or side % 2 == 0:
+            raise ConfigError(f"kernel size {side} should be odd, 1 or more")
     reach = (size[0] // 2 * dilation, size[1] // 2 * dilation)
     return nn.Conv2d(
         channels,
@@ -209,6 +210,14 @@ def scale_output(conv: nn.Conv2d, factor: Tensor, *, identity: bool = False) -> 
             nn.init.dirac_(addition := torch.zeros_like(conv.weight), groups=conv.groups)
             conv.weight += addition
     return conv
+
+
+def expanded(channels: int, ffn_expansion: float) -> int:
+    """Width of a block's transform; ConfigError where there is none."""
+    width = int(channels * ffn_expansion)
+    if width < 1:
+        raise ConfigError(f"ffn_expansion {ffn_expansion} leaves no channel of {channels}")
+    return width
 
 
 def require_positive(**counts: int) -> None:

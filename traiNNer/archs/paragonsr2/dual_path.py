@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from traiNNer.archs import NETWORKS, NetworkFacts, recorded
+from traiNNer.archs import NETWORKS, NetworkFacts, OnnxForm, recorded
 from traiNNer.archs.fuse import Foldable
 from traiNNer.archs.paragonsr2.attention import ShiftedWindowAttention
 from traiNNer.archs.paragonsr2.blocks import (
@@ -85,7 +85,8 @@ class ParagonSR2Dual(nn.Module):
         options = recorded(locals())
         require_positive(scale=scale, num_feat=num_feat, num_groups=num_groups, num_blocks=num_blocks)
         require_positive(window_size=window_size)
-        if block in ("photo", "pro") and attention and num_feat % ShiftedWindowAttention.HEADS:
+        windowed = attention and block in ("photo", "pro")
+        if windowed and num_feat % ShiftedWindowAttention.HEADS:
             raise ConfigError(f"num_feat should be a multiple of 4, one share a head (got {num_feat})")
         if contrast_init and block == "stream":
             raise ConfigError("contrast_init is for blocks with an activation; those of stream have none")
@@ -115,7 +116,11 @@ class ParagonSR2Dual(nn.Module):
         if icnr:
             start_subpixels_equal(to_subpixels, scale)
         self.facts = NetworkFacts(
-            "generator", scale=scale, tile_margin=_tile_margin(block, attention, num_groups * num_blocks)
+            "generator",
+            scale=scale,
+            window=window_size if windowed else 1,
+            tile_margin=_tile_margin(block, attention, num_groups * num_blocks),
+            onnx=OnnxForm(pads=True),
         )
 
     def forward(

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from traiNNer.archs import NETWORKS, NetworkFacts, recorded
+from traiNNer.archs import NETWORKS, NetworkFacts, OnnxForm, recorded
 from traiNNer.archs.fuse import Foldable
-from traiNNer.archs.paragonsr2.attention import BlendedWindowAttention
+from traiNNer.archs.paragonsr2.attention import STRIDE, BlendedWindowAttention
 from traiNNer.archs.paragonsr2.blocks import (
     LAYER_SCALE_INIT,
     NEGATIVE_SLOPE,
@@ -26,6 +26,7 @@ from traiNNer.archs.paragonsr2.blocks import (
     LayerScale,
     SkipGroup,
     depthwise,
+    expanded,
     require_positive,
     scale_output,
     spatial,
@@ -102,7 +103,7 @@ class ParagonSR2(nn.Module):
         def block() -> Block:
             return Block(
                 num_feat,
-                hidden=int(num_feat * ffn_expansion),
+                hidden=expanded(num_feat, ffn_expansion),
                 context=InceptionContext(
                     num_feat,
                     square=square_kernel_size,
@@ -133,7 +134,13 @@ class ParagonSR2(nn.Module):
         reach = max(square_kernel_size // 2, band_kernel_size // 2) + 1
         # conv_in, conv_fuse, the sub-pixel convolution and conv_out add one pixel each; the base reaches 4
         margin = max(4, 4 + num_groups * num_blocks * reach)
-        self.facts = NetworkFacts("generator", scale=scale, tile_margin=None if whole else margin)
+        self.facts = NetworkFacts(
+            "generator",
+            scale=scale,
+            window=STRIDE if use_attention else 1,
+            tile_margin=None if whole else margin,
+            onnx=OnnxForm(pads=True),
+        )
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """`(n, 3, h, w)` RGB 0 to 1 -> `(n, 3, h * scale, w * scale)`, not clamped."""

@@ -22,6 +22,7 @@ from traiNNer.archs.paragonsr2.blocks import (
     InceptionContext,
     LayerScale,
     SkipGroup,
+    expanded,
     require_positive,
     scale_output,
     spatial,
@@ -88,7 +89,7 @@ class ParagonSR2Magic(nn.Module):
                 branch_ratio=branch_ratio,
                 padding=padding,
             )
-            mixer = DynamicMixer(num_feat, int(num_feat * ffn_expansion), padding)
+            mixer = DynamicMixer(num_feat, expanded(num_feat, ffn_expansion), padding)
             return Block(num_feat, context, mixer, layer_scale_init)
 
         self.conv_in = spatial(3, num_feat, 3, padding)
@@ -100,8 +101,9 @@ class ParagonSR2Magic(nn.Module):
         self.upsampler = spatial(num_feat, num_feat, 3, padding)
         self.conv_out = spatial(num_feat, 3, 3, padding)
         reach = max(square_kernel_size // 2, band_kernel_size // 2) + 1
-        # conv_in and conv_fuse 1 each, the upscaling 4, two convolutions of the large map 2 or less
-        self._margin = 8 + num_groups * num_blocks * reach
+        # conv_in and conv_fuse 1 each, the upscaling 4, two convolutions of the large map 2 or less; at scale 1
+        # the upscaling sees 5
+        self._margin = (8 if scale > 1 else 9) + num_groups * num_blocks * reach
         self.facts = NetworkFacts("generator", scale=scale, tile_margin=self._margin)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from traiNNer.data.pairs.file_index import stem
 from traiNNer.registry import ConfigError
+from traiNNer.text_files import OtherEncoding, read_text
 
 
 def listed_names(path: str | Path) -> set[str]:
@@ -18,10 +19,11 @@ def listed_names(path: str | Path) -> set[str]:
         ConfigError: For a file that cannot be read, names nothing, or names two files in a line.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
-        raise ConfigError(f"meta_info_file: {path}: cannot be read ({reason})") from None
+        lines = read_text(Path(path)).splitlines()
+    except OSError as error:
+        raise ConfigError(f"meta_info_file: {path}: cannot be read ({error.strerror})") from None
+    except OtherEncoding as error:
+        raise ConfigError(f"meta_info_file: {path}: {error}") from None
     named = [name for line in lines if (name := re.sub(r"\s*\([\d\s,]*\)\s*$", "", line).strip())]
     if two := next((name for name in named if ", " in name), None):
         raise ConfigError(
