@@ -66,6 +66,17 @@ def test_a_file_without_opt_is_recognised(verb, photos, capsys, monkeypatch):
     assert f"-opt is missing: {shell_line('-opt', 'm y.yml')}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["check", "preview"])
+def test_a_file_with_opt_is_the_file(verb, photos, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    said = []
+    for words in (["my.yml"], ["-opt", "my.yml", "scale=2"], ["scale=2", "-opt", "my.yml"]):
+        assert trainner.main([verb, *words]) == 2
+        said.append(capsys.readouterr())
+    assert "my.yml" in "".join(said[0])
+    assert said[0] == said[1] == said[2]
+
+
 def test_help_and_new_do_not_wait_for_torch(photos):
     program = (
         "import sys; from traiNNer.cli.trainner import main\n"

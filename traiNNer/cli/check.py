@@ -23,6 +23,7 @@ from traiNNer.build.data_folders import is_demo
 from traiNNer.build.demands import too_large
 from traiNNer.build.lint import Advice, automation_block, missing, unwise, unwise_data
 from traiNNer.cli.ending import ends_in_words
+from traiNNer.cli.opt import file_first
 from traiNNer.options import Examined, Options, examine
 from traiNNer.options.rewrite import rewritten, written_part
 from traiNNer.options.source import is_toml
@@ -49,7 +50,7 @@ def command_line() -> argparse.ArgumentParser:
 @ends_in_words
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the explanation; returns the exit status."""
-    args = command_line().parse_intermixed_args(arguments)
+    args = command_line().parse_intermixed_args(file_first(arguments))
     try:
         return _explain(args)
     except ConfigError as error:

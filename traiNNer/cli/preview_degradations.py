@@ -21,6 +21,7 @@ from traiNNer.build.data import assemble
 from traiNNer.build.degraded_samples import Sample, draw_samples, summary
 from traiNNer.cli.arguments import not_negative, positive
 from traiNNer.cli.ending import ends_in_words
+from traiNNer.cli.opt import file_first
 from traiNNer.data.degradations.contact_sheet import sample_row, sheet, stage_rows
 from traiNNer.data.degraded_dataset import DegradedImageDataset
 from traiNNer.data.images.image_io import ImageError, Pixels, write_bytes, write_image
@@ -49,7 +50,7 @@ def command_line() -> argparse.ArgumentParser:
 @ends_in_words
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, draw the samples, write. Returns the exit status."""
-    args = command_line().parse_intermixed_args(arguments)
+    args = command_line().parse_intermixed_args(file_first(arguments))
     options = load_options(args.configuration, args.overrides, check=check_parts)
     try:
         samples = _samples(options, range(args.position, args.position + args.count))
