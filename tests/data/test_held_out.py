@@ -15,6 +15,7 @@ from traiNNer.data.images.image_io import read_image
 from traiNNer.data.images.resize import imresize
 from traiNNer.data.pairs.file_index import Files, Names
 from traiNNer.options import load_options
+from traiNNer.registry import ConfigError
 from traiNNer.runtime.distributed import DistributedContext
 
 
@@ -125,6 +126,20 @@ def test_check_names_them_and_leaves_the_file_as_it_is(folder, capsys):
     said = capsys.readouterr().out
     assert "datasets.val: set aside, not trained on: " in said
     assert "\n  val: auto\n" in said
+
+
+def test_the_command_line_adds_options_to_a_set_that_is_auto(folder, tmp_path, capsys):
+    file = small_run.write_options(tmp_path, configuration(folder))
+    asked = "datasets.val.skip_bad_images=true"
+    val = load_options(file, [asked]).datasets["val"]
+    assert (val.part, val.skip_bad_images, val.cache) == ("held_out", True, "auto")
+    assert check([str(file), asked, "--no-data", "--write", str(tmp_path / "new.yml")]) == 0
+    assert load_options(tmp_path / "new.yml").datasets["val"] == val
+    lacking = ["datasets.train=~", "train=~"]
+    with pytest.raises(
+        ConfigError, match="auto sets images of datasets.train aside, and there is no such set"
+    ):
+        load_options(file, lacking)
 
 
 def test_too_few_photographs_are_refused_in_words(folder, tmp_path):

@@ -109,6 +109,17 @@ def test_everything_that_does_not_fit_is_listed_at_once(folders):
     assert "skip_bad_images: true" in text
 
 
+def test_a_folder_that_is_both_is_listed_once(folders, caplog):
+    gt, _ = folders({"a": (8, 8), "b": (8, 8)})
+    write_image(gt / "a.jpg", _photo(0, 16, 16))
+    (gt / "notes.txt").touch()
+    with caplog.at_level("INFO"), pytest.raises(ConfigError) as caught:
+        PairedImageDataset([gt], [gt], 1)
+    assert str(caught.value).count("differ from another only by their suffix (1):\n  a.png") == 1
+    assert caplog.text.count("1 other file passed over: .txt") == 1
+    assert PairedImageDataset([gt], [gt], 1, skip_bad_images=True).names == ["a", "b"]
+
+
 def test_skip_bad_images_goes_on_with_the_rest_and_says_so(folders, caplog):
     gt, lq = folders({"a": (8, 8), "b": (8, 8), "c": (8, 9), "d": (8, 8)})
     (lq / "a.png").unlink()

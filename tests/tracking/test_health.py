@@ -15,6 +15,7 @@ from training.test_resume import kill_at, records, resumed
 
 from traiNNer.automations import Supervisor
 from traiNNer.automations.data_cost import DataCost
+from traiNNer.automations.diagnosis import RunNumbers, diagnose
 from traiNNer.automations.gradients.stabilizer import GradientFlowStabilizer
 from traiNNer.control import Clip
 from traiNNer.events import ValidationEvent
@@ -278,6 +279,14 @@ def test_the_closing_table_leaves_out_what_was_not_measured(tmp_path):
     verdicts = {found.quantity: found.verdict for found in findings}
     assert verdicts["norm trend"] == "unknown"
     assert {"loss share l1", "loss share char", "waves/psnr vs bicubic"} <= verdicts.keys()
+
+
+def test_the_closing_table_cuts_no_name_of_an_option_in_a_narrow_terminal():
+    console = Console(width=80, file=io.StringIO())
+    findings = diagnose(RunNumbers(progress=1.0, data_wait_share=0.5, norm_spread=2.0, residual_ratio=0.2))
+    console.print(diagnosis_table(findings))
+    assert "num_worker_per_g" in console.file.getvalue()
+    assert "\u2026" not in console.file.getvalue()
 
 
 # --- structure ---------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 from traiNNer.options import aliases as names
 from traiNNer.options.degradation_forms import complete_degradation, gather
 from traiNNer.options.document import COMMAND_LINE, MISSING, Draft
+from traiNNer.options.held_out import write_out
 from traiNNer.options.yaml_source import Path
 from traiNNer.registry import did_you_mean, normalise
 
@@ -36,6 +37,7 @@ def rename(draft: Draft) -> None:
         if draft.get((*path, "meta_info")) is not MISSING:  # Real-ESRGAN's name
             draft.move((*path, "meta_info"), (*path, "meta_info_file"))
     gather(draft)
+    write_out(draft)
     _collect_losses(draft)
     _collect_automations(draft)
     for path in (*draft.matches((*_AUTOMATIONS, "*")), *draft.matches(_LOSS_SCHEDULING)):

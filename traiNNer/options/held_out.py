@@ -20,16 +20,24 @@ _SHARED = (
 """What a set that is held out has in common with the training set, where it does not say it itself."""
 
 
-def complete_held_out(draft: Draft) -> None:
-    """Write out sets that are `auto`; give those that are held out the images of the training set."""
+def write_out(draft: Draft) -> None:
+    """Make sets that are `auto` mappings, to which the command line can add options."""
     for key, value in list(draft.section(("datasets",)).items()):
         path = ("datasets", key)
         if value == "auto" and str(key).startswith("val"):
-            if not draft.section(_TRAIN):
-                draft.report(path, "auto sets images of datasets.train aside, and there is no such set")
             draft.put(path, {"part": "held_out"}, {(): draft.mark(path), ("part",): Mark(DERIVED, path)})
-        if key != "train" and draft.get((*path, "part")) == "held_out" and draft.section(_TRAIN):
+
+
+def complete_held_out(draft: Draft) -> None:
+    """Give sets that are held out the images of the training set."""
+    for key in list(draft.section(("datasets",))):
+        path = ("datasets", key)
+        if key == "train" or draft.get((*path, "part")) != "held_out":
+            continue
+        if draft.section(_TRAIN):
             _share(draft, path)
+        elif draft.marks[(*path, "part")].source == DERIVED:
+            draft.report(path, "auto sets images of datasets.train aside, and there is no such set")
 
 
 def _share(draft: Draft, path: Path) -> None:

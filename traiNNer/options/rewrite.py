@@ -18,8 +18,8 @@ def written_part(tree: Mapping[str, Any], marks: Mapping[Path, Mark]) -> dict[st
     part = _written(tree, (), marks)
     sets = part.get("datasets")
     for key, data in list(sets.items()) if isinstance(sets, dict) else ():
-        if data == {} and tree["datasets"][key].get("part") == "held_out":
-            sets[key] = "auto"
+        if isinstance(data, dict) and "part" not in data and tree["datasets"][key].get("part") == "held_out":
+            sets[key] = {"part": "held_out", **data} if data else "auto"
     train = part.get("train")
     automations = train.get("training_automations") if isinstance(train, dict) else None
     if isinstance(train, dict) and isinstance(automations, dict) and automations:

@@ -46,6 +46,7 @@ def score_table(event: ValidationEvent) -> Table:
 def diagnosis_table(findings: Sequence[Finding]) -> Table:
     """One row a quantity; what was not measured is left out."""
     table = Table("quantity", "value", "healthy", "verdict", "advice", title="Diagnosis")
+    table.columns[-1].overflow = "fold"  # the name of an option is of use only as a whole
     for found in findings:
         if found.value is not None:
             table.add_row(found.quantity, f"{found.value:.4g}", found.healthy, found.verdict, found.advice)

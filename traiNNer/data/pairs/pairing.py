@@ -149,6 +149,12 @@ def _match(
     gt_root: Path, lq_root: Path, filename_tmpl: str, problems: Problems, choice: _Choice
 ) -> tuple[Names, Names]:
     """(GT, LQ) relative paths. The LQ stem is the template with the GT stem in it, in the same subfolder."""
+    if gt_root == lq_root and filename_tmpl == "{}":  # one listing, and one message for what is wrong with it
+        files = choice.among(find_images(gt_root))
+        doubled = _later_of_their_stem(files, files)
+        problems.add(_DOUBLED.format(gt_root), sorted(doubled))
+        both = Names.of([name for name in files if name not in doubled])
+        return both, both
     lq_suffixes = _suffixes(lq_root, problems)
     gt_files = choice.among(find_images(gt_root))
     gt_kept: list[str] = []
