@@ -118,8 +118,7 @@ class Arm(Plain):
 class Change(NamedTuple):
     """What a decision does, in the words of the records."""
 
-    parameter: str
-    """Name of the control, such as `grad_clip_threshold`."""
+    parameter: str  # name of the control, such as `grad_clip_threshold`
     old: float | int | str
     new: float | int | str
 
@@ -171,10 +170,8 @@ class RollBack(Decision):
 
     changes = "lr_factor"
     factor: float
-    rewarm: Ramp | None
-    """None: go on at once."""
-    arm: str = ""
-    """Go on from where this arm of the latest trial ended instead, with its optimizer."""
+    rewarm: Ramp | None  # None: go on at once
+    arm: str = ""  # go on from where this arm of the latest trial ended instead, with its optimizer
 
     def apply(self, controls: Controls) -> None:
         controls.lr_factor, controls.rewarm = self.factor, self.rewarm
@@ -205,6 +202,10 @@ class SetBatch(Decision):
         return Change("micro_batch", controls.micro_batch, self.micro_batch)
 
 
+def _clip_name(network: str) -> str:
+    return f"grad_clip_threshold_{network}" if network not in ("", "g") else "grad_clip_threshold"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SetClip(Decision):
     """Limit the gradients of one network."""
@@ -218,8 +219,7 @@ class SetClip(Decision):
         controls.clip[self.network] = self.clip
 
     def change(self, controls: Controls) -> Change:
-        name = "grad_clip_threshold" if self.network == "g" else f"grad_clip_threshold_{self.network}"
-        return Change(name, self.old, self.clip.threshold)
+        return Change(_clip_name(self.network), self.old, self.clip.threshold)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,12 +273,13 @@ class Request(Decision):
 
     control: str
     factor: float
+    network: str = ""  # whose control it is, where each network has its own; empty: all of them
 
     def apply(self, controls: Controls) -> None:
         """Nothing: its receiver decides."""
 
     def change(self, controls: Controls) -> Change:
-        name = "grad_clip_threshold" if self.control == "clip" else self.control
+        name = _clip_name(self.network) if self.control == "clip" else self.control
         return Change(name, "", f"x{self.factor:g}")
 
 
@@ -290,8 +291,7 @@ class Stop(Decision):
     rule: str
     """patience, diminishing_returns, overfitting or broken."""
     cooldown: Ramp | None = None
-    restore_best: bool = False
-    """End with the best weights instead of the last."""
+    restore_best: bool = False  # end with the best weights instead of the last
 
     def apply(self, controls: Controls) -> None:
         controls.cooldown = self.cooldown

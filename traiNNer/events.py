@@ -189,6 +189,8 @@ class RequestEvent(Plain):
     factor: float
     by: str
     reason: str
+    network: str = ""
+    """Whose control it is, where each network has its own; empty: all of them."""
 
 
 @dataclass(frozen=True)

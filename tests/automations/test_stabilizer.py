@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from automations.simulate import controls, drive, facts, flat, noisy, window
 
+from traiNNer.automations.gradients.gradient_clipping import AdaptiveGradientClipping
 from traiNNer.automations.gradients.norm_patterns import pattern_key
 from traiNNer.automations.gradients.stabilizer import GradientFlowStabilizer
 from traiNNer.control import Clip, Request, SetLossScale
-from traiNNer.events import ChangeEvent
+from traiNNer.events import ChangeEvent, RequestEvent
 
 CLIP = {"g": Clip(0.1, 0.03)}
 
@@ -40,8 +41,8 @@ def calm(count, seed=0, mean=0.03):
 def test_five_explosions_in_a_row_are_an_emergency_with_two_requests(caplog):
     automation = stabilizer()
     found = run([*CALM, [0.03] * 5 + [1.0] * 5], automation=automation)
-    assert [(type(d), d.control, d.factor) for d in found] == [
-        (Request, "clip", 0.5), (Request, "lr_factor", 0.5),
+    assert [(type(d), d.control, d.factor, d.network) for d in found] == [
+        (Request, "clip", 0.5, "g"), (Request, "lr_factor", 0.5, ""),
     ]  # fmt: skip
     assert found[0].level == "CRITICAL" and "5 consecutive gradient explosions" in found[0].reason
     assert "gradient explosion by step 40: norm 1, threshold 0.1" in caplog.text
@@ -252,6 +253,21 @@ def test_the_discriminator_moves_the_loss_scale_of_the_generator_neither_up_nor_
         in_force = controls(clip=dict(CLIP))
         events = [window(10 * k, grad_norm={"g": [0.03] * 10, "d": norms}) for k in range(1, 10)]
         assert not any(isinstance(d, SetLossScale) for d in flat(drive(automation, events, in_force)))
+
+
+def test_an_emergency_of_the_discriminator_leaves_the_threshold_of_the_generator():
+    both = facts(learning_rates={"g": 2e-4, "d": 2e-4})
+    watching, clipping = stabilizer(facts=both), AdaptiveGradientClipping(facts=both)
+    in_force = controls(clip={"g": Clip(0.1, 0.03), "d": Clip(0.1, 0.03)})
+    burst = [0.03] * 5 + [1.0] * 5
+    windows = [window(10 * k, grad_norm={"g": [0.03] * 10, "d": [0.03] * 10}) for k in (1, 2, 3)]
+    hurt = window(40, grad_norm={"g": [0.03] * 10, "d": burst}, losses=[0.2] * 10)
+    asked = [d for d in flat(drive(watching, [*windows, hurt], in_force)) if d.control == "clip"]
+    assert [d.change(in_force).parameter for d in asked] == ["grad_clip_threshold_d"]
+    drive(clipping, [hurt], in_force)
+    request = RequestEvent(40, "clip", asked[0].factor, watching.name, asked[0].reason, asked[0].network)
+    drive(clipping, [request], in_force)
+    assert {net: clip.threshold for net, clip in in_force.clip.items()} == {"g": 0.1, "d": 0.05}
 
 
 @pytest.mark.parametrize(("norm", "kind"), [(1e-8, "vanishing"), (1.0, "unstable")])

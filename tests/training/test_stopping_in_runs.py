@@ -108,7 +108,8 @@ def test_an_emergency_asks_the_owners_of_clip_and_learning_rate(tmp_path):
     trainer = trainer_of(tmp_path, *automations, weight_at=weight_at)
     trainer.fit(At(trainer, 36))
     asked = [e for e in lines(tmp_path, "events") if e["kind"] == "RequestEvent"]
-    assert [(e["control"], e["factor"]) for e in asked] == [("clip", 0.5), ("lr_factor", 0.5)]
+    said = [(e["control"], e["factor"], e["network"]) for e in asked]
+    assert said == [("clip", 0.5, "g"), ("lr_factor", 0.5, "")]
     answers = [d for d in decisions(tmp_path) if "emergency" in d["reason"] or "request" in d["reason"]]
     assert ("lr_factor", 1.0, 0.5) in [(d["parameter"], d["old"], d["new"]) for d in answers]
     halved = next(d for d in answers if d["parameter"] == "grad_clip_threshold" and d["old"])

@@ -235,8 +235,8 @@ class Trainer:
                 self._restart_batches()
             case SetLossFactors():
                 self._effects.follow_loss_factors(before.loss_factor, decision.factors)
-            case Request(control=control, factor=factor, reason=reason):
-                return [RequestEvent(progress.step, control, factor, proposal.automation, reason)]
+            case Request(control=control, factor=factor, reason=why, network=network):
+                return [RequestEvent(progress.step, control, factor, proposal.automation, why, network)]
             case Stop():
                 self._effects.stop(decision, progress)
         change = ChangeEvent(progress.step, progress.position, decision.changes, proposal.automation)

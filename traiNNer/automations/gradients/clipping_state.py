@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from traiNNer.automations.gradients.gradient_norms import GradientNorms, Tally
 from traiNNer.control import Clip, Plain
+from traiNNer.events import RequestEvent
 
 
 @dataclass(frozen=True)
@@ -45,5 +46,5 @@ class ClippingState(Plain):
     announced: bool = False
     factors: dict[str, float] = field(default_factory=dict)
     """Loss factors that the statistics are of."""
-    requested: float | None = None
-    """A factor that another automation asked for."""
+    requested: RequestEvent | None = None
+    """What another automation has just asked for."""

@@ -105,8 +105,8 @@ class AdaptiveGradientClipping(Automation[ClippingState]):
                     self.state.networks.setdefault(net, NetworkClipping()).fresh += norms
             case ChangeEvent(control=control) if control in CHANGES:
                 self._forget()
-            case RequestEvent(control="clip", factor=factor):
-                self.state.requested = factor
+            case RequestEvent(control="clip"):
+                self.state.requested = event
             case _:
                 pass
 
@@ -124,8 +124,8 @@ class AdaptiveGradientClipping(Automation[ClippingState]):
             if in_force is None:
                 in_force = plain_clip(self._bounded(self._prior.get(net, math.inf)))
                 proposal = _Proposal(in_force, "nothing is known yet (prior)")
-            elif requested is not None:
-                proposal = self._comply(network, in_force, requested)
+            elif requested is not None and requested.network in ("", net):
+                proposal = self._comply(network, in_force, requested.factor)
             proposal = self._take_in(network, in_force) or proposal
             network.fresh = []
             if proposal is not None:

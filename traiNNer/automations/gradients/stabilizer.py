@@ -228,8 +228,8 @@ class GradientFlowStabilizer(Automation[_State]):
         self.state.interventions += 1
         why = f"{IN_A_ROW} consecutive gradient explosions of network {net} at iteration {self.state.step}"
         decisions: list[Decision] = [
-            _ask("clip", 0.5, f"emergency: {why}", "CRITICAL"),
-            _ask("lr_factor", 0.5, f"emergency: {why}", "WARNING"),
+            _ask("clip", f"emergency: {why}", "CRITICAL", network=net),
+            _ask("lr_factor", f"emergency: {why}", "WARNING"),  # one factor for all networks
         ]
         if self._scaling and net == "g" and controls.loss_scale > SCALE_RANGE[0]:
             decisions.append(self._scale_to(max(SCALE_RANGE[0], 0.1 * controls.loss_scale), controls, why))
@@ -288,8 +288,8 @@ class GradientFlowStabilizer(Automation[_State]):
         return prior_threshold(self._facts.learning_rates[net], self._stored.get(net))
 
 
-def _ask(control: str, factor: float, why: str, level: Literal["WARNING", "CRITICAL"]) -> Request:
-    return Request(control=control, factor=factor, reason=why, counts=False, level=level)
+def _ask(control: str, why: str, level: Literal["WARNING", "CRITICAL"], *, network: str = "") -> Request:
+    return Request(control=control, factor=0.5, network=network, reason=why, counts=False, level=level)
 
 
 def flow_reports(supervisor: Supervisor) -> dict[str, FlowReport]:
