@@ -1,14 +1,17 @@
 """`trainner compare`: what differs, by how much for the same images, on a page that stands alone."""
 
+import json
 import math
 import re
 from pathlib import Path
 
 import pytest
 import small_run
+from automations.simulate import validation
 from scipy import stats
 
 from traiNNer.cli import compare
+from traiNNer.control import to_plain
 from traiNNer.tracking.report.compare import comparison, paired_difference, read_run, t_point
 
 
@@ -87,6 +90,12 @@ def test_a_place_on_the_axes_comes_from_the_windows_of_the_run(tmp_path):
     assert [run.at(20, axis) for axis in ("steps", "samples", "seconds of training")] == [20, 80, 5.0]
     assert math.isnan(run.at(21, "samples"))
     assert "<h1>&lt;n&gt;</h1>" in comparison([run], [])
+
+
+def test_the_best_of_a_run_under_way_is_the_validation_of_its_best_weights(tmp_path):
+    events = [{"iter": k, "kind": "ValidationEvent", **to_plain(validation(k, [30.0]))} for k in (10, 20)]
+    Path(tmp_path, "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    assert [read_run(tmp_path, "n", {}, kept).best_step for kept in (10, None)] == [10, 20]
 
 
 def test_where_a_run_lies_is_no_setting_that_differs(tmp_path):

@@ -69,6 +69,19 @@ def test_a_finished_run_leaves_a_page_with_its_curves_and_pictures(tmp_path):
     assert module.main([str(report.parent)]) == 0
     assert report.read_text() == before
     assert module.main([str(tmp_path / "nothing")]) == 2
+    add_a_worse_validation(report.parent / "events.jsonl")
+    assert module.main([str(report.parent)]) == 0
+    titles = [re.findall(r"\w+ gain over bicubic, [^<]*", text) for text in (before, report.read_text())]
+    assert titles[0] == titles[1] and len(titles[0]) == 2  # those of the weights that the pictures are of
+
+
+def add_a_worse_validation(events):
+    """To the records of a run that has gone on, whose best weights stay those of before."""
+    last = [json.loads(line) for line in events.read_text().splitlines() if '"ValidationEvent"' in line][-1]
+    for scores in last["sets"].values():
+        scores["metrics"] = {label: [v - 9 for v in values] for label, values in scores["metrics"].items()}
+    with events.open("a") as file:
+        file.write(json.dumps(last | {"step": last["step"] + 1}) + "\n")
 
 
 def test_an_unfinished_run_with_half_a_line_and_infinite_values_has_a_page(tmp_path):

@@ -11,7 +11,7 @@ from torch import nn
 
 from traiNNer.archs.loading import load_network
 from traiNNer.build.data import assemble_measured
-from traiNNer.build.report import best_weights
+from traiNNer.build.report import best_weights, iteration_of
 from traiNNer.data.images.image_io import ImageError
 from traiNNer.options import Options, load_options
 from traiNNer.registry import ConfigError
@@ -37,7 +37,7 @@ def compared_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Pair]]:
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]
     runs = [
-        read_run(folder, name, one.model_dump(mode="json"))
+        read_run(folder, name, one.model_dump(mode="json"), iteration_of(best_weights(folder, one)))
         for folder, name, one in zip(folders, names, options, strict=True)
     ]
     try:

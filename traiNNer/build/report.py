@@ -11,6 +11,7 @@ from traiNNer.build.data import assemble_measured
 from traiNNer.data.images.image_io import ImageError
 from traiNNer.options import Options, load_options
 from traiNNer.registry import ConfigError
+from traiNNer.release.weights import metadata_of
 from traiNNer.tracking.report.html import write_report
 from traiNNer.tracking.report.pictures import Picture, pictures_of
 from traiNNer.tracking.report.told import told
@@ -21,24 +22,23 @@ _log = logging.getLogger(__name__)
 def run_pictures(folder: Path) -> list[Picture]:
     """The images of the first validation set where the best weights of a run gain most and least.
 
-    Empty where the run has no validation or no weights, or its images have gone.
+    By the scores of the validation that those weights are of. Empty where the run has no validation or no weights,
+    or its images have gone.
 
     Raises:
         ConfigError, ImageError: For weights or images that cannot be read.
     """
-    found = told(folder / "events.jsonl").scores
     resolved = folder / "resolved.yml"
-    if not found or not resolved.is_file():
+    if not resolved.is_file():
         return []
-    set_name, scores = next(iter(found.items()))
     options = load_options(resolved)
     weights = best_weights(folder, options)
+    found = told(folder / "events.jsonl", iteration_of(weights)).scores
+    if weights is None or not found:
+        return []
+    set_name, scores = next(iter(found.items()))
     data = next((d for d in options.datasets.values() if d.name == set_name), None)
-    if (
-        weights is None
-        or data is None
-        or not all(Path(root).is_dir() for root in (*data.dataroot_gt, *data.dataroot_lq))
-    ):
+    if data is None or not all(Path(root).is_dir() for root in (*data.dataroot_gt, *data.dataroot_lq)):
         return []
     images = assemble_measured(options, data.model_copy(update={"skip_bad_images": True}))
     net = load_network(weights)
@@ -53,6 +53,12 @@ def best_weights(folder: Path, options: Options) -> Path | None:
     """The weights of a run that validated best; None where it has none."""
     models = Path(options.path.models) if options.path.models else folder / "models"
     return next(iter(sorted(models.glob("net_g_best.*"))), None)
+
+
+def iteration_of(weights: Path | None) -> int | None:
+    """The iteration that a file of weights is of; None where it does not say."""
+    said = metadata_of(weights).get("iteration", "") if weights else ""
+    return int(said) if said.isdigit() else None
 
 
 def try_report(folder: Path) -> None:

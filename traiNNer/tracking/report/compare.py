@@ -50,6 +50,8 @@ class Run(NamedTuple):
     """(step, samples, seconds of training) at the end of each window, rising."""
     scores: Mapping[int, Mapping[str, Any]]
     """Per step with a validation and per set: `images`, and for each of `metrics` one value an image."""
+    kept: int | None = None
+    """Iteration of the best weights so far."""
 
     def at(self, step: float, axis: str) -> float:
         """Where a step lies on an axis; NaN where that was not recorded."""
@@ -60,13 +62,13 @@ class Run(NamedTuple):
 
     @property
     def best_step(self) -> int | None:
-        """The validation whose weights were kept as the best; of a run under way the last."""
-        best = (self.records.summary.get("best") or {}).get("iteration")
+        """The validation whose weights were kept as the best; the last where that is not known."""
+        best = (self.records.summary.get("best") or {}).get("iteration", self.kept)
         return best if best in self.scores else max(self.scores, default=None)
 
 
-def read_run(folder: Path, name: str, settings: Mapping[str, Any]) -> Run:
-    """A run from its folder; `settings` are its options as a tree."""
+def read_run(folder: Path, name: str, settings: Mapping[str, Any], kept: int | None = None) -> Run:
+    """A run from its folder; `settings` are its options as a tree, `kept` the iteration of its best weights."""
     clock, seconds, scores = [(0, 0, 0.0)], 0.0, dict[int, Mapping[str, Any]]()
     for event in json_lines(folder / "events.jsonl"):
         if event["kind"] == "WindowEvent":
@@ -75,7 +77,7 @@ def read_run(folder: Path, name: str, settings: Mapping[str, Any]) -> Run:
         elif event["kind"] == "ValidationEvent":
             scores[event["step"]] = event["sets"]
     told = {".".join(map(str, path)): str(value) for path, value in leaves(settings)}
-    return Run(name, read_records(folder), told, clock, scores)
+    return Run(name, read_records(folder), told, clock, scores, kept)
 
 
 def comparison(runs: Sequence[Run], pairs: Sequence[Pair]) -> str:

@@ -84,7 +84,7 @@ def page(records: Records, pictures: Sequence[Picture]) -> str:
         _automations(records.summary.get("automation_table", [])),
         *(_details(f"Trials at {step:,}", text) for step, text in trial_texts(records.trials).items()),
         _decisions(records.decisions),
-        _details("Scores by image", "\n".join(_image_scores(records.scores))),
+        _details("Scores by image at the last validation", "\n".join(_image_scores(records.scores))),
         _details("Configuration", records.options),
         _details(
             "Environment", "\n".join(f"{k}: {v}" for k, v in records.summary.get("environment", {}).items())

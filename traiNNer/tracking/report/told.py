@@ -15,24 +15,31 @@ class Told(NamedTuple):
     """Of the events of a run."""
 
     scores: Mapping[str, SetScores]
-    """Of every set at the last validation; empty where there was none."""
+    """Of every set at one validation; empty where there was none."""
     trials: Sequence[Mapping[str, Any]]
     """The fields of its TrialEvents."""
 
 
-def told(path: Path) -> Told:
-    """What events.jsonl tells; nothing where there is no such file. Half a last line does not count."""
-    last, trials = "", list[Mapping[str, Any]]()
+def told(path: Path, step: int | None = None) -> Told:
+    """What events.jsonl tells; nothing where there is no such file. Half a last line does not count.
+
+    Args:
+        path: Of the file.
+        step: Of the validation whose scores are wanted; None: of the last.
+    """
+    found: Mapping[str, Any] = {}
+    trials = list[Mapping[str, Any]]()
     if path.is_file():
         with path.open(encoding="utf-8") as lines:
             for line in lines:
                 if not line.endswith("\n"):
                     break
                 if '"ValidationEvent"' in line:
-                    last = line
+                    event = json.loads(line)
+                    found = event if step in (None, event["step"]) else found
                 elif '"TrialEvent"' in line:
                     trials.append(json.loads(line))
-    if not last:
+    if not found:
         return Told({}, trials)
-    fields = {key: value for key, value in json.loads(last).items() if key not in ("iter", "kind")}
+    fields = {key: value for key, value in found.items() if key not in ("iter", "kind")}
     return Told(from_plain(ValidationEvent, fields).sets, trials)
