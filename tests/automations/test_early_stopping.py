@@ -1,6 +1,5 @@
 import copy
 import json
-import logging
 import math
 import random
 from statistics import fmean
@@ -86,12 +85,37 @@ def test_one_that_only_monitored_and_acts_from_now_on_stops_the_run_after_all():
     assert stops == [[True], [False], [False, True]]
 
 
-def test_one_that_cannot_act_within_the_run_says_so(caplog):
+@pytest.mark.parametrize(
+    ("bound", "too_late", "in_time"),
+    [
+        ("min_epochs", 9, 8),
+        ("min_iterations", 900, 899),
+        ("warmup_iterations", 900, 899),
+        ("settled_from", 900, 899),
+    ],
+)
+def test_whatever_keeps_it_from_ever_stopping_a_run_is_named_at_its_start(bound, too_late, in_time, caplog):
+    known = facts(total_iter=900)  # of 100 steps in an epoch
+    named = {"settled_from": "a loss that begins or grows until iteration"}.get(bound, bound)
     with caplog.at_level("INFO"):
-        stopping(facts=facts(total_iter=900), min_iterations=100)
+        stopping(**{"facts": known, "min_iterations": 100, bound: in_time})
         assert not caplog.text
-        stopping(facts=facts(total_iter=900), min_iterations=100, warmup_iterations=1000)
-    assert "not before iteration 1000 (min_iterations 100, warmup_iterations 1000), so never" in caplog.text
+        stopping(**{"facts": known, "min_iterations": 100, bound: too_late})
+    (record,) = caplog.records
+    assert (
+        f"{named} {too_late} " in record.getMessage() and "it can never stop the run" in record.getMessage()
+    )
+    assert record.levelname == "WARNING"
+
+
+def test_a_default_that_a_short_run_cannot_outlast_is_no_warning(caplog):
+    with caplog.at_level("INFO"):
+        IntelligentEarlyStopping(facts=facts(total_iter=900))
+        IntelligentEarlyStopping(facts=facts(total_iter=900), min_epochs=10)
+    assert [r.levelname for r in caplog.records] == ["INFO", "WARNING"]
+    assert caplog.messages[1].endswith(
+        "(also: warmup_iterations 1000 reaches the end of the run, iteration 900)"
+    )
 
 
 def test_the_message_names_the_step_of_the_best_score():
@@ -335,9 +359,6 @@ def test_nothing_ends_a_run_during_warm_up():
 
 
 def test_min_epochs_that_can_never_be_reached_are_said(caplog):
-    with caplog.at_level(logging.WARNING):
-        stopping(min_epochs=500)
-    assert caplog.text == ""
     automation = stopping(min_epochs=1000)
     assert "min_epochs 1000 exceeds the 500 planned epochs" in caplog.text
     assert run(FLAT, automation=automation) is None

@@ -29,7 +29,7 @@ GIVEN = {
     "DynamicBatchSizeOptimizer": {"facts"},
     "DynamicLossScheduling": {"facts"},
     "GradientFlowStabilizer": {"facts", "learned", "unanswered"},
-    "IntelligentEarlyStopping": {"facts", "min_lr_factor", "rescue", "settled_from"},
+    "IntelligentEarlyStopping": {"facts", "min_lr_factor", "rate_stays", "rescue", "settled_from"},
     "IntelligentLearningRateScheduler": {"facts"},
 }
 

@@ -121,6 +121,20 @@ def test_a_blow_up_returns_to_the_healthy_weights_three_times_and_then_stops():
     assert stop.rule == "broken" and stop.restore_best and stop.level == "ERROR" and not stop.counts
 
 
+@pytest.mark.parametrize(
+    ("made", "told"), [(3, "blew up again after 3 returns ("), (1, " 3 returns were asked for, 1 made (")]
+)
+def test_a_stop_counts_the_returns_that_were_made(made, told):
+    """One that is frozen or only monitors asks for them in vain."""
+    automation, in_force = scheduler(), controls()
+    for i in range(3):
+        blow_up(automation, in_force, 1000 * i)
+        applied = [ChangeEvent(1000 * i, 8000 * i, "lr_factor", automation.name)] if i < made else []
+        drive(automation, applied, in_force)
+    (stop,) = blow_up(automation, in_force, 3000)
+    assert told in stop.reason
+
+
 def test_corrupted_batches_are_no_blow_up():
     automation, in_force, rng = scheduler(), controls(), random.Random(2)
     for step in range(10, 5000, 10):

@@ -4,10 +4,11 @@ import pytest
 import small_run
 from automations.simulate import controls, drive, facts, flat, validation, window
 
-from traiNNer.build.automations import STABILIZER, build_supervisor
+from traiNNer.build.automations import LEARNING_RATE, STABILIZER, build_supervisor
 from traiNNer.options import load_options
 
 CLIPPING = {"AdaptiveGradientClipping": True}
+MONITORING_A_CONSTANT = {"enabled": True, "monitor_only": True, "fallback": {"scheduler_type": "constant"}}
 
 
 @pytest.mark.parametrize(
@@ -34,8 +35,11 @@ def test_an_emergency_says_where_nobody_would_cut_the_rate(tmp_path, caplog, sch
         (None, {}, False),
         ({"type": "constant"}, {}, False),
         ({"type": "CosineAnnealingLR"}, {}, True),
-        ({"type": "constant"}, {"IntelligentLearningRateScheduler": True}, True),
-        (None, {"IntelligentLearningRateScheduler": {"enabled": True, "monitor_only": True}}, True),
+        ({"type": "constant"}, {LEARNING_RATE: {"enabled": True, "max_adjustments": 2}}, True),
+        ({"type": "constant"}, {LEARNING_RATE: {"enabled": True, "max_adjustments": 1}}, False),
+        (None, {LEARNING_RATE: {"enabled": True, "max_adjustments": 1}}, True),
+        (None, {LEARNING_RATE: {"enabled": True, "monitor_only": True}}, True),
+        (None, {LEARNING_RATE: MONITORING_A_CONSTANT}, False),
     ],
 )
 def test_patience_waits_for_a_lower_rate_only_where_something_will_lower_it(
@@ -44,7 +48,12 @@ def test_patience_waits_for_a_lower_rate_only_where_something_will_lower_it(
     spec = {"enabled": True, "IntelligentEarlyStopping": {"patience": 100, "min_iterations": 1}, **others}
     tree = small_run.options(tmp_path, training_automations=spec, total_iter=2000, scheduler=scheduler)
     options = load_options(small_run.write_options(tmp_path, tree))
-    built = build_supervisor(options, facts(), settled_from=0).automations["IntelligentEarlyStopping"]
+    supervisor = build_supervisor(options, facts(), settled_from=0)
+    state = supervisor.state_dict()
+    if LEARNING_RATE in state:  # after one adjustment, which may have been the last
+        state[LEARNING_RATE]["standing"]["adjustments"] = 1
+    supervisor.load_state_dict(state)
+    built = supervisor.automations["IntelligentEarlyStopping"]
     events = [validation(1000 + 100 * k, [30.0 + 1e-5 * (k % 2), 31.0]) for k in range(40)]
     stops = flat(drive(built, [window(900), *events], controls()))
     assert [stop.rule for stop in stops][:1] == (["diminishing_returns"] if waits else ["patience"])

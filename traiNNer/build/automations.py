@@ -12,6 +12,7 @@ from traiNNer.automations.gradients.gradient_clipping import AdaptiveGradientCli
 from traiNNer.automations.gradients.gradient_norms import plain_clip
 from traiNNer.automations.metric_guard import MetricGuard
 from traiNNer.automations.rate.learning_rate import IntelligentLearningRateScheduler
+from traiNNer.automations.rate.lr_decisions import ScheduleFallback
 from traiNNer.automations.rate.rate_rise import LearningRateRise, can_rise
 from traiNNer.automations.rate.rate_search import LearningRateSearch
 from traiNNer.automations.rate.written_rate import TAKEN, WrittenRateTrial, trial_steps
@@ -32,7 +33,7 @@ _SUPERVISED = ("enabled", "monitor_only", "max_adjustments")
 """Options that the supervisor keeps, not the automation."""
 GIVEN = {
     CLIPPING: ("facts", "ceiling", "learned"),
-    STOPPING: ("facts", "min_lr_factor", "rescue", "settled_from"),
+    STOPPING: ("facts", "min_lr_factor", "rate_stays", "rescue", "settled_from"),
     STABILIZER: ("facts", "learned", "unanswered"),
 }
 """What the program passes to an automation besides its options; `facts` where nothing is said."""
@@ -110,15 +111,24 @@ def build_supervisor(options: Options, facts: RunFacts, *, settled_from: int) ->
             automations[LearningRateRise.name] = LearningRateRise(facts=facts)
     elif _tries_rate(options, facts, specs):
         automations[WrittenRateTrial.name] = WrittenRateTrial(facts=facts)
+    constant = normalise(base_schedule(options)["type"]) == "constant"
+
+    def rate_stays() -> bool:
+        """Whether nothing lowers the rate any more: the schedule does not, and who would is off or frozen."""
+        return constant and supervisor.status().get(LEARNING_RATE) != "active"
+
     for name in sorted(specs, key=lambda key: key != LEARNING_RATE):
         own = {key: value for key, value in specs[name].items() if key not in _SUPERVISED}
-        given = _given(name, options, specs, automations, facts, settled_from)
+        given = _given(name, options, specs, automations, facts)
+        if name == STOPPING:
+            given |= {"rate_stays": rate_stays, "settled_from": settled_from}
         automations[name] = AUTOMATIONS.build({"type": name, **own}, **given)
     limits = {
         name: Limits(spec.get("max_adjustments", _DEFAULT_LIMITS.get(name)), spec.get("monitor_only", False))
         for name, spec in specs.items()
     }
-    return Supervisor(automations, limits, MetricGuard(facts.higher_is_better))
+    supervisor = Supervisor(automations, limits, MetricGuard(facts.higher_is_better))
+    return supervisor
 
 
 def _given(
@@ -127,7 +137,6 @@ def _given(
     specs: Mapping[str, Mapping[str, Any]],
     built: Mapping[str, Automation[Any]],
     facts: RunFacts,
-    settled_from: int,
 ) -> dict[str, Any]:
     assert options.train is not None
     match name:
@@ -142,20 +151,20 @@ def _given(
             scheduler = built.get(LEARNING_RATE)
             acting = _acts(LEARNING_RATE, specs)
             lowest = scheduler.min_factor if isinstance(scheduler, IntelligentLearningRateScheduler) else None
-            return {
-                "facts": facts,
-                "min_lr_factor": lowest if acting else 1.0 if _stays(options, specs) else None,
-                "rescue": acting,
-                "settled_from": settled_from,
-            }
+            return {"facts": facts, "min_lr_factor": lowest if acting else None, "rescue": acting}
     return {"facts": facts}
 
 
-def _stays(options: Options, specs: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether the schedule never lowers the rate, so that waiting for it would be in vain."""
+def base_schedule(options: Options) -> Mapping[str, Any]:
+    """The options of the schedule: written, or what the learning-rate automation falls back to, or constant."""
     assert options.train is not None
-    spec = options.train.scheduler
-    return LEARNING_RATE not in specs if spec is None else normalise(spec["type"]) == "constant"
+    if options.train.scheduler:
+        return options.train.scheduler
+    spec = chosen(options).get(LEARNING_RATE)
+    if spec is None:
+        return {"type": "constant"}
+    fallback = ScheduleFallback(**spec.get("fallback", {}))
+    return {"type": fallback.scheduler_type, **fallback.scheduler_params}
 
 
 def _acts(name: str, specs: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -17,8 +17,7 @@ from torch import nn
 from traiNNer.archs import NETWORKS, NetworkFacts
 from traiNNer.automations.losses.loss_schedule import LossSchedule
 from traiNNer.automations.losses.loss_scheduling import MEASURE_EVERY
-from traiNNer.automations.rate.lr_decisions import ScheduleFallback
-from traiNNer.build.automations import LEARNING_RATE, LOSS_SCHEDULING, chosen
+from traiNNer.build.automations import LOSS_SCHEDULING, base_schedule, chosen
 from traiNNer.build.check import is_idle, loss_schedule, loss_spec
 from traiNNer.build.networks import build_discriminator, build_generator
 from traiNNer.build.rehearsal import rehearse_adversary
@@ -261,24 +260,14 @@ def _has_sharp_target(loss: nn.Module, chain: DegradationOptions | None) -> bool
 
 
 def build_schedule(options: Options) -> Schedule:
-    """The base schedule: the user's, or the peak rate throughout."""
+    """The base schedule, see `build.automations.base_schedule`."""
     train = training(options)
-    spec = train.scheduler or _fallback_schedule(options)
-    return _schedule(spec, train.optim_g or {}, train)
+    return _schedule(base_schedule(options), train.optim_g or {}, train)
 
 
 def _schedule(spec: Mapping[str, Any], optimizer: Mapping[str, Any], train: TrainOptions) -> Schedule:
     base_lr = float(with_starting_rate(optimizer).get("lr", 1e-3))
     return SCHEDULES.build(spec, base_lr=base_lr, total_iter=train.total_iter)
-
-
-def _fallback_schedule(options: Options) -> Mapping[str, Any]:
-    """Without a scheduler: the peak rate throughout, or what the learning-rate automation falls back to."""
-    spec = chosen(options).get(LEARNING_RATE)
-    if spec is None:
-        return {"type": "constant"}
-    fallback = ScheduleFallback(**spec.get("fallback", {}))
-    return {"type": fallback.scheduler_type, **fallback.scheduler_params}
 
 
 def released_metadata(options: Options, model: SRModel) -> dict[str, dict[str, str]]:

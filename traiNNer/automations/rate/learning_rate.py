@@ -11,12 +11,12 @@ import math
 from collections.abc import Sequence
 
 from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Positive
-from traiNNer.automations.loss_trend import MOST_SPANS, LossTrend
+from traiNNer.automations.loss_trend import MOST_SPANS
 from traiNNer.automations.rate.damage import MAX_TRIALS, RETURN, about_damage, trial, verdict
 from traiNNer.automations.rate.learning_rate_state import CHANGES, LearningRateState
 from traiNNer.automations.rate.lr_decisions import ScheduleFallback, give_up, in_words, roll_back, set_factor
 from traiNNer.automations.time_scales import scaled
-from traiNNer.automations.validation_record import ValidationRecord, read_scores
+from traiNNer.automations.validation_record import read_scores
 from traiNNer.control import Controls, Decision, Ramp
 from traiNNer.events import (
     ChangeEvent,
@@ -113,15 +113,20 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
                 s.requested = event
             case TrialEvent() if about_damage(event):
                 self._see_trial(event)
-            case ChangeEvent(control="validation"):
-                s.record = ValidationRecord()
-                s.trouble = s.standstill = ""
-            case ChangeEvent(control=control) if control in CHANGES and event.by != self.name:
-                self._reset(event.step)
-                if control == "losses":  # what they ask for may cost what the metric measures
-                    s.record, s.trouble, s.standstill = ValidationRecord(), "", ""
+            case ChangeEvent():
+                self._see_change(event)
             case _:
                 pass
+
+    def _see_change(self, event: ChangeEvent) -> None:
+        s = self.state
+        if event.by == self.name:
+            s.awaited = False
+            return
+        if event.control in CHANGES:
+            s.restart(event.step, self._settling)
+        if event.control in ("validation", "losses"):  # what losses ask for may cost what the metric measures
+            s.forget_scores()
 
     def _see_window(self, event: WindowEvent) -> None:
         s = self.state
@@ -132,7 +137,7 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
         s.fresh = "window"
         s.trend.add_steps(event, fp16=self._facts.precision == "fp16")
         if s.losses.outdated(event, s.factors):
-            self._reset(event.step)
+            s.restart(event.step, self._settling)
         if s.trend.count == 0:
             s.losses.choose(event, self._followed, s.factors)
         level = s.losses.level(event)
@@ -214,13 +219,14 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
 
     def _return_to_health(self, controls: Controls, why: str, *, arm: str) -> Decision:
         s = self.state
+        s.refused += s.awaited
         if s.rollbacks >= MAX_ROLLBACKS:
             s.stopped = True
-            return give_up(f"the network blew up again after {MAX_ROLLBACKS} returns ({why})")
-        s.rollbacks += 1
+            return give_up(why, asked=s.rollbacks, refused=s.refused)
+        s.rollbacks, s.awaited = s.rollbacks + 1, True
         factor = max(self.min_factor, controls.lr_factor * BLOW_UP_CUT)
         samples = REWARM * s.batch * self._facts.world_size
-        self._reset(s.step)
+        s.restart(s.step, self._settling)
         s.quiet_until, s.trouble, s.record.troubles = s.step + REWARM, "", 0
         s.ceiling = factor
         text = f"{why}; return {s.rollbacks} of {MAX_ROLLBACKS} to the last healthy weights"
@@ -281,13 +287,6 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
     def _review_due(self) -> bool:
         return self.state.trend.count > 0 and self.state.trend.count % max(1, self._span() // 4) == 0
 
-    def _reset(self, step: int) -> None:
-        s = self.state
-        s.trend = LossTrend()
-        s.rising = s.good = 0
-        s.validate_from = step + self._settling
-        s.record.restart(step)
-
     def _set(self, controls: Controls, factor: float, why: str, *evidence: float) -> Sequence[Decision]:
         """Set the factor, as far as its bounds allow, and reset the curves."""
         s, old = self.state, controls.lr_factor
@@ -296,5 +295,5 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
             return ()
         if factor < old:
             s.ceiling = factor
-        self._reset(s.step)
+        s.restart(s.step, self._settling)
         return [set_factor(factor, why, *evidence)]

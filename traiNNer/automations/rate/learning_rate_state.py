@@ -52,7 +52,22 @@ class LearningRateState(Plain):
     below_baseline: bool = False
     """Whether bicubic upscaling did better at the last validation."""
     rollbacks: int = 0
+    """Returns to earlier weights that were asked for."""
+    awaited: bool = False
+    """Whether the latest return was asked for and nothing has said that it was made."""
+    refused: int = 0
+    """Returns that were not made, since it is frozen or only monitors."""
     quiet_until: int = 0
     """Step up to which nothing is tested after a return to earlier weights."""
     stopped: bool = False
     requested: RequestEvent | None = None
+
+    def restart(self, step: int, settling: int) -> None:
+        """Begin new curves after a change at a step, which validations show once `settling` steps have gone."""
+        self.trend, self.rising, self.good = LossTrend(), 0, 0
+        self.validate_from = step + settling
+        self.record.restart(step)
+
+    def forget_scores(self) -> None:
+        """Those to come cannot be compared with those so far."""
+        self.record, self.trouble, self.standstill = ValidationRecord(), "", ""

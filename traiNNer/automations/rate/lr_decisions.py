@@ -29,15 +29,12 @@ def roll_back(new: float, why: str, rewarm: Ramp | None, arm: str = "") -> RollB
     return RollBack(factor=new, rewarm=rewarm, arm=arm, level="WARNING", reason=f"blow-up ({why})")
 
 
-def give_up(why: str) -> Stop:
-    """End the run with the best weights."""
-    return Stop(
-        rule="broken",
-        restore_best=True,
-        reason=why,
-        counts=False,
-        level="ERROR",
-    )
+def give_up(why: str, *, asked: int, refused: int) -> Stop:
+    """End the run with the best weights: returns were asked for, some of them not made, and did not help."""
+    text = f"the network blew up again after {asked} returns"
+    if refused:
+        text = f"the network is still blown up: {asked} returns were asked for, {asked - refused} made"
+    return Stop(rule="broken", restore_best=True, reason=f"{text} ({why})", counts=False, level="ERROR")
 
 
 def in_words(gain: float, bound: float, steps: int) -> str:

@@ -6,14 +6,14 @@ the rate to zero, and the run ends with it.
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from traiNNer.automations import AUTOMATIONS, Automation, Count, NotNegative, Size
 from traiNNer.automations.loss_trend import LossTrend, drift
 from traiNNer.automations.statistics import RunningLine
+from traiNNer.automations.stopping.earliest import WARMUP, earliest_stop
 from traiNNer.automations.stopping.early_stopping_state import StoppingFallback, StoppingState
 from traiNNer.automations.stopping.stopping_rules import (
     FEWEST_VALIDATIONS,
@@ -28,8 +28,6 @@ from traiNNer.control import Controls, Decision, Ramp, Stop
 from traiNNer.events import ChangeEvent, Event, RunFacts, ValidationEvent, WindowEvent
 from traiNNer.registry import ConfigError, did_you_mean
 from traiNNer.wording import counted
-
-_log = logging.getLogger(__name__)
 
 RESCUE = 2  # further validations that a returning learning-rate scheduler gets to repair a broken run
 COOLDOWN = 0.1  # of the samples so far
@@ -58,7 +56,8 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         warmup_iterations: Never stop before; scores below bicubic upscaling mean nothing before.
         cooldown: Anneal the learning rate before the end.
         fallback: What remains if the automation fails.
-        min_lr_factor: Of the learning-rate scheduler; 1 where nothing lowers the rate; from the program.
+        min_lr_factor: Of the learning-rate scheduler; None where none acts; from the program.
+        rate_stays: Whether nothing will lower the rate any more; from the program.
         rescue: Whether the learning-rate scheduler returns a broken run to health; from the program.
         settled_from: Step from which no loss is still to be switched on or ramped up; from the program.
         facts: Of the run.
@@ -75,10 +74,11 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         min_epochs: Count | None = None,
         min_iterations: Count | None = None,
         monitor_metric: str = "val/psnr",
-        warmup_iterations: Size = 1000,
+        warmup_iterations: Size = WARMUP,
         cooldown: bool = True,
         fallback: StoppingFallback = ON_FAULT,
         min_lr_factor: float | None = None,
+        rate_stays: Callable[[], bool] = lambda: False,
         rescue: bool = False,
         settled_from: int = 0,
         facts: RunFacts,
@@ -91,23 +91,19 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
             raise ConfigError(f"monitor_metric: no metric named {monitor_metric!r} in val.metrics{hint}")
         self._label, self._higher = monitor_metric, known[self._metric]
         self._patience = scaled(2000, facts) if patience is None else patience
-        earliest = scaled(5000, facts) if min_iterations is None else min_iterations
         self._margin, self._cooldown = min_improvement, cooldown
-        self._warmup, self._rescue, self._min_lr_factor = warmup_iterations, rescue, min_lr_factor
+        self._rescue, self._min_lr_factor, self._rate_stays = rescue, min_lr_factor, rate_stays
         self._facts = facts
-        per_epoch = facts.images / (facts.batch * facts.world_size)
-        epochs = math.ceil((min_epochs or 0) * per_epoch)
-        self._earliest = max(earliest, warmup_iterations, settled_from, epochs)
+        self._earliest = earliest_stop(
+            self.name,
+            facts,
+            min_epochs=min_epochs,
+            min_iterations=min_iterations,
+            warmup_iterations=warmup_iterations,
+            settled_from=settled_from,
+        )
         self._samples = facts.total_iter * facts.batch * facts.world_size
         self._on_fault = fallback
-        if epochs > facts.total_iter:
-            text = "%s: min_epochs %s exceeds the %.0f planned epochs; it can never stop the run"
-            _log.warning(text, self.name, min_epochs, facts.total_iter / per_epoch)
-        elif self._earliest >= facts.total_iter:
-            text = (
-                "%s: not before iteration %d (min_iterations %d, warmup_iterations %d), so never in this run"
-            )
-            _log.info(text, self.name, self._earliest, earliest, warmup_iterations)
         self.state = StoppingState()
 
     # --- events --------------------------------------------------------------------------------------------
@@ -200,7 +196,8 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         s = self.state
         fresh, s.fresh = s.fresh, False
         lowest = self._min_lr_factor
-        s.lowest = lowest is not None and controls.lr_factor <= lowest * (1 + 1e-9)
+        at_bound = lowest is not None and controls.lr_factor <= lowest * (1 + 1e-9)
+        s.lowest = at_bound or self._rate_stays()
         if s.broken:
             return ()
         why = self._broken(fresh)
