@@ -49,6 +49,8 @@ class RunFacts(Plain):
     """Labels of the losses that ask the discriminator: their level says how the adversarial training goes."""
     smallest_patch: int = 1
     """Smallest side of a low-resolution patch that the networks take, in pixels."""
+    measured_on: str = ""
+    """The devices with their memory and a checksum of what a step takes: what was measured on others is void."""
     scores_trials: bool = True
     """Whether the anchor loss can score a trial: it needs neither a discriminator nor the EMA network."""
 

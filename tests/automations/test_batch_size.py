@@ -37,6 +37,17 @@ def test_above_the_target_the_next_smaller_divisor_is_taken_at_a_review():
     assert found[0][1].reason.startswith("high VRAM usage (118.0%")
 
 
+@pytest.mark.parametrize(("resumed_on", "size"), [("8 GB, fp32", 4), ("24 GB, fp32", 8), ("8 GB, bf16", 8)])
+def test_a_size_that_failed_is_tried_again_only_on_another_card_or_in_another_precision(resumed_on, size):
+    before, in_force = optimizer(facts=facts(measured_on="8 GB, fp32")), controls(batch=8, micro_batch=8)
+    drive(before, [window(10), OutOfMemoryEvent(10, 8, 4)], in_force)
+    assert in_force.micro_batch == 4
+    after = optimizer(facts=facts(measured_on=resumed_on))
+    after.load_state_dict(before.state_dict())
+    run(linear(0.05), automation=after, in_force=in_force)
+    assert in_force.micro_batch == size
+
+
 def test_near_the_target_nothing_happens():
     for peak in (0.81, 0.83, 0.85):
         assert run(lambda c, p=peak: p) == []

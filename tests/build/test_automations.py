@@ -4,8 +4,12 @@ import pytest
 import small_run
 from automations.simulate import controls, drive, facts, flat, validation, window
 
-from traiNNer.build.automations import LEARNING_RATE, STABILIZER, build_supervisor
+from traiNNer.automations import Supervisor
+from traiNNer.automations.gradients.stabilizer import GradientFlowStabilizer
+from traiNNer.build.automations import LEARNING_RATE, STABILIZER, build_supervisor, learned_pattern
 from traiNNer.options import load_options
+from traiNNer.runtime.distributed import DistributedContext
+from traiNNer.training.learned_patterns import store_pattern
 
 CLIPPING = {"AdaptiveGradientClipping": True}
 MONITORING_A_CONSTANT = {"enabled": True, "monitor_only": True, "fallback": {"scheduler_type": "constant"}}
@@ -57,3 +61,43 @@ def test_patience_waits_for_a_lower_rate_only_where_something_will_lower_it(
     events = [validation(1000 + 100 * k, [30.0 + 1e-5 * (k % 2), 31.0]) for k in range(40)]
     stops = flat(drive(built, [window(900), *events], controls()))
     assert [stop.rule for stop in stops][:1] == (["diminishing_returns"] if waits else ["patience"])
+
+
+class Second(DistributedContext):
+    """The other of two processes, as far as what is gathered goes."""
+
+    def __init__(self, of_the_first):
+        super().__init__(rank=1)
+        self.of_the_first = of_the_first
+
+    def gather(self, value):
+        return [self.of_the_first, value]
+
+
+def test_every_process_begins_with_the_pattern_that_the_main_one_has_found(tmp_path, caplog):
+    """Where each looks for itself and finds another file, they clip differently, and their weights part."""
+    kept = GradientFlowStabilizer(pattern_store=str(tmp_path / "store"), facts=facts())
+    drive(kept, [window(10 * k, norms=[0.03, 0.04] * 5) for k in range(1, 101)], controls())
+    spec = {
+        "enabled": True,
+        **CLIPPING,
+        STABILIZER: {"enabled": True, "pattern_store": str(tmp_path / "store")},
+    }
+    options = load_options(
+        small_run.write_options(tmp_path, small_run.options(tmp_path, training_automations=spec))
+    )
+    assert learned_pattern(options, facts(), DistributedContext()) is None
+    store_pattern(Supervisor({kept.name: kept}), facts())
+    found = learned_pattern(options, facts(), DistributedContext())
+    begun = build_supervisor(options, facts(), settled_from=0, learned=found)
+    assert begun.automations["AdaptiveGradientClipping"].prior()["g"].threshold == pytest.approx(
+        found["networks"]["g"]["threshold"]
+    )
+    assert learned_pattern(options, facts(), Second(None)) is None
+    assert learned_pattern(options, facts(), Second(found)) == found
+    (file,) = (tmp_path / "store").iterdir()
+    file.write_text("{half")
+    damaged = learned_pattern(options, facts(), DistributedContext())
+    begun = build_supervisor(options, facts(), settled_from=0, learned=damaged)
+    assert begun.automations["AdaptiveGradientClipping"].prior()["g"].threshold > 1
+    assert "written anew" in caplog.text

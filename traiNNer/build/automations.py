@@ -21,6 +21,7 @@ from traiNNer.events import RunFacts
 from traiNNer.optim.optimizers import AUTO
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError, Problem, normalise, problems_of
+from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.training.learned_patterns import stored_pattern
 
 LEARNING_RATE = "IntelligentLearningRateScheduler"
@@ -91,26 +92,28 @@ def check_automation(name: str, spec: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def build_supervisor(options: Options, facts: RunFacts, *, settled_from: int) -> Supervisor:
+def learned_pattern(
+    options: Options, facts: RunFacts, processes: DistributedContext
+) -> dict[str, Any] | None:
+    """What the main process finds of earlier runs like this one; clipping begins with it on every process."""
+    folder = chosen(options).get(STABILIZER, {}).get("pattern_store")
+    return processes.gather(stored_pattern(folder, facts) if processes.is_main else None)[0]
+
+
+def build_supervisor(
+    options: Options, facts: RunFacts, *, settled_from: int, learned: Mapping[str, Any] | None = None
+) -> Supervisor:
     """The automations that are switched on, learning rate first: others depend on its bounds.
 
     Args:
         options: Of the run.
         facts: What automations may know.
         settled_from: Step from which no loss is ramping up any more.
+        learned: See `learned_pattern`.
     """
     specs = chosen(options)
     _check_monitored_set(options, specs.get(STOPPING, {}))
-    automations: dict[str, Automation[Any]] = {}
-    if searches_rate(options):
-        if not facts.scores_trials:
-            raise ConfigError(_NO_SCORE)
-        raised = can_rise(facts) and _from_scratch(options, facts)
-        automations[LearningRateSearch.name] = LearningRateSearch(facts=facts, rough=raised)
-        if raised:
-            automations[LearningRateRise.name] = LearningRateRise(facts=facts)
-    elif _tries_rate(options, facts, specs):
-        automations[WrittenRateTrial.name] = WrittenRateTrial(facts=facts)
+    automations = _of_the_rate(options, facts, specs)
     constant = normalise(base_schedule(options)["type"]) == "constant"
 
     def rate_stays() -> bool:
@@ -122,6 +125,8 @@ def build_supervisor(options: Options, facts: RunFacts, *, settled_from: int) ->
         given = _given(name, options, specs, automations, facts)
         if name == STOPPING:
             given |= {"rate_stays": rate_stays, "settled_from": settled_from}
+        if name in (CLIPPING, STABILIZER):
+            given["learned"] = learned
         automations[name] = AUTOMATIONS.build({"type": name, **own}, **given)
     limits = {
         name: Limits(spec.get("max_adjustments", _DEFAULT_LIMITS.get(name)), spec.get("monitor_only", False))
@@ -129,6 +134,22 @@ def build_supervisor(options: Options, facts: RunFacts, *, settled_from: int) ->
     }
     supervisor = Supervisor(automations, limits, MetricGuard(facts.higher_is_better))
     return supervisor
+
+
+def _of_the_rate(
+    options: Options, facts: RunFacts, specs: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Automation[Any]]:
+    """Those that look for a learning rate by trials: `lr: auto`, or a written one against a higher."""
+    if not searches_rate(options):
+        tried = _tries_rate(options, facts, specs)
+        return {WrittenRateTrial.name: WrittenRateTrial(facts=facts)} if tried else {}
+    if not facts.scores_trials:
+        raise ConfigError(_NO_SCORE)
+    raised = can_rise(facts) and _from_scratch(options, facts)
+    found: dict[str, Automation[Any]] = {
+        LearningRateSearch.name: LearningRateSearch(facts=facts, rough=raised)
+    }
+    return found | ({LearningRateRise.name: LearningRateRise(facts=facts)} if raised else {})
 
 
 def _given(
@@ -141,12 +162,10 @@ def _given(
     assert options.train is not None
     match name:
         case "AdaptiveGradientClipping":
-            learned = stored_pattern(specs.get(STABILIZER, {}).get("pattern_store"), facts)
-            return {"facts": facts, "ceiling": options.train.grad_clip_max_norm, "learned": learned}
+            return {"facts": facts, "ceiling": options.train.grad_clip_max_norm}
         case "GradientFlowStabilizer":
-            learned = stored_pattern(specs[name].get("pattern_store"), facts)
             unanswered = {control: owner for control, owner in _ANSWER.items() if not _acts(owner, specs)}
-            return {"facts": facts, "learned": learned, "unanswered": unanswered}
+            return {"facts": facts, "unanswered": unanswered}
         case "IntelligentEarlyStopping":
             scheduler = built.get(LEARNING_RATE)
             acting = _acts(LEARNING_RATE, specs)

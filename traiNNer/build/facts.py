@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 
 from traiNNer.archs import NetworkFacts
@@ -16,6 +17,7 @@ from traiNNer.models.precision import Precision
 from traiNNer.models.sr_model import SRModel
 from traiNNer.options import Options
 from traiNNer.runtime.distributed import DistributedContext
+from traiNNer.runtime.memory import named_memory
 from traiNNer.training.state import Plan
 from traiNNer.training.validation import Validator
 
@@ -59,8 +61,21 @@ def run_facts(
         },
         judged_losses=[label for label, loss in losses.items() if uses_discriminator(loss.module)],
         smallest_patch=max(smallest_patch(model), _smallest_for_losses(options, losses, model.precision)),
+        measured_on=_measured_on(options, model, processes),
         scores_trials=not asks_networks(losses[anchor].module),
     )
+
+
+def _measured_on(options: Options, model: SRModel, processes: DistributedContext) -> str:
+    """What the memory and the time of a step rest on; the same on all processes."""
+    train, data = training(options), options.datasets["train"]
+    learners = {name: type(of.optimizer).__name__ for name, of in model.networks.learners.items()}
+    networks = (options.network_g, options.network_d, learners, train.ema_decay > 0)
+    settings = (networks, train.losses, data.lq_size, model.precision.name)
+    compiled = (options.use_compile, options.compile_mode, options.use_channels_last)
+    checksum = zlib.crc32(json.dumps((settings, compiled), sort_keys=True, default=str).encode())
+    devices = dict.fromkeys(processes.gather(named_memory(model.precision.device)))
+    return f"{'; '.join(devices)}; {processes.world_size} x {checksum:08x}"
 
 
 def anchor_loss(losses: Mapping[str, BuiltLoss]) -> str:

@@ -6,11 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 from traiNNer.automations import Supervisor
-from traiNNer.build.automations import build_supervisor, configured_controls, set_starting_controls
+from traiNNer.build.automations import (
+    build_supervisor,
+    configured_controls,
+    learned_pattern,
+    set_starting_controls,
+)
 from traiNNer.build.check import loss_schedule
 from traiNNer.control import Controls, from_plain
 from traiNNer.events import Event, OutOfMemoryEvent, RunFacts
 from traiNNer.options import Options
+from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.tracking.decisions import decision_record
 from traiNNer.tracking.jsonl import finite
 
@@ -22,10 +28,9 @@ def beginning(options: Options, facts: RunFacts) -> tuple[Supervisor, Controls]:
     train = options.train
     schedules = [loss_schedule(spec, train.net_d_start_iter) for spec in train.losses] if train else []
     settled_from = max(schedule.settled_from for schedule in schedules)
-    supervisor, controls = (
-        build_supervisor(options, facts, settled_from=settled_from),
-        configured_controls(options),
-    )
+    learned = learned_pattern(options, facts, DistributedContext())
+    supervisor = build_supervisor(options, facts, settled_from=settled_from, learned=learned)
+    controls = configured_controls(options)
     set_starting_controls(controls, supervisor)
     return supervisor, controls
 

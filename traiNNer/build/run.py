@@ -10,7 +10,12 @@ from collections.abc import Mapping
 
 import torch
 
-from traiNNer.build.automations import build_supervisor, configured_controls, set_starting_controls
+from traiNNer.build.automations import (
+    build_supervisor,
+    configured_controls,
+    learned_pattern,
+    set_starting_controls,
+)
 from traiNNer.build.facts import run_facts
 from traiNNer.build.metrics import KEEP_IMAGES, measurable
 from traiNNer.build.model import (
@@ -98,7 +103,8 @@ def build_parts(
     )
     known = run_facts(options, model, losses, validator, plan, processes, len(train_set))
     settled_from = max(loss.schedule.settled_from for loss in losses.values())
-    supervisor = build_supervisor(options, known, settled_from=settled_from)
+    learned = learned_pattern(options, known, processes)
+    supervisor = build_supervisor(options, known, settled_from=settled_from, learned=learned)
     set_starting_controls(controls, supervisor)
     if isinstance(schedule, ReduceLROnPlateau):
         _check_plateau(schedule, validator)

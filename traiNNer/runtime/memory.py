@@ -155,6 +155,15 @@ def host_memory_limit() -> int:
     return min(_physical_limit(Path("/")), address_space_limit() or sys.maxsize)
 
 
+def named_memory(device: torch.device) -> str:
+    """The device and the memory that processes on it share, to be compared with another day's."""
+    if device.type == "cuda":
+        facts = torch.cuda.get_device_properties(device)
+        return f"{facts.name}, {facts.total_memory} bytes"
+    limit = torch.mps.recommended_max_memory() if device.type == "mps" else host_memory_limit()
+    return f"{device.type}, {limit} bytes"
+
+
 def free_memory(device: torch.device) -> int:
     """What this process could still allocate on the device, in bytes; for devices that do not say, the host's."""
     if device.type == "mps":

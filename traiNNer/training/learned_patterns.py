@@ -16,11 +16,14 @@ from traiNNer.tracking.jsonl import strict_json
 
 
 def stored_pattern(folder: str | None, facts: RunFacts) -> dict[str, Any] | None:
-    """What an earlier run like this one learned of its gradients, or None."""
+    """What an earlier run like this one learned of its gradients, or None; empty where the file is damaged."""
     if folder is None or facts.deterministic:
         return None
     path = _pattern_file(folder, facts)
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except ValueError:
+        return {}
 
 
 def store_pattern(supervisor: Supervisor, facts: RunFacts) -> None:

@@ -35,6 +35,8 @@ class BatchFallback(Plain):
 
 @dataclass
 class _State(Plain):
+    measured_on: str = ""
+    """Devices and settings that all of this was measured with, see `RunFacts`."""
     peaks: list[float] = field(default_factory=list)
     """Memory peaks of the latest windows since the last change, shares of what may be used."""
     speeds: list[float] = field(default_factory=list)
@@ -107,6 +109,9 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
 
     def observe(self, event: Event) -> None:
         """Collect memory peaks and speed; note sizes that do not fit."""
+        if self.state.measured_on != self._facts.measured_on:  # resumed on another card, in another precision
+            patch = self.state.largest_patch
+            self.state = _State(measured_on=self._facts.measured_on, largest_patch=patch)
         s = self.state
         match event:
             case WindowEvent():
