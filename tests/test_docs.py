@@ -1,5 +1,6 @@
 """The documents say what is true: links, files, names, figures and examples."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -94,6 +95,26 @@ def test_relative_links_and_named_files_exist(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
     made_by_the_reader = {"options/mine.yml"}
     assert [name for name in named_files(text) - made_by_the_reader if not (ROOT / name).is_file()] == []
+
+
+def said(path):
+    """Texts of a file that users may see: all but docstrings, and those that a command or the options show."""
+    tree = ast.parse(path.read_text())
+    hidden = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            is_shown = "cli" in path.parts and isinstance(node, ast.Module) or path.name.endswith("fields.py")
+            hidden |= set() if is_shown else {id(s.value) for s in node.body if isinstance(s, ast.Expr)}
+    texts = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    return [node.value for node in texts if id(node) not in hidden]
+
+
+def test_nothing_that_users_are_told_is_a_page_that_an_installed_package_has_not():
+    naming = [path for path in (ROOT / "traiNNer").rglob("*.py") if "docs/" in path.read_text()]
+    found = {path.name: [text for text in said(path) if "docs/" in text] for path in naming}
+    of_who_reads_the_code = {"fields.py": 1}  # its first docstring
+    assert {name: len(texts) for name, texts in found.items() if texts} == of_who_reads_the_code
+    assert "docs/" not in (ROOT / "schemas/traiNNer.schema.json").read_text()
 
 
 def test_the_core_is_ten_files_in_order():

@@ -44,6 +44,15 @@ def test_settings_of_a_target_are_recovered_approximately(tmp_path, capsys):
     assert np.abs(fitted - target).mean() < 0.4 * np.abs(clean - target).mean()
 
 
+def test_a_target_that_is_too_small_is_refused_before_any_photograph_is_decoded(tmp_path, capsys):
+    write_image(tmp_path / "gt/0.png", dead_leaves(128, 0, 0))
+    whole = (tmp_path / "gt/0.png").read_bytes()
+    (tmp_path / "gt/0.png").write_bytes(whole[: len(whole) // 2])  # a header, and pixels that cannot be read
+    write_image(tmp_path / "lq/0.png", dead_leaves(24, 0, 0))
+    assert main([str(tmp_path / "lq"), "--gt", str(tmp_path / "gt"), "--scale", "2"]) == 2
+    assert f"{tmp_path / 'lq/0.png'}: should have at least 32 pixels a side" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_quality_is_that_of_the_tables_where_files_have_them(tmp_path, capsys):
     folders(tmp_path)

@@ -96,9 +96,11 @@ def fit(targets: Sequence[Path], photos: Sequence[Path], scale: int, simulations
         ImageError: For a file that cannot be read.
         ValueError: If images are too small.
     """
-    gt = [_middle(_levels(read_image(path)), 2 * _MOST * scale) for path in photos]
-    side = _common_side(gt, targets, scale)
-    gt = [image for image in gt if min(image.shape[:2]) >= side * scale]
+    side = _common_side(
+        photos, targets, scale
+    )  # by the headers: what is too small is refused before decoding
+    large = [path for path in photos if min(image_size(path)) >= side * scale]
+    gt = [_middle(_levels(read_image(path)), 2 * _MOST * scale) for path in large]
     targets_seen = [_seen(path, side) for path in targets]
     known = parameters_at(scale)
     ranges: list[list[float]] = [[p.least, p.most] for p in known]
@@ -128,8 +130,8 @@ def fit(targets: Sequence[Path], photos: Sequence[Path], scale: int, simulations
     )
 
 
-def _common_side(gt: Sequence[Image], targets: Sequence[Path], scale: int) -> int:
-    sides = [min(image.shape[:2]) // scale for image in gt]
+def _common_side(photos: Sequence[Path], targets: Sequence[Path], scale: int) -> int:
+    sides = [min(image_size(path)) // scale for path in photos]
     side = min(_MOST, int(np.median(sides))) // 8 * 8  # larger windows tell more; smaller images are left out
     if side < _LEAST:
         raise ValueError(f"--gt: half of the images should have {_LEAST * scale} pixels a side at x{scale}")

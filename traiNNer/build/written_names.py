@@ -120,13 +120,19 @@ def _twin(folder: Path) -> list[str]:
     return []
 
 
+_LONG_PATHS = (
+    "or let Windows take long paths: in a PowerShell of the administrator Set-ItemProperty "
+    "HKLM:\\SYSTEM\\CurrentControlSet\\Control\\FileSystem LongPathsEnabled 1, then start it anew"
+)
+
+
 def _too_long(files: Iterable[Path], shorter: str) -> list[str]:
     """The longest path, where this system does not take it."""
     limit, longest = path_limit(), max((str(file.absolute()) for file in files), key=len, default="")
     if limit is None or len(longest) <= limit:
         return []
     text = f"{longest}: has {len(longest)} characters, and this Windows takes {limit}; shorten {shorter}, "
-    return [text + "or let Windows take long paths (docs/troubleshooting.md says how)"]
+    return [text + _LONG_PATHS]
 
 
 def _bytes(path: Path) -> int:

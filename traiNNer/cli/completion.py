@@ -1,8 +1,13 @@
 """Print a script that makes a shell complete the verbs of `trainner`, their options, and files.
 
-    trainner completion bash > ~/.trainner-completion.bash
-
-Where the script goes in each shell: docs/using.md, "Completion in the shell".
+bash        trainner completion bash > ~/.trainner-completion.bash
+            and in ~/.bashrc: . ~/.trainner-completion.bash
+zsh         trainner completion zsh > ~/.zfunc/_trainner
+            and in ~/.zshrc: fpath+=~/.zfunc; autoload -Uz compinit; compinit
+fish        trainner completion fish > ~/.config/fish/completions/trainner.fish
+tcsh        trainner completion tcsh > ~/.trainner-completion.tcsh
+            and in ~/.tcshrc: source ~/.trainner-completion.tcsh
+PowerShell  Add-Content $PROFILE (trainner completion powershell)
 """
 
 from __future__ import annotations

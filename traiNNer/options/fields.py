@@ -172,7 +172,7 @@ class LogOptions(Section):
     keep_models: Annotated[Count | Literal["all"], or_word("all", 1)] = "all"
     """How many of the newest weights stay, or `all`; the best always stay."""
     on_end: str | None = None
-    """A command that the shell runs when the training has ended, such as a message to a phone (docs/using.md)."""
+    """A command that the shell runs when the training has ended; its `TRAINNER_STATUS` tells how."""
 
 
 @dataclass(frozen=True)
