@@ -314,6 +314,18 @@ def test_every_loss_has_a_value_known_by_hand_or_from_elsewhere():
     assert {spec["type"] for spec, *_ in BY_HAND} | elsewhere == set(LOSSES.names())
 
 
+@pytest.mark.parametrize("length", [0.5, 1 / 200, 1e-4, 1e-7])
+def test_the_gradient_of_cosim_is_bounded_near_black_and_its_values_are_the_cosine(length):
+    gt, colours = (x.abs().clamp(0.01, 1) for x in noisy(1, 3, 4, 4))
+    output = (length * colours / colours.norm(dim=1, keepdim=True)).requires_grad_()
+    loss = LOSSES.build({"type": "CosimLoss", "cosim_lambda": 16.0})(inputs(output, gt))  # 1 a pixel
+    plain = 16 * (1 - F.cosine_similarity(output, gt, dim=1, eps=1e-20).mean())
+    assert loss.item() == pytest.approx(plain.item(), abs=1e-6)
+    found, before = (torch.autograd.grad(x, output, retain_graph=True)[0] for x in (loss, plain))
+    assert found.norm(dim=1).max() <= 255
+    torch.testing.assert_close(found, before * min(1.0, 255 * length), rtol=1e-4, atol=1e-6)
+
+
 def test_ssim_loss_is_one_minus_the_metric():
     output, gt = ((x.clamp(0, 1) * 255).round() / 255 for x in noisy(2, 3, 40, 30))
     expected = 1 - ssim(output, gt).mean().item()

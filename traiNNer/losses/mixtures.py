@@ -12,13 +12,16 @@ from traiNNer.losses.precision import at_least_float32
 
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, finest first
 _C1, _C2 = 0.01**2, 0.03**2
+_LEVEL = 1 / 255
 
 
 @LOSSES.register("CosimLoss", "cosim")
 class CosimLoss(Loss):
     """Angle between the colours of output and target: `cosim_lambda` times one minus the mean cosine.
 
-    Values are clamped to 0..1. It does not see brightness.
+    Values are clamped to 0..1. It does not see brightness. The angle of a colour darker than a level of 8 bits
+    turns at the least change: the gradient there is no longer than at that level (in traiNNer-redux 1 over the
+    colour's length).
 
     Args:
         cosim_lambda: Factor.
@@ -33,6 +36,8 @@ class CosimLoss(Loss):
     def forward(self, inputs: LossInputs) -> Tensor:
         """Scalar, 0 at equality."""
         output, gt = (at_least_float32(x).clamp(1e-12, 1) for x in (inputs.output, inputs.gt))
+        length = output.detach().norm(dim=1, keepdim=True)
+        output = torch.lerp(output.detach(), output, (length / _LEVEL).clamp_max(1))  # the same values
         return self.cosim_lambda * (1 - F.cosine_similarity(output, gt, dim=1, eps=1e-20).mean())
 
 
