@@ -24,11 +24,17 @@ class Problem(NamedTuple):
 class ConfigError(ValueError):
     """The configuration asks for something that does not exist or does not fit.
 
-    `problems` holds every problem that was found, each a finished line of text.
+    `problems` holds every problem that was found, each a finished line of text; `messages` the same without their
+    subject, for who says it otherwise.
+
+    Args:
+        messages: What is wrong.
+        subject: With what, such as a part by kind and name; empty where the messages say it themselves.
     """
 
-    def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+    def __init__(self, messages: str | Sequence[str], *, subject: str = "") -> None:
+        self.messages = (messages,) if isinstance(messages, str) else tuple(messages)
+        self.problems = tuple(f"{subject}: {text}" if subject else text for text in self.messages)
         super().__init__("\n".join(self.problems))
 
 

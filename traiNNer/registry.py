@@ -98,24 +98,20 @@ class Registry(Generic[T]):
             ConfigError: With every problem of the spec.
         """
         params, problems = self._read(spec, frozenset(given))
+        subject = f"{self.kind} {spec.get('type')!r}"
         if problems:
-            where = f"{self.kind} {spec.get('type')!r}"
-            lines = (
-                f"{where}: {'.'.join(map(str, p.path)) + ': ' if p.path != ('type',) else ''}{p.message}"
-                for p in problems
-            )
-            raise ConfigError(list(lines))
+            places = [".".join(map(str, p.path if p.path != ("type",) else ())) for p in problems]
+            lines = [": ".join(filter(None, (at, p.message))) for at, p in zip(places, problems, strict=True)]
+            raise ConfigError(lines, subject=subject)
         try:
             return self._parts[normalise(spec["type"])](**params, **given)
         except ConfigError:
             raise
         except ValueError as error:  # ranges are known to the constructors alone
-            raise ConfigError(f"{self.kind} {spec['type']!r}: {error}") from error
+            raise ConfigError(str(error), subject=subject) from error
         except (RuntimeError, ArithmeticError, MemoryError, TypeError, IndexError) as error:
             said = str(error).strip().split("\n")[0] or type(error).__name__
-            raise ConfigError(
-                f"{self.kind} {spec['type']!r} cannot be made of these values: {said}"
-            ) from error
+            raise ConfigError(f"cannot be made of these values: {said}", subject=subject) from error
 
     def _read(self, spec: Mapping[str, Any], given: frozenset[str]) -> tuple[dict[str, Any], list[Problem]]:
         self._load()
@@ -141,7 +137,7 @@ class Registry(Generic[T]):
             except ValidationError as error:
                 problems += [p.below(key) for p in problems_of(error)]
         missing = [p.name for p in known.values() if p.required and p.name not in spec]
-        problems += [Problem((), f"{self.kind} {name!r} needs {key!r}") for key in missing]
+        problems += [Problem((), f"needs {key!r}") for key in missing]
         return params, problems
 
     def _load(self) -> None:

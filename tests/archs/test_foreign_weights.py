@@ -18,6 +18,7 @@ from traiNNer.archs import build_network, load_network
 from traiNNer.archs.loading import load_weights, other_network
 from traiNNer.archs.weights_file import read_weights
 from traiNNer.registry import ConfigError
+from traiNNer.release.weights import read_with_metadata
 
 
 def compact(**options):
@@ -166,6 +167,18 @@ METADATA = {
 def test_absurd_metadata_are_refused_in_one_line(metadata, tmp_path):
     save_file(WEIGHTS, path := tmp_path / "net.safetensors", metadata)
     assert "its metadata" in refusal(path, load_network)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"iteration": "8"}', '{"iteration": 8}', '["8"]', '{"iteration": "8', "[" * 100_000]
+)
+def test_a_resumed_run_reads_of_a_pth_what_everybody_reads(text, tmp_path):
+    torch.save({"params": WEIGHTS, "metadata": text}, path := tmp_path / "net.pth")
+    stored = read_with_metadata(path)
+    assert stored["metadata"] == read_weights(path)[1]
+    assert all(torch.equal(stored["weights"][name], tensor) for name, tensor in WEIGHTS.items())
+    path.write_bytes(path.read_bytes()[:100])
+    assert read_with_metadata(path) is None
 
 
 def test_weights_of_another_network_are_called_by_its_name():

@@ -251,7 +251,7 @@ WRONG = [
     ({"type": "CosineAnnealingLR", "t_max": 5}, "did you mean 'T_max'"),
     ({"type": "CosineAnnealingLR", "T_max": 0}, "T_max must be at least 1"),
     ({"type": "CosineAnnealingLR", "T_max": "all"}, "T_max: should be a whole number"),
-    ({"type": "MultiStepLR"}, "needs 'milestones'"),
+    ({"type": "MultiStepLR"}, "^schedule 'MultiStepLR': needs 'milestones'$"),
     ({"type": "MultiStepLR", "milestones": [5], "gamma": 2}, "gamma must lie between"),
     (
         {"type": "CosineAnnealingRestartLR", "periods": [5, 5], "restart_weights": [1]},

@@ -93,14 +93,22 @@ def read_weights(path: str | Path, key: str | None = None) -> tuple[dict[str, Te
     if not path.is_file():
         raise ConfigError(f"{path}: {no_file(path)}")
     try:
-        if path.suffix.lower() == ".safetensors":
-            content, metadata = _read_safetensors(path)
-        else:
-            content = _read_pickle(path)
-            metadata = _metadata_in(content)
+        content, metadata = read_as_it_is(path)
         return _sound(_plain(_chosen(content, key))), metadata
     except ConfigError as error:
         raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
+
+
+def read_as_it_is(path: Path) -> tuple[Any, dict[str, str]]:
+    """What a file holds, without a look at it, and what a file of safetensors or of ours says about itself.
+
+    Raises:
+        ConfigError: For one that is broken, or holds more than tensors and plain values.
+    """
+    if path.suffix.lower() == ".safetensors":
+        return _read_safetensors(path)
+    content = _read_pickle(path)
+    return content, _metadata_in(content)
 
 
 def holds_weights(path: Path) -> bool:

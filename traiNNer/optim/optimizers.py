@@ -110,7 +110,7 @@ def check_optimizer(spec: Mapping[str, Any]) -> list[Problem]:
     try:  # ranges are known to the constructors alone
         registry.build(spec, params=[nn.Parameter(torch.zeros(2, 2))])
     except ConfigError as error:
-        return [Problem((), str(error).removeprefix(f"optimizer {spec['type']!r}").lstrip(": "))]
+        return [Problem((), text) for text in error.messages]
     return []
 
 

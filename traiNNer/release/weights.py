@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from traiNNer.archs.weights_file import read_as_it_is
+from traiNNer.registry import ConfigError
 from traiNNer.runtime.run_dir import atomic_write
 
 
@@ -31,20 +31,21 @@ def read_with_metadata(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        if path.suffix.lower() == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                names = list(file.keys())
-                return {"weights": {n: file.get_tensor(n) for n in names}, "metadata": file.metadata() or {}}
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        return {"weights": saved["params"], "metadata": json.loads(saved["metadata"])}
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, UnpicklingError, SafetensorError):
+        content, metadata = read_as_it_is(path)
+    except ConfigError:
         return None
+    weights = content if path.suffix.lower() == ".safetensors" else _under_params(content)
+    return None if weights is None else {"weights": weights, "metadata": metadata}
 
 
 def metadata_of(path: Path) -> dict[str, str]:
     """What such a file says about itself; nothing where it is of another kind."""
     found = read_with_metadata(path)
     return found["metadata"] if found else {}
+
+
+def _under_params(content: Any) -> Mapping[str, Tensor] | None:
+    return content.get("params") if isinstance(content, Mapping) else None
 
 
 def _sorted_header(data: bytes) -> bytes:
