@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import forked
+import psutil
 import pytest
 import small_run
 
@@ -148,6 +149,9 @@ def test_after_sigkill_nothing_is_waited_for_though_a_worker_is_still_there(fold
     process = forked.start(launch.main, ["-opt", str(file), *more], output=folder / "killed.txt")
     states = folder / "experiments/killed/training_states"
     wait_for(lambda: any(states.glob("*.state")))
+    workers = psutil.Process(process.pid).children(recursive=True)
+    for worker in workers:
+        worker.suspend()
     process.kill()
     process.join()
     newest = max(int(path.stem) for path in states.glob("*.state"))
@@ -155,6 +159,10 @@ def test_after_sigkill_nothing_is_waited_for_though_a_worker_is_still_there(fold
     assert again.returncode == 0, again.stdout + again.stderr
     assert "is training" not in again.stdout + again.stderr
     assert f"iteration {newest:,}" in again.stdout
+    for worker in workers:
+        worker.resume()
+    _, left = psutil.wait_procs(workers, timeout=30)
+    assert len(workers) > 1 and not left  # though their parent, a fork server, lives as long as they do
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", pytest.param("ascii", marks=pytest.mark.slow)])

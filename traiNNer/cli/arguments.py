@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
+from traiNNer.data.workers import end_with_parent
 from traiNNer.runtime.cpus import usable_cpus
 
 _MOST = 61 if sys.platform == "win32" else 1024
@@ -42,4 +43,5 @@ def add_processes(parser: argparse.ArgumentParser) -> None:
 
 def worker_pool(processes: int) -> ProcessPoolExecutor:
     """As many processes as were asked for, as far as the system has them, started anew."""
-    return ProcessPoolExecutor(min(processes, _MOST), mp_context=get_context("spawn"))
+    spawn = get_context("spawn")
+    return ProcessPoolExecutor(min(processes, _MOST), mp_context=spawn, initializer=end_with_parent)

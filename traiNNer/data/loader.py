@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from traiNNer.data.images.image_io import ImageError
 from traiNNer.data.paired_dataset import Patch, Pixels, Source
 from traiNNer.data.sampler import Sampler
-from traiNNer.data.workers import leave_signals_to_the_parent
+from traiNNer.data.workers import follow_parent
 
 _MAX_REPLACEMENTS = 100  # unreadable files in a row, after which the data set is broken rather than a file
 
@@ -69,7 +69,7 @@ class TrainLoader:
             persistent_workers=num_workers > 0,
             prefetch_factor=prefetch_factor if num_workers > 0 else None,
             collate_fn=cast(Any, _as_is),  # __getitems__ has made the batch already
-            worker_init_fn=leave_signals_to_the_parent,
+            worker_init_fn=follow_parent,
             pin_memory=pin_memory,
         )
 
