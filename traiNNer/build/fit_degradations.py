@@ -96,9 +96,7 @@ def fit(targets: Sequence[Path], photos: Sequence[Path], scale: int, simulations
         ImageError: For a file that cannot be read.
         ValueError: If images are too small.
     """
-    side = _common_side(
-        photos, targets, scale
-    )  # by the headers: what is too small is refused before decoding
+    side = _common_side(photos, targets, scale)  # by their headers: a refusal comes before decoding
     large = [path for path in photos if min(image_size(path)) >= side * scale]
     gt = [_middle(_levels(read_image(path)), 2 * _MOST * scale) for path in large]
     targets_seen = [_seen(path, side) for path in targets]
