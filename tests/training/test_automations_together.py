@@ -1,5 +1,7 @@
 """All automations together in a real, tiny training: kills, replays, faults, limits, changed settings."""
 
+from dataclasses import fields
+
 import pytest
 from tiny import TIMES, assert_same
 from training.automation_runs import (
@@ -20,6 +22,7 @@ from traiNNer.automations.batch.batch_size import DynamicBatchSizeOptimizer
 from traiNNer.automations.gradients.gradient_clipping import AdaptiveGradientClipping
 from traiNNer.automations.losses.loss_scheduling import DynamicLossScheduling
 from traiNNer.build.replay import replay
+from traiNNer.control import Controls, Ramp
 from traiNNer.runtime.signals import StopSignal
 
 
@@ -135,3 +138,23 @@ def test_a_changed_setting_wins_over_the_state(tmp_path, automation, control, va
     second = resumed(tmp_path, lambda: [automation()])
     second.fit(At(second, 45))
     assert control(second.controls) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("rule", ["patience", "broken"])
+def test_what_an_automation_decided_goes_with_it_and_else_it_stays(tmp_path, rule):
+    first, ramp = full_trainer(tmp_path), Ramp(0, 1)
+    decided = Controls(
+        8, 2, 6, lr_factor=0.5, lr_batch_factor=1.4, loss_factor={"l1": 3.0}, loss_scale=4.0, rewarm=ramp,
+        cooldown=ramp,
+    )  # fmt: skip
+    for control in (item.name for item in fields(Controls)):
+        setattr(first.controls, control, getattr(decided, control))
+    first.progress.step, first.progress.position = 5, 20
+    first.progress.stop_rule, first.progress.stop_reason = rule, "no gain"
+    first.save()
+    state = first._checkpointer.newest_whole_state()[1]
+    same, without = full_trainer(tmp_path / "same"), trainer_of(tmp_path / "without")
+    same.load_state_dict(state)
+    without.load_state_dict(state)
+    assert (same.controls, same._ended()) == (decided, True)
+    assert (without.controls, without._ended()) == (without._configured, False)

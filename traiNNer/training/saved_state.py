@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Set
 from dataclasses import fields
 from typing import Any, NamedTuple
 
+from traiNNer.automations.batch.batch_size import DynamicBatchSizeOptimizer
+from traiNNer.automations.gradients.stabilizer import GradientFlowStabilizer
+from traiNNer.automations.losses.loss_scheduling import DynamicLossScheduling
+from traiNNer.automations.rate.learning_rate import IntelligentLearningRateScheduler
+from traiNNer.automations.stopping.early_stopping import IntelligentEarlyStopping
 from traiNNer.control import Controls, RunTrial, from_plain, to_plain
 from traiNNer.optim.schedules import ReduceLROnPlateau
 from traiNNer.tracking.recorder import Recorder
 from traiNNer.training.parts import Parts
 from traiNNer.training.state import Progress
+
+_OWNED = {
+    IntelligentLearningRateScheduler.name: ("lr_factor", "rewarm"),
+    DynamicBatchSizeOptimizer.name: ("batch", "micro_batch", "lq_size", "lr_batch_factor"),
+    GradientFlowStabilizer.name: ("loss_scale",),
+    DynamicLossScheduling.name: ("loss_factor",),
+    IntelligentEarlyStopping.name: ("cooldown",),
+}
+"""The controls of each automation; what clipping and `lr: auto` begin with is configured."""
+_log = logging.getLogger(__name__)
 
 
 class Counted(NamedTuple):
@@ -43,13 +59,19 @@ def restore(
 ) -> Counted:
     """Put a saved state into the parts; returns what the trainer keeps.
 
-    Controls whose configured value has changed since take the new one.
+    Controls whose configured value has changed since take the new one, as do those of an automation that is off
+    now.
     """
     parts.model.load_state_dict(state["model"])
+    gone = state["automations"].keys() - parts.supervisor.automations.keys()
     saved, then = from_plain(Controls, state["controls"]), from_plain(Controls, state["configured"])
-    for item in fields(Controls):
-        if getattr(then, item.name) == getattr(configured, item.name):
-            setattr(parts.controls, item.name, getattr(saved, item.name))
+    free = {control: name for name in sorted(gone) for control in _OWNED.get(name, ())}
+    for control in (item.name for item in fields(Controls)):
+        was, now = getattr(saved, control), getattr(configured, control)
+        if control in free and was != now:
+            _log.info("%s is off: %s is %s again, after %s", free[control], control, now, was)
+        elif getattr(then, control) == now:
+            setattr(parts.controls, control, was)
     if then.batch != configured.batch:  # the factor is that of the saved batch beside the one of then
         parts.controls.lr_batch_factor = configured.lr_batch_factor
     parts.supervisor.load_state_dict(state["automations"])
@@ -60,4 +82,15 @@ def restore(
     if recorder and state["recorder"]:
         recorder.load_state_dict(state["recorder"])
     trial = from_plain(RunTrial, state["trial"]) if state.get("trial") else None
-    return Counted(from_plain(Progress, state["progress"]), configured, trial)
+    progress = from_plain(Progress, state["progress"])
+    _go_on_without(gone, progress)
+    return Counted(progress, configured, trial)
+
+
+def _go_on_without(gone: Set[str], progress: Progress) -> None:
+    """Forget the end of the run where the automation that decided it is off now."""
+    broken = progress.stop_rule == "broken"
+    owner = IntelligentLearningRateScheduler.name if broken else IntelligentEarlyStopping.name
+    if progress.stop_rule and owner in gone:
+        _log.info("%s is off: the run goes on, which had ended (%s)", owner, progress.stop_reason)
+        progress.stop_rule = progress.stop_reason = ""
