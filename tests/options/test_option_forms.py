@@ -130,6 +130,33 @@ def test_automations_without_a_name_are_all_on_and_said(load, value):
     assert automations(inside) == {} and inside.train.dynamic_loss_scheduling == {"enabled": True}
 
 
+@pytest.mark.parametrize(
+    ("value", "overrides"),
+    [
+        (f"{{enabled: true, {STOPPING}: false}}", ()),
+        ("true", [f"train.training_automations.{STOPPING}=false"]),
+        ("{enabled: true}", ["train.training_automations.early_stopping.enabled=false"]),
+    ],
+)
+def test_taking_one_automation_away_leaves_the_others_on(load, value, overrides):
+    options = load(train=f"training_automations: {value}", overrides=overrides)
+    on = {name: spec["enabled"] for name, spec in automations(options).items()}
+    assert on == {LEARNING_RATE: True, BATCH: True, CLIPPING: True, STOPPING: False}
+    assert f"these are on: {LEARNING_RATE}, {BATCH}, {CLIPPING}" in infos(options)[-1]
+
+
+def test_an_option_of_one_automation_on_the_command_line_switches_no_other_off(load):
+    overrides = [f"train.training_automations.{STOPPING}.patience=5"]
+    options = load(train="training_automations: true", overrides=overrides)
+    assert len(automations(options)) == 4
+    assert automations(options)[STOPPING] == {"enabled": True, "patience": 5}
+    named = load(
+        train=f"training_automations: {{enabled: true, {CLIPPING}: true}}",
+        overrides=[f"train.training_automations.{CLIPPING}=false"],
+    )
+    assert automations(named) == {CLIPPING: {"enabled": False}}
+
+
 @pytest.mark.parametrize("value", ["false", "{enabled: false}", "{}", "null"])
 def test_automations_can_be_off(load, value):
     options = load(train=f"training_automations: {value}")

@@ -75,6 +75,20 @@ def _collect_automations(draft: Draft) -> None:
     for source in places:
         if draft.get(source) is not MISSING and _as_block(draft, source):
             _collect_automation(draft, source)
+    if _AUTOMATIONS in draft.marks and draft.get((*_AUTOMATIONS, "enabled")) in (True, "auto"):
+        _name_the_rest(draft)
+
+
+def _name_the_rest(draft: Draft) -> None:
+    """What switches automations on and names none that is on stands for all but those that are named as off."""
+    block = draft.section(_AUTOMATIONS)
+    off = {
+        key for key, options in block.items() if isinstance(options, dict) and options.get("enabled") is False
+    }
+    if block.keys() - off <= {"enabled"} and not _inside(draft, _LOSS_SCHEDULING):
+        for name in names.ALL_AUTOMATIONS:
+            if name not in block:
+                draft.put((*_AUTOMATIONS, name), {"enabled": True}, {(): draft.mark(_AUTOMATIONS)})
 
 
 def _collect_automation(draft: Draft, source: Path) -> None:
@@ -221,11 +235,14 @@ def _switch_automations(draft: Draft) -> None:
     block = draft.section(_AUTOMATIONS)
     master = draft.take((*_AUTOMATIONS, "enabled"))[0] if _enabled_is_valid(draft, _AUTOMATIONS) else None
     _drop_unknown_parts(draft)
-    if not block and master in (True, "auto") and not _inside(draft, _LOSS_SCHEDULING):
-        text = f"no automation is named; all are on: {', '.join(names.ALL_AUTOMATIONS)}"
-        draft.note(logging.INFO, _AUTOMATIONS, text)
-        for name in names.ALL_AUTOMATIONS:
-            draft.put((*_AUTOMATIONS, name), {"enabled": True}, {(): draft.mark(_AUTOMATIONS)})
+    if master in (True, "auto"):
+        if not block:
+            _name_the_rest(draft)
+        on = [name for name, options in block.items() if options.get("enabled") is not False]
+        implied = [name for name in on if draft.mark((*_AUTOMATIONS, name)).path == _AUTOMATIONS]
+        all_are = "no automation is named; all" if len(implied) == len(names.ALL_AUTOMATIONS) else "these"
+        if implied:
+            draft.note(logging.INFO, _AUTOMATIONS, f"{all_are} are on: {', '.join(implied)}")
     for path in (*draft.matches((*_AUTOMATIONS, "*")), *draft.matches(_LOSS_SCHEDULING)):
         _drop_left_out(draft, path)
         _switch_automation(draft, path, off=master is False)
