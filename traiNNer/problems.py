@@ -46,13 +46,17 @@ def normalise(name: str) -> str:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest known name if it is near enough to be a typing mistake, or nothing.
 
-    One slip in names of four to six letters, two up to ten, three in longer ones.
+    One slip in names of four to six letters, two up to ten, three in longer ones; or the one name that begins with
+    this one, of five letters or more.
     """
-    wanted = normalise(name)
+    known, wanted = list(known), normalise(name)
     allowed = 0 if len(wanted) < 4 else 1 if len(wanted) <= 6 else 2 if len(wanted) <= 10 else 3
     slips = {candidate: _slips(wanted, normalise(candidate)) for candidate in known}
     nearest = min(slips, key=lambda candidate: slips[candidate], default=None)
-    return f"; did you mean {nearest!r}?" if nearest is not None and slips[nearest] <= allowed else ""
+    if nearest is None or slips[nearest] > allowed:
+        longer = [candidate for candidate in known if normalise(candidate).startswith(wanted)]
+        nearest = longer[0] if len(longer) == 1 and len(wanted) >= 5 else None
+    return f"; did you mean {nearest!r}?" if nearest is not None else ""
 
 
 def _slips(one: str, other: str) -> int:

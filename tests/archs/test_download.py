@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from traiNNer.archs import build_network, load_network
+from traiNNer.archs.download import local_file
 from traiNNer.archs.weights_file import read_weights
 from traiNNer.registry import ConfigError
 
@@ -65,6 +66,13 @@ def test_an_address_is_downloaded_once_and_read_as_its_file(site: tuple[str, Pat
         assert all(torch.equal(tensor, net.state_dict()[key]) for key, tensor in loaded.state_dict().items())
     assert asked == ["/net.pth"]
     assert list(read_weights(f"{address}/other/net.pth")[0]) == ["a"]  # of the same name, elsewhere
+
+
+def test_a_file_may_be_named_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for home in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(home, str(tmp_path))
+    assert local_file("~/a.pth") == tmp_path / "a.pth"
+    assert local_file("~~/a.pth") == Path("~~/a.pth")
 
 
 def test_what_is_not_the_file_that_was_meant_is_refused_and_not_kept(

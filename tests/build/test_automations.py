@@ -74,14 +74,16 @@ class Second(DistributedContext):
         return [self.of_the_first, value]
 
 
-def test_every_process_begins_with_the_pattern_that_the_main_one_has_found(tmp_path, caplog):
+def test_every_process_begins_with_the_pattern_that_the_main_one_has_found(tmp_path, caplog, monkeypatch):
     """Where each looks for itself and finds another file, they clip differently, and their weights part."""
-    kept = GradientFlowStabilizer(pattern_store=str(tmp_path / "store"), facts=facts())
+    for home in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(home, str(tmp_path))
+    kept = GradientFlowStabilizer(pattern_store="~/store", facts=facts())
     drive(kept, [window(10 * k, norms=[0.03, 0.04] * 5) for k in range(1, 101)], controls())
     spec = {
         "enabled": True,
         **CLIPPING,
-        STABILIZER: {"enabled": True, "pattern_store": str(tmp_path / "store")},
+        STABILIZER: {"enabled": True, "pattern_store": "~/store"},
     }
     options = load_options(
         small_run.write_options(tmp_path, small_run.options(tmp_path, training_automations=spec))

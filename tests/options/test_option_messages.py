@@ -90,6 +90,13 @@ def test_values_that_cannot_be_are_refused(write, text):
     assert CONTRADICTIONS[text] in line
 
 
+def test_a_name_that_is_cut_short_is_completed_where_one_is_meant(write):
+    assert problems(write("name: n\nscale: 2\ndatasets: {val: {batch_size: 8, datar: x}}\n")) == [
+        "bad.yml:3:18: datasets.val.batch_size: unknown key; did you mean 'batch_size_per_gpu'?",
+        "bad.yml:3:33: datasets.val.datar: unknown key",
+    ]
+
+
 def test_a_training_set_needs_a_training(write):
     (line,) = problems(write("name: n\nscale: 2\ndatasets: {train: {}}\n"))
     assert line == "bad.yml:1:1: train: is required where there is a data set to train on"

@@ -310,6 +310,8 @@ def test_structure_is_1_for_the_truth_and_0_for_interpolation():
 def test_a_flat_image_has_no_structure_to_compare_with(level):
     gt, output = torch.full((1, 3, 24, 20), level), torch.rand(1, 3, 24, 20)
     assert structure(output, gt, torch.full((1, 3, 12, 10), level)).isnan().all()
+    narrow = torch.rand(1, 3, 24, 2)
+    assert structure(narrow, narrow.flip(2), torch.rand(1, 3, 12, 1)).isnan().tolist() == [[True, False]]
 
 
 def test_a_validation_measures_structure_per_image(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import shutil
 from http.client import HTTPException
@@ -28,6 +29,7 @@ def is_address(file: str | Path) -> bool:
 def local_file(file: str | Path) -> Path:
     """The file itself, or the local copy of an address, which is downloaded where there is none.
 
+    `~` at the beginning of a file is the home of the user.
     `#sha256=...` at the end of an address is the checksum that the file must have, new or kept. Copies lie in
     `checkpoints` of `torch.hub.get_dir()` (`TORCH_HOME` moves it), each under a name of its own address.
 
@@ -35,7 +37,7 @@ def local_file(file: str | Path) -> Path:
         ConfigError: If it cannot be downloaded, or has another checksum.
     """
     if not is_address(file):
-        return Path(file)
+        return Path(os.path.expanduser(file))  # noqa: PTH111 - Path refuses a name that begins so
     address, fragment = urldefrag(str(file))
     wanted = _checksum(address, fragment)
     name = Path(unquote(urlsplit(address).path)).name or "weights.pth"

@@ -38,4 +38,5 @@ def store_pattern(supervisor: Supervisor, facts: RunFacts) -> None:
 
 
 def _pattern_file(folder: str, facts: RunFacts) -> Path:
-    return Path(folder) / f"{hashlib.sha256(pattern_key(facts).encode()).hexdigest()[:16]}.json"
+    name = hashlib.sha256(pattern_key(facts).encode()).hexdigest()[:16]
+    return Path(folder).expanduser() / f"{name}.json"
