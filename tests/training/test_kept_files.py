@@ -85,6 +85,12 @@ def test_as_many_numbered_weights_stay_as_were_asked_for(tmp_path, keep, steps):
         assert sorted(int(number) for number in numbers if number.isdigit()) == steps
 
 
+def test_the_best_weights_replace_those_of_the_other_format(tmp_path):
+    for suffix in ("safetensors", "pth"):
+        make_trainer(tmp_path, total=4, checkpoints={"suffix": suffix}).fit(StopSignal())
+        assert {path.suffix for path in (tmp_path / "models").glob("net_g_best*")} == {f".{suffix}"}
+
+
 def test_the_learning_rate_follows_the_samples_and_not_the_steps(tmp_path):
     trainer = make_trainer(tmp_path, total=6, controls=Controls(batch=8, micro_batch=8, lq_size=8))
     trainer.fit(StopSignal())  # a batch of twice the configured samples: three steps are six of time

@@ -78,8 +78,10 @@ class Checkpointer:
         self._drop_old_weights()
 
     def save_best(self, networks: Networks, progress: Progress) -> None:
-        """Write the weights that validated best as `net_g_best`."""
+        """Write the weights that validated best as `net_g_best`, in the place of one in the other format."""
         self._save_weights(_BEST, networks.eval_net, progress)
+        other = "pth" if self._suffix == "safetensors" else "safetensors"
+        self._path(_BEST).with_suffix(f".{other}").unlink(missing_ok=True)
 
     def _save_weights(self, name: str, net: nn.Module, progress: Progress) -> None:
         about = {**self._metadata["g"], "iteration": str(progress.step)}
