@@ -159,7 +159,7 @@ def test_a_file_that_is_no_configuration_is_refused_before_it_is_parsed(write):
 
 
 IDLE = {
-    "train.training_automations={enabled: true, AdaptiveGradientClipping: {enabled: false, fallback: {}}}": (
+    "train.training_automations={AdaptiveGradientClipping: {enabled: false, fallback: {}}}": (
         "train.training_automations.AdaptiveGradientClipping.fallback: has no effect: the automation is off"
     ),
     "datasets.val={lq_size: 32}": "datasets.val.lq_size: has no effect: this set is not trained on",
