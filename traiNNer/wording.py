@@ -44,6 +44,13 @@ def no_file(path: Path) -> str:
     return "is a folder, not a file" if path.is_dir() else "no such file"
 
 
+def no_folder(path: str | Path) -> str:
+    """What stands where a folder should be, in words; of a relative path also where it was looked for."""
+    if Path(path).exists():
+        return "is a file, not a folder"
+    return "is not a folder" + ("" if Path(path).is_absolute() else f" (seen from {Path.cwd()})")
+
+
 def program(verb: str) -> list[str]:
     """How a command begins: in a checkout with its file, elsewhere with the command that is installed."""
     return ["python", _FILES[verb]] if Path(_FILES[verb]).is_file() else ["trainner", verb]

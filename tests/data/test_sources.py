@@ -4,8 +4,10 @@ import logging
 import multiprocessing
 import os
 import pickle
+import re
 import tracemalloc
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,8 +140,14 @@ def test_skip_bad_images_goes_on_with_the_rest_and_says_so(folders, caplog):
 
 def test_missing_folders_are_named_and_a_missing_lq_gets_the_command_that_makes_it(tmp_path, folders):
     gt, lq = folders({"a": (8, 8)})
-    with pytest.raises(ConfigError, match="nowhere: is not a folder"):
+    with pytest.raises(ConfigError, match=r"nowhere: is not a folder$"):
         PairedImageDataset([gt], [tmp_path / "nowhere"], 2)
+    with pytest.raises(
+        ConfigError, match=rf"^nowhere: is not a folder \(seen from {re.escape(str(Path.cwd()))}\)$"
+    ):
+        PairedImageDataset([gt], ["nowhere"], 2)
+    with pytest.raises(ConfigError, match=r"a\.png: is a file, not a folder$"):
+        PairedImageDataset([gt], [lq / "a.png"], 2)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="empty: holds no image"):
         PairedImageDataset([tmp_path / "empty"], [lq], 2)

@@ -311,6 +311,20 @@ def test_tiles_below_0_are_a_mistake_on_the_command_line(capsys):
     assert "--tile: should be a whole number from 0 on (got -5)" in capsys.readouterr().err
 
 
+def test_one_image_is_said_with_the_file_that_was_made(model, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert main([str(model), "in/a.png", "one.png"]) == 0
+    assert capsys.readouterr().out == "1 of 1 upscaled by 2: one.png\n"
+
+
+def test_the_folder_of_a_run_in_place_of_its_weights_is_recognised(folder, capsys):
+    best = folder / "run/models/net_g_best.safetensors"
+    best.parent.mkdir(parents=True)
+    best.touch()
+    assert run(folder / "run", folder / "in", folder / "out") == 2
+    assert f"is a folder, not a file; the weights of this run: {best}" in capsys.readouterr().err
+
+
 def test_mistakes_that_cost_nothing_to_see_come_before_the_network_is_read(folder, capsys):
     assert main([str(folder / "no.safetensors"), str(folder / "nowhere"), "out"]) == 2
     assert "nowhere: no such file or folder" in capsys.readouterr().err

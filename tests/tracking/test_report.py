@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -223,6 +224,29 @@ def test_constant_single_and_missing_values_make_a_chart_or_none():
     assert line_chart("a", {"s": [(0, 0.0), (1, 0.0)]}).count("<polyline") == 1
     assert line_chart("a", {"s": [(0, 7.0), (1, 7.0)]}, log=True).count("<polyline") == 1
     assert line_chart("a", {"s": [], "t": [(0, float("inf"))]}) == ""
+
+
+def test_labels_of_an_axis_tell_its_ticks_apart_and_say_where_they_are():
+    for low, high in ((0.898512, 0.898537), (31.89, 31.92), (1e-5, 3e-5), (0.0, 120_000.0)):
+        drawing = svg(line_chart("a", {"s": [(0, low), (1, high)]}))
+        labels = [text.text for text in drawing.iter("text") if text.get("text-anchor") == "end"]
+        ticks = [float(label) for label in labels]
+        steps = [b - a for a, b in pairwise(ticks)]
+        assert len(set(labels)) == len(labels) > 1
+        assert steps == pytest.approx([steps[0]] * len(steps), rel=0.03)
+
+
+def test_what_was_not_measured_and_what_no_automation_did_are_no_cells_of_a_page(tmp_path):
+    found = {"quantity": "norm trend", "value": None, "healthy": "", "verdict": "unknown", "advice": ""}
+    row = {"automation": "A", "watched": "w", "did": "nothing", "would_have_done": ""}
+    ended = {"status": "completed", "reason": "", "best": {}, "seconds": 1.0, "iterations": 1, "samples": 1}
+    for would in ("", "cut the rate"):
+        parts = {"diagnosis": [found], "automation_table": [row | {"would_have_done": would}]}
+        summary = ended | parts
+        (tmp_path / "summary.json").write_text(json.dumps(summary))
+        text = page(read_records(tmp_path), [])
+        assert "<td>norm trend<td>not measured<td>" in text
+        assert ("would have done" in text) == bool(would)
 
 
 def test_a_long_series_is_thinned_and_keeps_its_end():

@@ -70,3 +70,8 @@ def test_the_lines_of_a_run_show_its_losses(tmp_path, caplog):
     make_trainer(tmp_path, total=4).fit(StopSignal())
     lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("iter ")]
     assert lines and all("(l_g_l1 " in line and ", l_g_char " in line for line in lines)
+    shares = [re.search(r"\((\d+)% of the samples\)", line)[1] for line in lines]
+    assert shares == [
+        "50",
+        "100",
+    ]  # of 16 samples in 4 steps; the first line is of a step within a window of 3

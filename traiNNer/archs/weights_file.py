@@ -91,7 +91,9 @@ def read_weights(path: str | Path, key: str | None = None) -> tuple[dict[str, Te
     """
     path = local_file(path)
     if not path.is_file():
-        raise ConfigError(f"{path}: {no_file(path)}")
+        best = path / "models/net_g_best.safetensors"
+        hint = f"; the weights of this run: {best}" if best.is_file() else ""
+        raise ConfigError(f"{path}: {no_file(path)}{hint}")
     try:
         content, metadata = read_as_it_is(path)
         return _sound(_plain(_chosen(content, key))), metadata

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from traiNNer.options import DatasetOptions
 from traiNNer.registry import ConfigError
-from traiNNer.wording import command
+from traiNNer.wording import command, no_folder
 
 _log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ DEMO = Path("datasets/demo")
 def refuse_missing(data: Mapping[str, DatasetOptions]) -> None:
     """Raise ConfigError for folders that are not there, before the demonstration data is drawn for others."""
     missing = [
-        f"datasets.{key}: {root}: is not a folder"
+        f"datasets.{key}: {root}: {no_folder(root)}"
         for key, part in data.items()
         for root in roots(part)
         if not is_demo(root) and not Path(root).is_dir() and not of_training(part, data)

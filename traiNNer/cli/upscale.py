@@ -159,7 +159,7 @@ def _upscale_all(
                 problems.append(text if text.startswith(str(job.source)) else f"{job.source}: {text}")
         shown.end()
     made = len(jobs) - len(problems)
-    where = f" in {jobs[0].target.parent if len(jobs) == 1 else args.output}" if made else ""
+    where = f": {jobs[0].target}" if made == len(jobs) == 1 else f" in {args.output}" if made else ""
     _print(console, f"{made} of {len(jobs)} upscaled by {upscaler.facts.scale}{where}")
     for loss, count in losses.items():
         _print(console, f"{count} {loss}")

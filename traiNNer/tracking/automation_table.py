@@ -44,9 +44,14 @@ def automation_rows(supervisor: Supervisor, decisions: Sequence[Mapping[str, Any
     return rows
 
 
+def columns_of(rows: Sequence[Row]) -> int:
+    """How many columns have something to say: the last only where an automation monitors."""
+    return len(TITLES) if any(row.would_have_done for row in rows) else len(TITLES) - 1
+
+
 def automation_table(rows: Sequence[Row]) -> Table:
-    """The rows for a terminal; the last column only where an automation monitors."""
-    shown = len(TITLES) if any(row.would_have_done for row in rows) else len(TITLES) - 1
+    """The rows for a terminal."""
+    shown = columns_of(rows)
     table = Table(*TITLES[:shown], title="Automations")
     table.columns[0].no_wrap = True
     for row in rows:

@@ -192,9 +192,9 @@ class Recorder:
         if "total" in wrong:
             text = "Iteration %s: loss not finite (%s); %d of the last %d steps were skipped"
             _log.warning(text, f"{step:,}", ", ".join(wrong), interval.unapplied, interval.steps)
-        _log.info(
-            "%s", self._line.text(step, event.progress, event.lr, losses, critic), extra={"routine": True}
-        )
+        progress = event.progress * step / event.step  # a line may be of a step within the window
+        text = self._line.text(step, progress, event.lr, losses, critic)
+        _log.info("%s", text, extra={"routine": True})
         scalars = {f"train/loss/{label}": value for label, value in losses.items()}
         scalars |= {f"train/grad_norm/{net}": value for net, value in norms.items()}
         scalars |= {f"train/discriminator/{name}": value for name, value in critic.items()}

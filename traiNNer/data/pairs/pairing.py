@@ -13,7 +13,7 @@ from typing import NamedTuple
 from traiNNer.data.images.image_io import IMAGE_SUFFIXES
 from traiNNer.data.pairs.file_index import Files, Names, stem, suffix
 from traiNNer.registry import ConfigError
-from traiNNer.wording import command, counted, shortened
+from traiNNer.wording import command, counted, no_folder, shortened
 
 LOG = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def find_images(root: Path) -> list[str]:
         ConfigError: If the folder is missing, cannot be listed or has no image.
     """
     if not root.is_dir():
-        raise ConfigError(f"{root}: is not a folder")
+        raise ConfigError(f"{root}: {no_folder(root)}")
     others: Counter[str] = Counter()
     try:
         found = sorted(_images_below(str(root), "", others))
@@ -222,7 +222,7 @@ def check_folders(gt_roots: Sequence[Path], lq_roots: Sequence[Path], scale: int
             "they go in pairs"
         )
     roots = dict.fromkeys((*gt_roots, *lq_roots))
-    if missing := [f"{root}: is not a folder" for root in roots if not root.is_dir()]:
+    if missing := [f"{root}: {no_folder(root)}" for root in roots if not root.is_dir()]:
         raise ConfigError(missing)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 from traiNNer.tracking.report.marks import LANE, Mark, drawn_marks, lanes_of
@@ -101,14 +102,25 @@ def _round_step(rough: float) -> float:
 
 def _grid(across: _Axis, up: _Axis) -> list[str]:
     lines = []
-    for tick in up.ticks():
+    ticks = up.ticks()
+    for tick, text in zip(ticks, _labels(ticks), strict=True):
         y = _y(up, tick)
         lines.append(f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
-        lines.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:.4g}</text>')
+        lines.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
     for tick in across.ticks():
         x = _x(across, tick)
         lines.append(f'<text x="{x:.1f}" y="{HEIGHT - 12}" text-anchor="middle">{tick:,.0f}</text>')
     return lines
+
+
+def _labels(ticks: Sequence[float]) -> list[str]:
+    """Ticks of four digits, or of as many as tell them apart."""
+    apart = min((abs(b - a) for a, b in pairwise(ticks)), default=math.inf)
+    for digits in range(4, 17):
+        texts = [f"{tick:.{digits}g}" for tick in ticks]
+        if all(abs(float(text) - tick) < 0.01 * apart for text, tick in zip(texts, ticks, strict=True)):
+            break
+    return texts
 
 
 def _mark_pieces(marks: Sequence[Mark], across: _Axis) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from traiNNer.events import SetScores
 from traiNNer.runtime.run_dir import atomic_write
-from traiNNer.tracking.automation_table import TITLES, Row
+from traiNNer.tracking.automation_table import TITLES, Row, columns_of
 from traiNNer.tracking.report.charts import Points, line_chart
 from traiNNer.tracking.report.marks import Mark, legend, marks_of
 from traiNNer.tracking.report.markup import document, figure, shown, table
@@ -186,18 +186,24 @@ def _diagnosis(found: Sequence[Record]) -> str:
     if not found:
         return ""
     rows = [
-        f'<tr class="{escape(str(d["verdict"]))}"><td>{escape(str(d["quantity"]))}<td>{shown(d["value"])}'
+        f'<tr class="{escape(str(d["verdict"]))}"><td>{escape(str(d["quantity"]))}<td>{_measured(d["value"])}'
         f"<td>{escape(str(d['healthy']))}<td>{escape(str(d['verdict']))}<td>{escape(str(d['advice']))}"
         for d in found
     ]
     return "<h2>Diagnosis</h2>" + table(("quantity", "value", "healthy", "verdict", "advice"), rows)
 
 
+def _measured(value: Any) -> str:
+    return "not measured" if value is None else shown(value)
+
+
 def _automations(rows: Sequence[Record]) -> str:
     if not rows:
         return ""
-    cells = ["<tr>" + "".join(f"<td>{escape(str(row[key]))}" for key in Row._fields) for row in rows]
-    return "<h2>Automations</h2>" + table(TITLES, cells)
+    found = [Row(*(str(row[key]) for key in Row._fields)) for row in rows]
+    columns = columns_of(found)
+    cells = ["<tr>" + "".join(f"<td>{escape(text)}" for text in row[:columns]) for row in found]
+    return "<h2>Automations</h2>" + table(TITLES[:columns], cells)
 
 
 def _decisions(decisions: Sequence[Record]) -> str:
