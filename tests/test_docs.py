@@ -13,6 +13,7 @@ from powershell_grammar import faults
 from traiNNer.archs import NETWORKS, build_network, list_networks
 from traiNNer.archs.published import PUBLISHED
 from traiNNer.build.check import check_parts, check_test_parts
+from traiNNer.build.lint import unwise
 from traiNNer.options import load_options
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,6 +140,7 @@ def test_every_recipe_loads_and_says_what_it_is_about(path):
     options = load_options(path, check=check)
     assert options.datasets
     assert [note.text for note in options.notes] == []
+    assert options.train is None or list(unwise(options)) == []
     assert path.read_text().startswith("# ")
 
 

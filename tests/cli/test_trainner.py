@@ -138,6 +138,17 @@ def test_new_takes_pairs_and_refuses_what_would_be_lost(photos, capsys):
     assert not any(Path(name).exists() for name in ("a.yml", "a.toml", "aux.yml"))
 
 
+def test_new_says_which_weights_a_recipe_begins_from(photos, capsys):
+    weights = Path("experiments/2x_ParagonSR2_Nano/models/net_g_best.safetensors")
+    said = []
+    for name in ("a.yml", "b.yml"):
+        assert new.main([name, "--recipe", "nano_perceptual", "--gt", "photos"]) == 0
+        said.append(capsys.readouterr().out)
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        weights.touch()
+    assert [str(weights) in text for text in said] == [True, False]
+
+
 def test_messages_name_packages_and_no_extras_of_ours():
     """Whoever has installed a wheel has no checkout for `-e`, and on an index the name may be somebody else's."""
     ours = re.compile(r"pip install (-e|.*\btrainner\b|\.)")

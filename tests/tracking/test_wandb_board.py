@@ -1,8 +1,10 @@
 """Weights & Biases, by the real package without a network: a run is shown once, however often it is resumed."""
 
 import json
+import re
 import struct
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import small_run
@@ -68,6 +70,8 @@ def test_a_resumed_run_is_one_run_there_and_shows_every_step_once(tmp_path, monk
     launcher = ("-W", "ignore")  # wandb's own warnings are not ours
     first = small_run.train_by(launcher, file)
     assert first.returncode == 0, first.stderr
+    (sent,) = re.findall(r"wandb sync (\S+)", first.stdout + first.stderr)
+    assert list(Path(tmp_path, sent).glob("*.wandb"))
     before = shown(folder)
     again = small_run.train_by(launcher, file, f"path.resume_state={folder}/training_states/12.state")
     assert again.returncode == 0, again.stderr

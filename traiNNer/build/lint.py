@@ -95,7 +95,7 @@ def _unwise_lengths(options: Options) -> Iterator[Advice]:
     train = options.train
     assert train is not None
     total = train.total_iter
-    if train.ema_decay and (memory := 1 / (1 - train.ema_decay)) > total / 5:
+    if train.ema_decay and (memory := 1 / (1 - train.ema_decay)) > total / 3:
         text = f"{train.ema_decay} averages over about {memory:,.0f} of {total:,} steps and would lag behind"
         yield Advice(("train", "ema_decay"), text)
     if train.warmup_iter > total / 5:

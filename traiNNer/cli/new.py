@@ -57,8 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = write_recipe(recipe, args.file, gt=args.gt, lq=args.lq, val_gt=args.val_gt)
     with atomic_write(args.file) as partial:
         partial.write_text(text, encoding="utf-8")
-    print(f"written: {args.file}\nTo train: {shell_line('trainner', 'train', '-opt', args.file)}")
+    print(f"written: {args.file}")
+    for lacking in _lacking_weights(text):
+        print(f"It begins from {lacking}, which is not there: train that run first, or name other weights")
+    print(f"To train: {shell_line('trainner', 'train', '-opt', args.file)}")
     return 0
+
+
+def _lacking_weights(text: str) -> list[str]:
+    """Files of weights that a recipe begins from and that are not there yet."""
+    path = YAML(typ="safe").load(text).get("path") or {}
+    return [file for key, file in path.items() if key.startswith("pretrain_") and not Path(file).is_file()]
 
 
 def _check(args: argparse.Namespace) -> None:

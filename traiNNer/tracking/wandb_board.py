@@ -20,6 +20,7 @@ import numpy as np
 from traiNNer.data.images.image_io import Pixels, eight_bits
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.run_dir import atomic_write
+from traiNNer.wording import shell_line
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,8 @@ class WandbBoard:
             )
             raise ConfigError(f"logger.wandb.project: {str(error).strip()}; {remedy}") from error
         self._remember(self._sent)
-        where = self._run.url or f"kept for `wandb sync` in {self._run.dir}"
+        send = shell_line("wandb", "sync", Path(self._run.dir).parent)
+        where = self._run.url or f"kept on this machine; to send it after the run: {send}"
         _log.info("Weights & Biases: run %s of the project %s, %s", identity, settings.project, where)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:

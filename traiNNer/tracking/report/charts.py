@@ -116,11 +116,10 @@ def _grid(across: _Axis, up: _Axis) -> list[str]:
 def _labels(ticks: Sequence[float]) -> list[str]:
     """Ticks of four digits, or of as many as tell them apart."""
     apart = min((abs(b - a) for a, b in pairwise(ticks)), default=math.inf)
-    for digits in range(4, 17):
-        texts = [f"{tick:.{digits}g}" for tick in ticks]
-        if all(abs(float(text) - tick) < 0.01 * apart for text, tick in zip(texts, ticks, strict=True)):
-            break
-    return texts
+    digits = 4
+    while digits < 17 and any(abs(float(f"{tick:.{digits}g}") - tick) > 0.01 * apart for tick in ticks):
+        digits += 1
+    return [f"{tick:.{digits}g}" for tick in ticks]
 
 
 def _mark_pieces(marks: Sequence[Mark], across: _Axis) -> list[str]:
