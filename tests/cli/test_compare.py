@@ -99,7 +99,10 @@ def test_the_best_of_a_run_under_way_is_the_validation_of_its_best_weights(tmp_p
 
 
 def test_where_a_run_lies_is_no_setting_that_differs(tmp_path):
-    told = [{"name": n, "path": {"log": n}, "scale": 2, "train": {"ema": n}} for n in ("one", "two")]
+    told = [
+        {"name": n, "auto_resume": n == "two", "path": {"log": n}, "scale": 2, "train": {"ema": n}}
+        for n in ("one", "two")
+    ]
     page = comparison([read_run(tmp_path, tree["name"], tree) for tree in told], [])
     assert page.count("<tr><td>") == 1
     assert "<tr><td>train.ema<td>one<td>two" in page

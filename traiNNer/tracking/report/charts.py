@@ -119,7 +119,8 @@ def _labels(ticks: Sequence[float]) -> list[str]:
     digits = 4
     while digits < 17 and any(abs(float(f"{tick:.{digits}g}") - tick) > 0.01 * apart for tick in ticks):
         digits += 1
-    return [f"{tick:.{digits}g}" for tick in ticks]
+    large = max(map(abs, ticks), default=0.0) >= 10_000  # which would be 5e+04
+    return [f"{tick:,.0f}" if large and tick == round(tick) else f"{tick:.{digits}g}" for tick in ticks]
 
 
 def _mark_pieces(marks: Sequence[Mark], across: _Axis) -> list[str]:

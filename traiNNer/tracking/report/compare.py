@@ -98,12 +98,16 @@ def comparison(runs: Sequence[Run], pairs: Sequence[Pair]) -> str:
     return document(title, parts, _STYLE)
 
 
+_OF_A_START = ("name", "auto_resume", "launcher")
+"""Options that say where and how a process was started, and nothing of what it trains."""
+
+
 def _settings(runs: Sequence[Run]) -> str:
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     rows = []
     for key in keys:
         values = [run.settings.get(key, "") for run in runs]
-        if len(set(values)) > 1 and key != "name" and not key.startswith("path."):
+        if len(set(values)) > 1 and key not in _OF_A_START and not key.startswith("path."):
             rows.append(f"<tr><td>{escape(key)}" + "".join(f"<td>{escape(value)}" for value in values))
     if not rows:
         return "<p>None.</p>"
