@@ -192,6 +192,7 @@ def _older() -> Iterator[str]:
         "form. Given twice with different values, they are a mistake."
     )
     places = [(".".join(old), ".".join(new)) for old, new in (*names.SILENT_MOVES, *names.MOVES)]
+    places += [(f"datasets.*.{old}", f"datasets.*.{new}") for old, new in names.DATASET_NAMES.items()]
     automations = "train.training_automations"
     places += [
         (f"{automations}.{old}", f"{automations}.{new}") for old, new in names.AUTOMATION_ALIASES.items()

@@ -476,6 +476,7 @@ def test_recomputing_blocks_changes_neither_output_nor_gradients():
     ("spec", "says"),
     [
         ({"type": "paragonsr2_nano", "upsampler_alpha": 1.5}, "upsampler_alpha"),
+        ({"type": "paragonsr2_realtime", "upsampler_alpha": -0.1}, "upsampler_alpha"),
         ({"type": "paragonsr2_nano", "band_kernel_size": 8}, "odd"),
         ({"type": "paragonsr2_nano", "band_kernel_size": 0}, "kernel size 0 should be odd"),
         ({"type": "paragonsr2_nano", "square_kernel_size": -1}, "kernel size -1 should be odd"),

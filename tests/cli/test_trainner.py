@@ -138,6 +138,14 @@ def test_new_takes_pairs_and_refuses_what_would_be_lost(photos, capsys):
     assert not any(Path(name).exists() for name in ("a.yml", "a.toml", "aux.yml"))
 
 
+def test_new_takes_a_folder_below_the_home(photos, monkeypatch):
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(Path.cwd()))
+    assert new.main(["my.yml", "--gt=~/photos"]) == 0
+    (folder,) = load_options("my.yml").datasets["train"].dataroot_gt
+    assert Path(folder).resolve() == Path("photos").resolve()
+
+
 def test_new_says_which_weights_a_recipe_begins_from(photos, capsys):
     weights = Path("experiments/2x_ParagonSR2_Nano/models/net_g_best.safetensors")
     said = []

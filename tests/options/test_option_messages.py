@@ -91,8 +91,8 @@ def test_values_that_cannot_be_are_refused(write, text):
 
 
 def test_a_name_that_is_cut_short_is_completed_where_one_is_meant(write):
-    assert problems(write("name: n\nscale: 2\ndatasets: {val: {batch_size: 8, datar: x}}\n")) == [
-        "bad.yml:3:18: datasets.val.batch_size: unknown key; did you mean 'batch_size_per_gpu'?",
+    assert problems(write("name: n\nscale: 2\ndatasets: {val: {num_worker: 8, datar: x}}\n")) == [
+        "bad.yml:3:18: datasets.val.num_worker: unknown key; did you mean 'num_worker_per_gpu'?",
         "bad.yml:3:33: datasets.val.datar: unknown key",
     ]
 

@@ -93,7 +93,7 @@ def _check_folders(args: argparse.Namespace) -> None:
         raise ConfigError("--val_gt: goes with --gt; the recipe's own data come with their own validation")
     for option in ("gt", "lq", "val_gt"):
         folder = getattr(args, option)
-        if folder and not Path(folder).is_dir():
+        if folder and not Path(folder).expanduser().is_dir():
             raise ConfigError(f"--{option} {folder}: no such folder")
 
 

@@ -22,6 +22,14 @@ MOVES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 )
 """Older names of an option: said in a note, then read as the newer name."""
 
+DATASET_NAMES = {
+    "meta_info": "meta_info_file",  # Real-ESRGAN
+    "patch_size": "lq_size",  # this and the following: neosr, where it is the side of the low-resolution patch
+    "batch_size": "batch_size_per_gpu",
+    "accumulate": "accum_iter",
+}
+"""Other names of options of a data set: said in a note, then read."""
+
 SILENT_MOVES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ((("losses",), ("train", "losses")),)
 """Other places that are as good."""
 

@@ -28,14 +28,16 @@ _BY_NAME |= {normalise(alias): name for alias, name in names.AUTOMATION_ALIASES.
 
 def rename(draft: Draft) -> None:
     """Bring every option to its canonical name and place."""
-    for source, target in (*names.SILENT_MOVES, *names.MOVES):
+    of_datasets = [
+        ((*path, theirs), (*path, ours))
+        for path in draft.matches(("datasets", "*"))
+        for theirs, ours in names.DATASET_NAMES.items()
+    ]
+    for source, target in (*names.SILENT_MOVES, *names.MOVES, *of_datasets):
         if draft.get(source) is not MISSING:
-            if (source, target) in names.MOVES:
-                draft.note(logging.INFO, source, f"read as {'.'.join(target)}")
+            if (source, target) not in names.SILENT_MOVES:
+                draft.note(logging.INFO, source, f"read as {'.'.join(map(str, target))}")
             draft.move(source, target)
-    for path in draft.matches(("datasets", "*")):
-        if draft.get((*path, "meta_info")) is not MISSING:  # Real-ESRGAN's name
-            draft.move((*path, "meta_info"), (*path, "meta_info_file"))
     gather(draft)
     write_out(draft)
     _collect_losses(draft)

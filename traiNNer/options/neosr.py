@@ -1,7 +1,7 @@
 """What the names in neosr's TOML files mean here; applied to TOML alone, where these names are neosr's.
 
-`patch_size` is the side of the low-resolution patch there. Names that both have mean the same and stay; what
-neosr has and this program lacks is in `aliases.FEATURES`, and refused where it is switched on.
+Names that both have mean the same and stay; those of data sets are in `aliases.DATASET_NAMES`, what neosr has and
+this program lacks in `aliases.FEATURES`, which is refused where it is switched on.
 """
 
 from __future__ import annotations
@@ -20,11 +20,6 @@ _MOVES: tuple[tuple[Path, Path], ...] = (
     (("val", "tile"), ("val", "tile_size")),
     (("logger", "total_iter"), ("train", "total_iter")),
 )
-_OF_DATASETS = {
-    "patch_size": "lq_size",
-    "batch_size": "batch_size_per_gpu",
-    "accumulate": "accum_iter",
-}
 _TYPES = {"paired": "PairedImageDataset", "otf": "RealESRGANDataset", "single": "SingleImageDataset"}
 _GAMES = {"bce": "vanilla", "mse": "lsgan"}
 """The same losses of an adversary by their other names."""
@@ -36,8 +31,6 @@ def translate(draft: Draft) -> None:
     for source, target in _MOVES:
         _move(draft, source, target)
     for path in list(draft.matches(("datasets", "*"))):
-        for theirs, ours in _OF_DATASETS.items():
-            _move(draft, (*path, theirs), (*path, ours))
         _reword(draft, (*path, "type"), _TYPES)
     for path in draft.matches(("train", "*")):
         _reword(draft, (*path, "gan_type"), _GAMES)
@@ -47,8 +40,8 @@ def translate(draft: Draft) -> None:
 
 def _read_numbers(draft: Draft) -> None:
     """Numbers that switch something off there, and what is on there where nothing is written."""
-    if draft.get((*_TRAIN, "accum_iter")) == 0:
-        _put(draft, (*_TRAIN, "accum_iter"), 1)
+    if draft.get((*_TRAIN, "accumulate")) == 0:
+        _put(draft, (*_TRAIN, "accumulate"), 1)
     decay = draft.get(("train", "ema_decay"))
     if isinstance(decay, int | float) and decay < 0:
         _put(draft, ("train", "ema_decay"), 0.0)

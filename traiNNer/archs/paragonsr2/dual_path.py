@@ -48,7 +48,7 @@ class ParagonSR2Dual(nn.Module):
         num_blocks: Blocks of a group.
         attention: Window attention, in photo and pro blocks.
         window_size: Side of its windows in pixels; every second block shifts them by half.
-        upsampler_alpha: Share of the low-pass pre-filter in the fixed upscaling; 0 is best.
+        upsampler_alpha: Share of the low-pass pre-filter in the fixed upscaling, 0 to 1; 0 is best.
         detail_gain: Initial factor on the detail.
         use_checkpointing: Computes each block again in the backward pass, to save memory.
         padding: What every filter sees beyond the border.

@@ -35,7 +35,6 @@ from traiNNer.archs.paragonsr2.blocks import (
 )
 from traiNNer.archs.paragonsr2.resampler import Base, MagicUpsampler, Padding, in_full_precision
 from traiNNer.archs.variants import variant
-from traiNNer.registry import ConfigError
 
 
 @NETWORKS.register("paragonsr2")
@@ -93,8 +92,6 @@ class ParagonSR2(nn.Module):
     ) -> None:
         options = recorded(locals())
         require_positive(scale=scale, num_feat=num_feat, num_groups=num_groups, num_blocks=num_blocks)
-        if not 0 <= upsampler_alpha <= 1:
-            raise ConfigError(f"upsampler_alpha should be between 0 and 1 (got {upsampler_alpha})")
         super().__init__()
         self.options = options
         if fast_body_mode:

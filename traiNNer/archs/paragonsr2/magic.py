@@ -29,7 +29,6 @@ from traiNNer.archs.paragonsr2.blocks import (
 )
 from traiNNer.archs.paragonsr2.resampler import Base, MagicUpsampler, Padding
 from traiNNer.archs.variants import variant
-from traiNNer.registry import ConfigError
 
 TRACKING_RATE = 0.05
 """Share of a batch's mean kernel in the running mean."""
@@ -76,8 +75,6 @@ class ParagonSR2Magic(nn.Module):
     ) -> None:
         options = recorded(locals())
         require_positive(scale=scale, num_feat=num_feat, num_groups=num_groups, num_blocks=num_blocks)
-        if not 0 <= upsampler_alpha <= 1:
-            raise ConfigError(f"upsampler_alpha should be between 0 and 1 (got {upsampler_alpha})")
         super().__init__()
         self.options = options
 

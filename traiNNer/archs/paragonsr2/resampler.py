@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from traiNNer.archs.fuse import Foldable
+from traiNNer.registry import ConfigError
 
 PREFILTER_TAPS = (-1 / 32, 0.0, 9 / 32, 16 / 32, 9 / 32, 0.0, -1 / 32)
 """Half-band low-pass (unit DC, zero at Nyquist); its users call it a sharpener."""
@@ -128,6 +129,8 @@ class Upsampling(nn.Module):
     spread: Tensor
 
     def __init__(self, channels: int, *, scale: int, alpha: float, padding: Padding, base: Base) -> None:
+        if not 0 <= alpha <= 1:
+            raise ConfigError(f"upsampler_alpha should be between 0 and 1 (got {alpha})")
         super().__init__()
         self.scale, self.alpha = scale, alpha
         self.padding: Padding = padding if base == "magic" else "replicate"
