@@ -38,6 +38,7 @@ ARMS = (
     "half of the loss on luma",
     "PSNRLoss for the last fifth",
     "Muon",
+    "half of PSNRLoss on colours",
 )
 MUON = {
     "type": "Muon",
@@ -47,7 +48,7 @@ MUON = {
     "adamw_betas": [0.9, 0.99],
     "adamw_wd": 0,
 }
-COSTS = (0, 1, 1, 1, 4, 4, 6)
+COSTS = (0, 1, 1, 1, 4, 4, 6, 6)
 """The recipe whose step is measured for each: the others' steps do the same work."""
 _SHORT = 4
 _MORE = {
@@ -80,20 +81,25 @@ def recipe(template: dict[str, Any], arm: str, network: dict[str, Any], steps: i
     if reached >= 3:
         tree["network_g"]["linear_start"] = True
     if reached >= 4:
-        learning["losses"] = [
-            {"type": "L1Loss", "loss_weight": 0.5},
-            {"type": "LumaLoss", "loss_weight": 0.5},
-        ]
-    if reached >= 5:
-        turn = round(0.8 * steps)
-        for loss in learning["losses"]:
-            loss["disable_after"] = turn - 1
-        learning["losses"].append(
-            {"type": "PSNRLoss", "toY": True, "eps": 1e-6, "loss_weight": 0.01, "start_iter": turn}
-        )
+        learning["losses"] = _losses(reached, steps)
     if reached >= 6:
         learning["optim_g"] = dict(MUON)
     return tree
+
+
+def _losses(reached: int, steps: int) -> list[dict[str, Any]]:
+    losses: list[dict[str, Any]] = [
+        {"type": "L1Loss", "loss_weight": 0.5},
+        {"type": "LumaLoss", "loss_weight": 0.5},
+    ]
+    if reached < 5:
+        return losses
+    turn = round(0.8 * steps)
+    last = {"type": "PSNRLoss", "toY": True, "eps": 1e-6, "loss_weight": 0.01, "start_iter": turn}
+    first = [{**loss, "disable_after": turn - 1} for loss in losses]
+    if reached < 7:
+        return [*first, last]
+    return [*first, *({**last, "loss_weight": 0.005, "toY": luma} for luma in (True, False))]
 
 
 def run(
