@@ -35,6 +35,7 @@ def test_each_recipe_changes_the_one_before_in_what_its_name_says():
         {("train", "losses")},
         {("train", "losses")},
         {("train", "optim_g")},
+        {("train", "losses")},
     ]
     assert trees[0]["train", "scheduler", "milestones", 0] == 250
 
