@@ -27,19 +27,18 @@ def told(path: Path, step: int | None = None) -> Told:
         path: Of the file.
         step: Of the validation whose scores are wanted; None: of the last.
     """
-    found: Mapping[str, Any] = {}
-    trials = list[Mapping[str, Any]]()
+    found, trials = "", list[Mapping[str, Any]]()
     if path.is_file():
         with path.open(encoding="utf-8") as lines:
             for line in lines:
                 if not line.endswith("\n"):
                     break
                 if '"ValidationEvent"' in line:
-                    event = json.loads(line)
-                    found = event if step in (None, event["step"]) else found
+                    if step is None or json.loads(line)["step"] == step:
+                        found = line
                 elif '"TrialEvent"' in line:
                     trials.append(json.loads(line))
     if not found:
         return Told({}, trials)
-    fields = {key: value for key, value in found.items() if key not in ("iter", "kind")}
+    fields = {key: value for key, value in json.loads(found).items() if key not in ("iter", "kind")}
     return Told(from_plain(ValidationEvent, fields).sets, trials)
