@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from traiNNer.control import Arm, Plain
 
@@ -53,6 +53,8 @@ class RunFacts(Plain):
     """The devices with their memory and a checksum of what a step takes: what was measured on others is void."""
     scores_trials: bool = True
     """Whether the anchor loss can score a trial: it needs neither a discriminator nor the EMA network."""
+    learned: dict[str, Any] | None = None
+    """What an earlier run like this one left of its gradients when this one began; None: nothing was found."""
 
 
 @dataclass(frozen=True)

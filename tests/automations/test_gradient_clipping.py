@@ -186,13 +186,14 @@ def test_the_prior_follows_the_learning_rate():
 def test_a_stored_pattern_is_the_prior_of_a_run_of_the_same_kind_only():
     networks = {"g": NormPattern(0.02, 0.05, 0.08, -4.0, 0.3, 0.06)}
     learned = to_plain(Pattern(pattern_key(facts()), networks))
-    assert clipping(learned=learned).prior()["g"].threshold == 0.06
-    for other in (facts(batch=16), facts(deterministic=True), facts(precision="bf16")):
-        assert clipping(learned=learned, facts=other).prior()["g"].threshold > 1
+    assert clipping(facts=facts(learned=learned)).prior()["g"].threshold == 0.06
+    for other in ({"batch": 16}, {"deterministic": True}, {"precision": "bf16"}):
+        assert clipping(facts=facts(learned=learned, **other)).prior()["g"].threshold > 1
 
 
 def test_a_stored_pattern_of_another_version_is_none(caplog):
-    assert clipping(learned={"key": "a", "networks": {}, "since": 1}).prior() == clipping().prior()
+    known = facts(learned={"key": "a", "networks": {}, "since": 1})
+    assert clipping(facts=known).prior() == clipping().prior()
     assert "not of this version" in caplog.text
 
 

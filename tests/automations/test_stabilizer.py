@@ -219,7 +219,7 @@ def test_a_calm_run_leaves_a_pattern_for_runs_of_its_kind(caplog):
     assert math.exp(numbers["mu"]) == pytest.approx(numbers["median"], rel=0.05)
     assert pattern["key"] == pattern_key(facts())
     with caplog.at_level(logging.INFO):
-        run(calm(1), automation=stabilizer(learned=pattern))
+        run(calm(1), automation=stabilizer(facts=facts(learned=pattern)))
     assert "learned pattern for g: threshold 0.1" in caplog.text
 
 

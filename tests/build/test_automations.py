@@ -6,7 +6,10 @@ from automations.simulate import controls, drive, facts, flat, validation, windo
 
 from traiNNer.automations import Supervisor
 from traiNNer.automations.gradients.stabilizer import GradientFlowStabilizer
-from traiNNer.build.automations import LEARNING_RATE, STABILIZER, build_supervisor, learned_pattern
+from traiNNer.build.automations import LEARNING_RATE, STABILIZER, build_supervisor, with_learned_pattern
+from traiNNer.build.replay import beginning
+from traiNNer.control import from_plain, to_plain
+from traiNNer.events import RunFacts
 from traiNNer.options import load_options
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.training.learned_patterns import store_pattern
@@ -88,18 +91,27 @@ def test_every_process_begins_with_the_pattern_that_the_main_one_has_found(tmp_p
     options = load_options(
         small_run.write_options(tmp_path, small_run.options(tmp_path, training_automations=spec))
     )
-    assert learned_pattern(options, facts(), DistributedContext()) is None
+    first = with_learned_pattern(options, facts(), DistributedContext(), {})
+    assert first.learned is None
     store_pattern(Supervisor({kept.name: kept}), facts())
-    found = learned_pattern(options, facts(), DistributedContext())
-    begun = build_supervisor(options, facts(), settled_from=0, learned=found)
+    known = with_learned_pattern(options, facts(), DistributedContext(), {})
+    found = known.learned
+    begun = build_supervisor(options, from_plain(RunFacts, to_plain(known)), settled_from=0)
     assert begun.automations["AdaptiveGradientClipping"].prior()["g"].threshold == pytest.approx(
         found["networks"]["g"]["threshold"]
     )
-    assert learned_pattern(options, facts(), Second(None)) is None
-    assert learned_pattern(options, facts(), Second(found)) == found
+    assert with_learned_pattern(options, facts(), Second(None), {}).learned is None
+    assert with_learned_pattern(options, facts(), Second(found), {}).learned == found
+    for then in (first, known):  # a run that goes on has what it began with
+        going_on = with_learned_pattern(options, facts(), Second(None), {"learned": then.learned})
+        assert going_on == then
+    limit = beginning(options, known)[1].clip["g"]
+    assert limit.threshold == pytest.approx(found["networks"]["g"]["threshold"])
     (file,) = (tmp_path / "store").iterdir()
     file.write_text("{half")
-    damaged = learned_pattern(options, facts(), DistributedContext())
-    begun = build_supervisor(options, facts(), settled_from=0, learned=damaged)
+    damaged = with_learned_pattern(options, facts(), DistributedContext(), {})
+    begun = build_supervisor(options, damaged, settled_from=0)
     assert begun.automations["AdaptiveGradientClipping"].prior()["g"].threshold > 1
     assert "written anew" in caplog.text
+    del options.train.training_automations[STABILIZER]["pattern_store"]
+    assert beginning(options, known)[1].clip["g"].threshold > 1

@@ -5,6 +5,14 @@ import json
 
 import pytest
 import small_run
+from automations.simulate import controls, drive, window
+
+from traiNNer.automations import Supervisor
+from traiNNer.automations.gradients.stabilizer import GradientFlowStabilizer
+from traiNNer.control import Clip, from_plain
+from traiNNer.events import RunFacts
+from traiNNer.options.aliases import ALL_AUTOMATIONS
+from traiNNer.training.learned_patterns import store_pattern
 
 SCRIPT = small_run.ROOT / "scripts/replay.py"
 
@@ -19,14 +27,32 @@ def main():
 
 @pytest.fixture
 def run(tmp_path):
-    """The folder of a run with all automations, interrupted and resumed, and its configuration."""
+    """The folder of a run with all automations, interrupted and resumed, and its configuration.
+
+    Its store has a pattern of such runs since the interruption, which it did not begin with.
+    """
     small_run.write_data(tmp_path)
     scheduling = {"enabled": True, "auto_calibrate": True}
-    automations = {"training_automations": True, "dynamic_loss_scheduling": scheduling, "total_iter": 40}
-    file = small_run.write_options(tmp_path, small_run.options(tmp_path, **automations))
+    automations = {
+        **dict.fromkeys(["enabled", *ALL_AUTOMATIONS], True),
+        "GradientFlowStabilizer": {"enabled": True, "pattern_store": str(tmp_path / "store")},
+    }
+    settings = {"training_automations": automations, "dynamic_loss_scheduling": scheduling, "total_iter": 40}
+    file = small_run.write_options(tmp_path, small_run.options(tmp_path, **settings))
+    folder = tmp_path / "experiments/small"
     for steps in (25, 40):
         assert small_run.train(file, "--auto_resume", f"train.total_iter={steps}").returncode == 0
-    return tmp_path / "experiments/small", file
+        leave_a_pattern(folder)
+    return folder, file
+
+
+def leave_a_pattern(folder):
+    """As runs of more than a thousand calm steps do, this one among them."""
+    clipping = controls(clip={"g": Clip(0.05, 0.05)})
+    known = from_plain(RunFacts, json.loads((folder / "facts.json").read_text()))
+    kept = GradientFlowStabilizer(pattern_store=str(folder.parents[1] / "store"), facts=known)
+    drive(kept, [window(10 * k, norms=[0.03, 0.04] * 5) for k in range(1, 101)], clipping)
+    store_pattern(Supervisor({kept.name: kept}), known)
 
 
 def test_a_replay_with_the_settings_of_the_run_decides_the_same_and_says_where_it_does_not(run, main, capsys):

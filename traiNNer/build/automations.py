@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -33,9 +34,9 @@ LOSS_SCHEDULING = "DynamicLossScheduling"
 _SUPERVISED = ("enabled", "monitor_only", "max_adjustments")
 """Options that the supervisor keeps, not the automation."""
 GIVEN = {
-    CLIPPING: ("facts", "ceiling", "learned"),
+    CLIPPING: ("facts", "ceiling"),
     STOPPING: ("facts", "min_lr_factor", "rate_stays", "rescue", "settled_from"),
-    STABILIZER: ("facts", "learned", "unanswered"),
+    STABILIZER: ("facts", "unanswered"),
 }
 """What the program passes to an automation besides its options; `facts` where nothing is said."""
 _ANSWER = {"clip": CLIPPING, "lr_factor": LEARNING_RATE}
@@ -92,24 +93,31 @@ def check_automation(name: str, spec: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def learned_pattern(
-    options: Options, facts: RunFacts, processes: DistributedContext
-) -> dict[str, Any] | None:
-    """What the main process finds of earlier runs like this one; clipping begins with it on every process."""
-    folder = chosen(options).get(STABILIZER, {}).get("pattern_store")
-    return processes.gather(stored_pattern(folder, facts) if processes.is_main else None)[0]
+def pattern_store(options: Options) -> str | None:
+    """The folder of what runs learn of their gradients, where the options name one."""
+    return chosen(options).get(STABILIZER, {}).get("pattern_store")
 
 
-def build_supervisor(
-    options: Options, facts: RunFacts, *, settled_from: int, learned: Mapping[str, Any] | None = None
-) -> Supervisor:
+def with_learned_pattern(
+    options: Options, facts: RunFacts, processes: DistributedContext, state: Mapping[str, Any]
+) -> RunFacts:
+    """The facts with what the main process finds of earlier runs like this one, for every process.
+
+    A run that goes on keeps what its `state` says it began with: the store may hold its own pattern by now.
+    """
+    if "learned" in state:
+        return replace(facts, learned=state["learned"])
+    found = processes.gather(stored_pattern(pattern_store(options), facts) if processes.is_main else None)[0]
+    return replace(facts, learned=found)
+
+
+def build_supervisor(options: Options, facts: RunFacts, *, settled_from: int) -> Supervisor:
     """The automations that are switched on, learning rate first: others depend on its bounds.
 
     Args:
         options: Of the run.
         facts: What automations may know.
         settled_from: Step from which no loss is ramping up any more.
-        learned: See `learned_pattern`.
     """
     specs = chosen(options)
     _check_monitored_set(options, specs.get(STOPPING, {}))
@@ -125,8 +133,6 @@ def build_supervisor(
         given = _given(name, options, specs, automations, facts)
         if name == STOPPING:
             given |= {"rate_stays": rate_stays, "settled_from": settled_from}
-        if name in (CLIPPING, STABILIZER):
-            given["learned"] = learned
         automations[name] = AUTOMATIONS.build({"type": name, **own}, **given)
     limits = {
         name: Limits(spec.get("max_adjustments", _DEFAULT_LIMITS.get(name)), spec.get("monitor_only", False))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 from traiNNer.automations import Supervisor
 from traiNNer.build.automations import (
     build_supervisor,
     configured_controls,
-    learned_pattern,
+    pattern_store,
     set_starting_controls,
 )
 from traiNNer.build.check import loss_schedule
 from traiNNer.control import Controls, from_plain
 from traiNNer.events import Event, OutOfMemoryEvent, RunFacts
 from traiNNer.options import Options
-from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.tracking.decisions import decision_record
 from traiNNer.tracking.jsonl import finite
 
@@ -26,10 +26,13 @@ _EVENTS = {kind.__name__: kind for kind in get_args(Event)}
 def beginning(options: Options, facts: RunFacts) -> tuple[Supervisor, Controls]:
     """Automations and controls as a run of these options begins with them."""
     train = options.train
+    if not pattern_store(
+        options
+    ):  # other options than the run's: they would not have known what it had learned
+        facts = replace(facts, learned=None)
     schedules = [loss_schedule(spec, train.net_d_start_iter) for spec in train.losses] if train else []
     settled_from = max(schedule.settled_from for schedule in schedules)
-    learned = learned_pattern(options, facts, DistributedContext())
-    supervisor = build_supervisor(options, facts, settled_from=settled_from, learned=learned)
+    supervisor = build_supervisor(options, facts, settled_from=settled_from)
     controls = configured_controls(options)
     set_starting_controls(controls, supervisor)
     return supervisor, controls

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from traiNNer.build.automations import (
     build_supervisor,
     configured_controls,
-    learned_pattern,
     set_starting_controls,
+    with_learned_pattern,
 )
 from traiNNer.build.facts import run_facts
 from traiNNer.build.metrics import KEEP_IMAGES, measurable
@@ -74,8 +75,9 @@ def build_parts(
     device: torch.device,
     train_set: TrainingSet,
     val_sets: Mapping[str, MeasuredDataset],
+    state: Mapping[str, Any] | None = None,
 ) -> Parts:
-    """Everything that computes. `auto` must have been replaced by values."""
+    """Everything that computes, beside `state` where a run goes on. `auto` must have been replaced by values."""
     train, data = training(options), options.datasets["train"]
     schedule = build_schedule(options)
     model, losses = build_model(options, processes, device, schedule)
@@ -102,9 +104,9 @@ def build_parts(
         warmup_iter=train.warmup_iter,
     )
     known = run_facts(options, model, losses, validator, plan, processes, len(train_set))
+    known = with_learned_pattern(options, known, processes, state or {})
     settled_from = max(loss.schedule.settled_from for loss in losses.values())
-    learned = learned_pattern(options, known, processes)
-    supervisor = build_supervisor(options, known, settled_from=settled_from, learned=learned)
+    supervisor = build_supervisor(options, known, settled_from=settled_from)
     set_starting_controls(controls, supervisor)
     if isinstance(schedule, ReduceLROnPlateau):
         _check_plateau(schedule, validator)

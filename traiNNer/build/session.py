@@ -140,7 +140,7 @@ class Session:
         )
         how = self._settle_batch(state)
         made_of = origin(self.options, self.device) if self.processes.is_main else None
-        parts = self._build()  # before any file is touched: mistakes that only building finds come first
+        parts = self._build(state)  # before any file is touched: mistakes that only building finds come first
         if state and made_of:
             refuse_other_networks(state, made_of, parts.model.generator.net)
         if self.processes.is_main:
@@ -174,7 +174,7 @@ class Session:
         self._say_what_degrading_does()
         if how := self._settle_batch(None):
             _log.info("batch_size_per_gpu: auto: %s", how)
-        parts = self._build()
+        parts = self._build(None)
         _say_where_weights_load(parts)
         search = parts.supervisor.automations.get(LearningRateSearch.name)
         if isinstance(search, LearningRateSearch):
@@ -224,8 +224,9 @@ class Session:
         self.options = self.options.with_derived({BATCH: batch})
         return how
 
-    def _build(self) -> Parts:
-        parts = build_parts(self.options, self.processes, self.device, self.train_set, self.val_sets)
+    def _build(self, state: Start | None) -> Parts:
+        sets, saved = (self.train_set, self.val_sets), state.parts if state else None
+        parts = build_parts(self.options, self.processes, self.device, *sets, saved)
         return replace(parts, data_cost=self._degrading.cost if self._degrading else None)
 
     def _open_run(self, parts: Parts, state: Start | None, made_of: Mapping[str, Any] | None) -> Trainer:

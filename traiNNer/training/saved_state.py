@@ -51,6 +51,7 @@ def state_of(parts: Parts, recorder: Recorder | None, counted: Counted) -> dict[
         "validator": parts.validator.state_dict() if parts.validator else {},
         "recorder": recorder.state_dict() if recorder else None,
         "trial": to_plain(counted.trial) if counted.trial else None,
+        "learned": parts.facts.learned,
     }
 
 

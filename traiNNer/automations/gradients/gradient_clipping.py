@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from traiNNer.automations import AUTOMATIONS, Automation, Count, Positive
 from traiNNer.automations.gradients.clipping_state import ClipFallback, ClippingState, NetworkClipping
@@ -54,7 +54,6 @@ class AdaptiveGradientClipping(Automation[ClippingState]):
         gradient_history_size: Steps over which statistics fade.
         fallback: What remains if the automation fails.
         ceiling: `train.grad_clip_max_norm`, above which no threshold may lie; from the program.
-        learned: A stored pattern; from the program.
         facts: Of the run.
     """
 
@@ -72,7 +71,6 @@ class AdaptiveGradientClipping(Automation[ClippingState]):
         gradient_history_size: Count = 100,
         fallback: ClipFallback = ON_FAULT,
         ceiling: float | None = None,
-        learned: dict[str, Any] | None = None,
         facts: RunFacts,
     ) -> None:
         if adjustment_factor <= 1:
@@ -84,7 +82,7 @@ class AdaptiveGradientClipping(Automation[ClippingState]):
         self._reach = math.log(adjustment_factor)
         self._every, self._memory = monitoring_frequency, max(2, gradient_history_size)
         self._fallback = fallback
-        stored = read_pattern(learned, facts)
+        stored = read_pattern(facts)
         self._prior = {
             net: initial_threshold or prior_threshold(rate, stored.get(net))
             for net, rate in facts.learning_rates.items()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -54,12 +52,12 @@ def pattern_key(facts: RunFacts) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-def read_pattern(learned: Mapping[str, Any] | None, facts: RunFacts) -> dict[str, NormPattern]:
+def read_pattern(facts: RunFacts) -> dict[str, NormPattern]:
     """The stored pattern of each network; nothing when it is of other runs, or this one is deterministic."""
-    if learned is None or facts.deterministic:
+    if facts.learned is None or facts.deterministic:
         return {}
     try:
-        pattern = from_plain(Pattern, learned)
+        pattern = from_plain(Pattern, facts.learned)
     except ValidationError:
         _log.warning("The stored pattern of gradient norms is not of this version; it is written anew")
         return {}

@@ -75,7 +75,6 @@ class GradientFlowStabilizer(Automation[_State]):
     Args:
         dynamic_loss_scale: Change the loss scale; None: in fp16 only, elsewhere it changes nothing.
         pattern_store: Where the program keeps patterns of runs; None: `pattern` offers nothing.
-        learned: A stored pattern; from the program.
         unanswered: Controls that nobody changes on request, with the automation that would; from the program.
         facts: Of the run.
     """
@@ -88,7 +87,6 @@ class GradientFlowStabilizer(Automation[_State]):
         *,
         dynamic_loss_scale: bool | None = None,
         pattern_store: str | None = None,
-        learned: dict[str, Any] | None = None,
         unanswered: Mapping[str, str] | None = None,
         facts: RunFacts,
     ) -> None:
@@ -98,7 +96,7 @@ class GradientFlowStabilizer(Automation[_State]):
         self._scaling = self._fp16 if dynamic_loss_scale is None else dynamic_loss_scale
         self._learning = pattern_store is not None and not facts.deterministic
         self._facts = facts
-        self._stored = read_pattern(learned, facts)
+        self._stored = read_pattern(facts)
         self.state = _State()
 
     def observe(self, event: Event) -> None:
