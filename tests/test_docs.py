@@ -1,9 +1,12 @@
 """The documents say what is true: links, files, names, figures and examples."""
 
+import argparse
 import ast
 import re
+import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,9 @@ from traiNNer.archs import NETWORKS, build_network, list_networks
 from traiNNer.archs.published import PUBLISHED
 from traiNNer.build.check import check_parts, check_test_parts
 from traiNNer.build.lint import unwise
+from traiNNer.cli.trainner import VERBS
 from traiNNer.options import load_options
+from traiNNer.options.shape import sections
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -89,11 +94,24 @@ def named_files(text):
     return set(re.findall(rf"`({tops})`", text)) | set(re.findall(r"[ `](options/[\w/]+\.yml)", text))
 
 
+def anchors(page):
+    """What its headings are called in links."""
+    text = re.sub(r"^( *)```.*?^ *```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ +(.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def leads_somewhere(page, link):
+    name, _, anchor = link.partition("#")
+    target = page.parent / name if name else page
+    return target.exists() and (not anchor or anchor in anchors(target))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_relative_links_and_named_files_exist(page):
     text = page.read_text()
-    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    assert [link for link in links if not leads_somewhere(page, link)] == []
     made_by_the_reader = {"options/mine.yml"}
     assert [name for name in named_files(text) - made_by_the_reader if not (ROOT / name).is_file()] == []
 
@@ -189,6 +207,56 @@ def test_commands_of_the_documents_are_commands_of_powershell_too():
     blocks = [(ids(page), *found) for page in IN_ANY_SHELL for found in commands(page.read_text())]
     assert len(blocks) > 20
     assert [(page, line, why) for page, line, block in blocks for why in faults(block)] == []
+
+
+OPTIONS = {".".join((*place, name)) for place, section in sections() for name in section.model_fields}
+PARSERS = {f"trainner {name}": verb.module for name, verb in VERBS.items()}
+PARSERS |= {f"python scripts/{module}.py": module for module in PARSERS.values()}
+PARSERS |= {"python scripts/check_config.py": "check", "python train.py": "train", "python test.py": "test"}
+
+
+def untaken(line):
+    """Why a command of ours would be refused for its words; None for those that would not."""
+    program = re.match("|".join(map(re.escape, sorted(PARSERS, reverse=True))), line)
+    if not program:
+        return None
+    words = shlex.split(line[program.end() :], comments=True)
+    parser = import_module(f"traiNNer.cli.{PARSERS[program[0]]}").command_line()
+    parser.exit_on_error = False
+    try:
+        parser.parse_intermixed_args(words)
+    except (argparse.ArgumentError, SystemExit) as error:
+        return f"{line}: {error}"
+    keys = [key for key, value, _ in (word.partition("=") for word in words) if value and "." in key]
+    return next((f"{line}: {key}" for key in keys if not is_option(key)), None)
+
+
+def is_option(key):
+    """Whether it is one of the tree, or below one that is open."""
+    parts = re.sub(r"^datasets\.\w+", "datasets.*", key).split(".")
+    return any(".".join(parts[:end]) in OPTIONS for end in range(2, len(parts) + 1))
+
+
+def test_commands_of_the_documents_are_taken_by_their_programs():
+    blocks = [block for page in IN_ANY_SHELL for _, block in commands(page.read_text())]
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    assert sum(line.startswith(tuple(PARSERS)) for line in lines) > 20
+    assert [why for line in lines if (why := untaken(line))] == []
+    assert untaken("trainner upscale a b c --tiles 3") and untaken(
+        "python train.py -opt a.yml trian.total_iter=3"
+    )
+
+
+def test_messages_of_the_troubleshooting_page_are_those_of_the_program():
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    source = "\n".join(path.read_text() for path in (ROOT / "traiNNer").rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*[rf]?"', "", source)  # a message of several literals
+    quoted = [
+        line for block in re.findall(r"```text\n(.*?)```", page, re.DOTALL) for line in block.splitlines()
+    ]
+    assert len(quoted) > 80
+    pieces = {(line, piece.strip()) for line in quoted for piece in line.split("...")}
+    assert sorted(line for line, piece in pieces if piece not in source) == []
 
 
 def test_what_powershell_does_not_take_is_seen():

@@ -66,6 +66,16 @@ def test_switched_off_they_ask_for_nothing(tmp_path):
     assert read(tmp_path, train=paired, high_order_degradation=False, jpeg_range=[1, 2]).degradation is None
 
 
+def test_switched_off_given_pairs_remain_and_the_sharp_ground_truth_of_losses(tmp_path):
+    paired = {"type": "RealESRGANPairedDataset", "dataroot_lq": "lr"}
+    options = read(tmp_path, train=paired, high_order_degradation=False, jpeg_range=[1, 2], l1_gt_usm=True)
+    assert options.datasets["train"].type == "PairedImageDataset"
+    assert options.degradation == DegradationOptions(l1_gt_usm=True)
+    assert "read as PairedImageDataset" in options.notes[0].text
+    plain = read(tmp_path, train={"type": "PairedImageDataset"}, degradation={"gan_gt_usm": True})
+    assert not plain.notes and plain.degradation.gan_gt_usm
+
+
 def test_a_chain_that_no_set_uses_is_said(tmp_path):
     options = read(tmp_path, train={"type": "PairedImageDataset"}, degradation={"preset": "weak"})
     assert any("no data set is a RealESRGANDataset" in note.text for note in options.notes)

@@ -256,10 +256,10 @@ def test_the_command_line_wins_over_every_form(load):
 
 
 def test_names_that_others_give_options_of_a_data_set_are_read_with_a_note(load):
-    data = "datasets: {train: {patch_size: 24, batch_size: 3, accumulate: 2, meta_info: names.txt}}\n"
-    options = load(data)
+    theirs = "patch_size: 24, batch_size: 3, accumulate: 2, use_flip: false, meta_info: names.txt"
+    options = load(f"datasets: {{train: {{{theirs}}}}}\n")
     train = options.datasets["train"]
     assert (train.lq_size, train.gt_size, train.batch_size_per_gpu, train.accum_iter) == (24, 48, 3, 2)
-    assert train.meta_info_file == "names.txt"
+    assert (train.meta_info_file, train.use_hflip) == ("names.txt", False)
     read = [text for text in infos(options) if "read as datasets.train." in text]
     assert len(read) == len(option_names.DATASET_NAMES)

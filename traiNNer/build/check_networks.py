@@ -53,7 +53,8 @@ def check_network(spec: Mapping[str, Any], *, enlarges: bool) -> list[Problem]:
     """Generators have a scale and discriminators have none."""
     name = str(spec.get("type", ""))
     if NETWORKS.find(name) is None and normalise(name).startswith(tuple(map(normalise, _NETWORKS_ELSEWHERE))):
-        text = f"the network {name!r} of other trainers does not exist here; known: {', '.join(NETWORKS.names())}"
+        known = [other for other in NETWORKS.names() if ("scale" in NETWORKS.parameters(other)) == enlarges]
+        text = f"the network {name!r} of other trainers does not exist here; known: {', '.join(known)}"
         return [Problem(("type",), text)]
     if NETWORKS.find(name) and ("scale" in NETWORKS.parameters(name)) != enlarges:
         kinds = ("discriminator", "generator") if enlarges else ("generator", "discriminator")

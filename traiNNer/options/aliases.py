@@ -19,11 +19,13 @@ MOVES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("network_g", "upscale"), ("network_g", "scale")),
     (("compile",), ("use_compile",)),
     (("bfloat16",), ("amp_bf16",)),
+    (("gt_size",), ("datasets", "train", "gt_size")),  # Real-ESRGAN, which has it at both places
 )
 """Older names of an option: said in a note, then read as the newer name."""
 
 DATASET_NAMES = {
     "meta_info": "meta_info_file",  # Real-ESRGAN
+    "use_flip": "use_hflip",  # older files of BasicSR
     "patch_size": "lq_size",  # this and the following: neosr, where it is the side of the low-resolution patch
     "batch_size": "batch_size_per_gpu",
     "accumulate": "accum_iter",

@@ -24,6 +24,8 @@ WITHOUT_EFFECT = {
     "high_order_degradations_debug_limit": "ignored, like high_order_degradations_debug",
 }
 """Accepted with these words."""
+OF_LOSSES = ("l1_gt_usm", "percep_gt_usm", "gan_gt_usm")
+"""What is no option of the chain but of the losses: sharpened ground truth, of given pairs too."""
 ONLINE_TYPES = ("realesrgandataset", "realesrganpaireddataset")
 """Types of data sets that degrade, normalised."""
 KNOWN = {*DegradationOptions.model_fields, *ALIASES, SWITCH, *WITHOUT_EFFECT}
@@ -63,17 +65,33 @@ def complete_degradation(draft: Draft) -> None:
         draft.take((*SECTION, key))
     switch = draft.take((*SECTION, SWITCH))[0] if SWITCH in section else None
     if switch is False:
-        draft.take(SECTION)
-        for path in online:
-            text = "makes its LQ by the chain, which high_order_degradation: false switches off; "
-            draft.report((*path, "type"), f"{text}SingleGtDataset only shrinks")
+        _switch_off(draft, online)
     elif online and (draft.get(SECTION) is None or draft.get(SECTION) is MISSING or section):
         _fill_in(draft, "redux" if switch else "realesrgan" if section else "medium")
-    elif section:
+    elif section.keys() - OF_LOSSES:
         text = "has no effect: no data set is a RealESRGANDataset or a RealESRGANPairedDataset"
         draft.note(logging.WARNING, SECTION, text)
     elif draft.get(SECTION) in (None, {}):
         draft.take(SECTION)
+
+
+def _switch_off(draft: Draft, online: list[Path]) -> None:
+    """No chain: its options ask for nothing, and sets that degrade have the LQ that they are given alone."""
+    section = draft.section(SECTION)
+    for key in [key for key in section if key not in OF_LOSSES or not section[key]]:
+        draft.take((*SECTION, key))
+    if not section:
+        draft.take(SECTION)
+    for path in online:
+        place = (*path, "type")
+        if draft.get((*path, "dataroot_lq")) in (MISSING, None):
+            text = "makes its LQ by the chain, which high_order_degradation: false switches off; "
+            draft.report(place, f"{text}SingleGtDataset only shrinks")
+        else:
+            draft.note(
+                logging.INFO, place, "read as PairedImageDataset, since high_order_degradation is false"
+            )
+            draft.put(place, "PairedImageDataset", {(): draft.mark(place)})
 
 
 def _fill_in(draft: Draft, default: str) -> None:

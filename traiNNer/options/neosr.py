@@ -1,4 +1,4 @@
-"""What the names in neosr's TOML files mean here; applied to TOML alone, where these names are neosr's.
+"""What the names in neosr's files mean here: TOML, and YAML of its first years.
 
 Names that both have mean the same and stay; those of data sets are in `aliases.DATASET_NAMES`, what neosr has and
 this program lacks in `aliases.FEATURES`, which is refused where it is switched on.
@@ -23,10 +23,12 @@ _MOVES: tuple[tuple[Path, Path], ...] = (
 _TYPES = {"paired": "PairedImageDataset", "otf": "RealESRGANDataset", "single": "SingleImageDataset"}
 _GAMES = {"bce": "vanilla", "mse": "lsgan"}
 """The same losses of an adversary by their other names."""
+_ERRORS = {"l1loss": "l1", "mseloss": "l2", "charbonnierloss": "charbonnier"}
+"""`criterion` of LDLLoss by the type of the loss that is weighted by its map."""
 _TRAIN = ("datasets", "train")
 
 
-def translate(draft: Draft) -> None:
+def translate(draft: Draft, *, toml: bool) -> None:
     """Give what neosr names otherwise the names of this program, with a note for each."""
     for source, target in _MOVES:
         _move(draft, source, target)
@@ -34,23 +36,37 @@ def translate(draft: Draft) -> None:
         _reword(draft, (*path, "type"), _TYPES)
     for path in draft.matches(("train", "*")):
         _reword(draft, (*path, "gan_type"), _GAMES)
+    _weight_by_artifacts(draft)
     _augment(draft)
     _read_numbers(draft)
+    if toml and draft.section(("train",)) and draft.get(("train", "grad_clip")) is MISSING:
+        text = "neosr clips gradients to a norm of 1 by itself; here grad_clip = true asks for it"
+        _say(draft, ("train",), text)
 
 
 def _read_numbers(draft: Draft) -> None:
-    """Numbers that switch something off there, and what is on there where nothing is written."""
+    """Numbers that switch something off there."""
     if draft.get((*_TRAIN, "accumulate")) == 0:
         _put(draft, (*_TRAIN, "accumulate"), 1)
-    decay = draft.get(("train", "ema_decay"))
-    if isinstance(decay, int | float) and decay < 0:
-        _put(draft, ("train", "ema_decay"), 0.0)
-    if draft.section(("train",)) and draft.get(("train", "grad_clip")) is MISSING:
-        _say(
-            draft,
-            ("train",),
-            "neosr clips gradients to a norm of 1 by itself; here grad_clip = true asks for it",
-        )
+    for path in (("train", "ema_decay"), ("val", "tile_size")):
+        value = draft.get(path)
+        if isinstance(value, int | float) and value < 0:
+            _put(draft, path, 0)
+
+
+def _weight_by_artifacts(draft: Draft) -> None:
+    """`ldl_opt`, and `artifacts_opt` of LDL's authors, weight the loss of their type by LDL's map of artifacts."""
+    for path in (("train", "ldl_opt"), ("train", "artifacts_opt")):
+        kind = draft.get((*path, "type"))
+        if not isinstance(kind, str) or normalise(kind).startswith("ldl"):
+            continue
+        if (ours := _ERRORS.get(normalise(kind))) is None:
+            text = f"LDLLoss weights errors of criterion l1, l2 or charbonnier, not of a {kind}; take one of those"
+            draft.report((*path, "type"), text)
+        else:
+            _say(draft, (*path, "type"), f"{kind!r} read as LDLLoss with criterion {ours}")
+            _put(draft, (*path, "type"), "LDLLoss")
+            draft.put((*path, "criterion"), ours, {(): draft.mark((*path, "type"))})
 
 
 def _reword(draft: Draft, path: Path, words: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""A configuration from its file: YAML, or TOML, whose names are neosr's where both have another one."""
+"""A configuration from its file, YAML or TOML."""
 
 from __future__ import annotations
 
@@ -32,6 +32,5 @@ def read_file(path: Path) -> Draft:
     toml = is_toml(path)
     document = read_toml(text, str(path)) if toml else read_yaml(text, str(path))
     draft = Draft(document.tree, document.marks)
-    if toml:
-        translate(draft)
+    translate(draft, toml=toml)
     return draft

@@ -1,0 +1,64 @@
+"""Files of Real-ESRGAN and of neosr (YAML of its first years): what they name otherwise, and where."""
+
+import pytest
+
+from traiNNer.build.check import check_parts
+from traiNNer.options import load_options
+from traiNNer.registry import ConfigError
+
+REAL_ESRGAN = """
+name: theirs
+scale: 4
+jpeg_range: [30, 95]
+gt_size: 256
+queue_size: 180
+datasets:
+  train:
+    type: RealESRGANDataset
+    dataroot_gt: photos
+    meta_info: names.txt
+    sinc_prob: 0.1
+    gt_size: 256
+network_g: {type: RRDBNet, num_in_ch: 3, num_out_ch: 3, num_feat: 64, num_block: 23, num_grow_ch: 32}
+train:
+  total_iter: 1000
+  pixel_opt: {type: L1Loss, loss_weight: 1.0, reduction: mean}
+"""
+NEOSR = """
+name: theirs
+scale: 4
+datasets:
+  train:
+    type: otf
+    dataroot_gt: photos
+    gt_size: 128
+    augmentation: [none, mixup]
+    aug_prob: [0.3, 0.1]
+  val: {type: single, dataroot_lq: lq}
+network_g: {type: compact}
+val: {tile: -1}
+train:
+  total_iter: 1000
+  ema: 0.999
+  pixel_opt: {type: L1Loss}
+  ldl_opt: {type: L1Loss, loss_weight: 0.5}
+"""
+
+
+def test_real_esrgan_has_the_size_of_patches_at_two_places(write):
+    options = load_options(write(REAL_ESRGAN), check=check_parts)
+    assert (options.datasets["train"].gt_size, options.degradation.jpeg_range) == (256, [30, 95])
+    with pytest.raises(ConfigError, match="given twice with different values"):
+        load_options(write(REAL_ESRGAN.replace("gt_size: 256", "gt_size: 128", 1)))
+
+
+def test_yaml_of_neosr_means_what_its_toml_means(write):
+    options = load_options(write(NEOSR), check=check_parts)
+    assert [data.type for data in options.datasets.values()] == ["RealESRGANDataset", "SingleImageDataset"]
+    train = options.train
+    assert (train.moa_augs, train.moa_probs) == (["none", "mixup"], pytest.approx([0.75, 0.25]))
+    assert (train.ema_decay, options.val.tile_size) == (0.999, 0)
+    ldl = {"type": "LDLLoss", "criterion": "l1", "loss_weight": 0.5}
+    assert train.losses == [{"type": "L1Loss"}, ldl]
+    with pytest.raises(ConfigError, match="of criterion l1, l2 or charbonnier, not of a HuberLoss"):
+        load_options(write(NEOSR.replace("ldl_opt: {type: L1Loss", "ldl_opt: {type: HuberLoss")))
