@@ -92,6 +92,24 @@ def test_a_slow_divergence_halves_the_rate():
     assert first.statistic > first.limit
 
 
+@pytest.mark.parametrize("cv", [0.03, 0.05, 0.12, 0.25])
+def test_a_rising_loss_is_a_divergence_and_no_plateau_however_little_noise_there_is(cv):
+    def level(step):
+        return 0.05 * 0.9 ** (min(step, 3000) / 1000) * 1.15 ** (max(0, step - 3000) / 1000)
+
+    step, first = run(level, cv=cv, steps=6000, progress=0.5)[0]
+    assert first.reason.startswith("divergence") and first.factor == 0.5 and step <= 5000
+
+
+def test_a_review_needs_new_levels():
+    """The second of two reviews in a row would else be of the same windows as the first."""
+    automation, in_force, nothing = scheduler(), controls(), [math.nan] * 5
+    rising = [0.05 * 1.3 ** (k / 100) * (1 + 0.01 * (k % 2)) for k in range(1, 101)]
+    windows = [window(10 * k, losses=[loss] * 10, progress=0.1) for k, loss in enumerate(rising, 1)]
+    assert drive(automation, [*windows, window(1005, losses=nothing, progress=0.1)], in_force)[-1] == []
+    assert automation.state.rising == 1
+
+
 def test_a_loss_times_1000_changes_no_decision():
     def level(step):
         return 0.05 * (1.0 if step < 9000 else 1.1 ** ((step - 9000) / 1000))
@@ -328,6 +346,20 @@ def test_the_rate_grows_only_where_allowed_and_a_divergence_returns_for_good():
     assert factors[:2] == pytest.approx([1.1, 1.21]) and "sustained improvement" in found[0][1].reason
     assert factors[2] == pytest.approx(1.1) and "divergence" in found[2][1].reason
     assert max(factors[2:]) <= 1.1
+
+
+def test_a_divergence_takes_back_the_growth_before_it_and_no_cut():
+    """Else it would raise the rate."""
+
+    def level(step):
+        return 0.05 * 0.9 ** (min(step, 4000) / 1000) * 1.2 ** (max(0, step - 4000) / 1000)
+
+    automation, in_force = scheduler(), controls()
+    run(level, cv=0.1, steps=4000, automation=automation, in_force=in_force)
+    assert in_force.lr_factor == pytest.approx(1.1)
+    drive(automation, [RequestEvent(4000, "lr_factor", 0.5, "x", "y")], in_force)
+    _, first = run(lambda s: level(4000 + s), cv=0.1, steps=4000, automation=automation, in_force=in_force)[0]
+    assert "divergence" in first.reason and first.factor == pytest.approx(0.275)
 
 
 def test_the_rate_does_not_grow_back_after_a_cut():

@@ -134,13 +134,13 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
         s.early, s.annealing = event.progress < EARLY, event.schedule < ANNEALING
         if event.step <= s.quiet_until:
             return
-        s.fresh = "window"
         s.trend.add_steps(event, fp16=self._facts.precision == "fp16")
         if s.losses.outdated(event, s.factors):
             s.restart(event.step, self._settling)
         if s.trend.count == 0:
             s.losses.choose(event, self._followed, s.factors)
         level = s.losses.level(event)
+        s.fresh = "steps" if level is None else "window"
         if level is not None:
             s.trend.add(level, keep=MOST_SPANS * self._span())
         if event.warming_up:
@@ -226,9 +226,8 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
         s.rollbacks, s.awaited = s.rollbacks + 1, True
         factor = max(self.min_factor, controls.lr_factor * BLOW_UP_CUT)
         samples = REWARM * s.batch * self._facts.world_size
-        s.restart(s.step, self._settling)
+        s.move(controls.lr_factor, factor, self._settling)
         s.quiet_until, s.trouble, s.record.troubles = s.step + REWARM, "", 0
-        s.ceiling = factor
         text = f"{why}; return {s.rollbacks} of {MAX_ROLLBACKS} to the last healthy weights"
         rewarm = None if arm else Ramp(s.position, samples)  # an arm has its warm-up behind it
         return roll_back(factor, text, rewarm, arm)
@@ -242,13 +241,14 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
         if found is None or s.rising < 2:
             return ()
         why = f"loss rose by {found[0]:.1%} in {counted(self._patience, 'step')}, limit {found[1]:.1%}"
-        target, s.before_growth = s.before_growth or controls.lr_factor * DIVERGENCE_CUT, None
+        target = s.before_growth or controls.lr_factor * DIVERGENCE_CUT
         return self._set(controls, target, f"divergence ({why})", *found)
 
     def _loss_plateau(self, controls: Controls) -> Sequence[Decision]:
         s = self.state
         improving = self._monitor_validation and s.record.improving
-        if s.early or s.annealing or improving or s.below_baseline or not self._review_due():
+        expected = s.early or s.annealing or improving or s.below_baseline
+        if expected or s.rising or not self._review_due():  # what rises is flat too, and waits for its cut
             return ()
         found = s.trend.plateau(self._span(), self._threshold)
         if found is None:
@@ -276,7 +276,7 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
         old = controls.lr_factor
         if s.good < GOOD_SPANS or s.annealing or old >= limit:
             return ()
-        s.before_growth, text = old, f"sustained improvement ({counted(s.good, 'span')} in a row)"
+        text = f"sustained improvement ({counted(s.good, 'span')} in a row)"
         return self._set(controls, min(limit, old * GROWTH), text)
 
     # --- parts ---------------------------------------------------------------------------------------------
@@ -293,7 +293,5 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
         factor = min(self._max, max(self.min_factor, factor))
         if factor == old:
             return ()
-        if factor < old:
-            s.ceiling = factor
-        s.restart(s.step, self._settling)
+        s.move(old, factor, self._settling)
         return [set_factor(factor, why, *evidence)]

@@ -25,7 +25,7 @@ class LearningRateState(Plain):
     early: bool = True
     annealing: bool = False
     fresh: str = ""
-    """What arrived since the last decision: `window`, `validation` or nothing."""
+    """What arrived since the last decision: `window`, or `steps` without a level, `validation`, `trial`."""
     trend: LossTrend = field(default_factory=LossTrend)
     losses: FollowedLosses = field(default_factory=FollowedLosses)
     factors: dict[str, float] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class LearningRateState(Plain):
     good: int = 0
     """Spans in a row that improved."""
     before_growth: float | None = None
-    """Factor before the last growth, to which a divergence returns."""
+    """Factor before the latest change where that was a growth: a divergence returns to it."""
     ceiling: float | None = None
     """Level above which the factor does not grow any more."""
     record: ValidationRecord = field(default_factory=ValidationRecord)
@@ -61,6 +61,11 @@ class LearningRateState(Plain):
     """Step up to which nothing is tested after a return to earlier weights."""
     stopped: bool = False
     requested: RequestEvent | None = None
+
+    def move(self, old: float, new: float, settling: int) -> None:
+        """Another factor: what grows can go back, and where it was cut to is its ceiling for good."""
+        self.before_growth, self.ceiling = (old, self.ceiling) if new > old else (None, new)
+        self.restart(self.step, settling)
 
     def restart(self, step: int, settling: int) -> None:
         """Begin new curves after a change at a step, which validations show once `settling` steps have gone."""
