@@ -140,6 +140,17 @@ def test_a_changed_setting_wins_over_the_state(tmp_path, automation, control, va
     assert control(second.controls) == pytest.approx(value)
 
 
+@pytest.mark.parametrize(("at", "learned"), [(12, False), (31, True)])
+def test_limits_that_were_learned_outlast_a_changed_prior(tmp_path, at, learned):
+    """Which follows from the rate, and from a pattern that was stored meanwhile."""
+    first = trainer_of(tmp_path, AdaptiveGradientClipping(facts=FULL))
+    first.fit(At(first, at))
+    second = trainer_of(tmp_path, AdaptiveGradientClipping(initial_threshold=5.0, facts=FULL))
+    second.load_state_dict(first._checkpointer.newest_whole_state()[1])
+    assert (second.controls.clip == first.controls.clip) == learned
+    assert (second.controls.clip == second._configured.clip) != learned
+
+
 @pytest.mark.parametrize("rule", ["patience", "broken"])
 def test_what_an_automation_decided_goes_with_it_and_else_it_stays(tmp_path, rule):
     first, ramp = full_trainer(tmp_path), Ramp(0, 1)

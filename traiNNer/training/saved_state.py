@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any, NamedTuple
 
 from traiNNer.automations.batch.batch_size import DynamicBatchSizeOptimizer
+from traiNNer.automations.gradients.gradient_clipping import AdaptiveGradientClipping
 from traiNNer.automations.gradients.stabilizer import GradientFlowStabilizer
 from traiNNer.automations.losses.loss_scheduling import DynamicLossScheduling
 from traiNNer.automations.rate.learning_rate import IntelligentLearningRateScheduler
@@ -76,6 +77,7 @@ def restore(
     if then.batch != configured.batch:  # the factor is that of the saved batch beside the one of then
         parts.controls.lr_batch_factor = configured.lr_batch_factor
     parts.supervisor.load_state_dict(state["automations"])
+    _keep_learned_limits(parts, saved)
     if parts.plateau and state["plateau"]:
         parts.plateau.state = from_plain(ReduceLROnPlateau.State, state["plateau"])
     if parts.validator:
@@ -86,6 +88,14 @@ def restore(
     progress = from_plain(Progress, state["progress"])
     _go_on_without(gone, progress)
     return Counted(progress, configured, trial)
+
+
+def _keep_learned_limits(parts: Parts, saved: Controls) -> None:
+    """Of gradients that were seen: the prior, which another rate or a newer pattern changes, is for before."""
+    name = AdaptiveGradientClipping.name
+    clipping = parts.supervisor.automations.get(name)
+    if isinstance(clipping, AdaptiveGradientClipping) and not parts.supervisor.monitors_only(name):
+        parts.controls.clip |= {net: saved.clip[net] for net in clipping.learned if net in saved.clip}
 
 
 def _go_on_without(gone: Set[str], progress: Progress) -> None:

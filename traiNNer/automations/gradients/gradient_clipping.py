@@ -93,6 +93,11 @@ class AdaptiveGradientClipping(Automation[ClippingState]):
         """The limits to begin with, before any step: nothing is skipped that is finite."""
         return {net: plain_clip(self._bounded(threshold)) for net, threshold in self._prior.items()}
 
+    @property
+    def learned(self) -> list[str]:
+        """The networks whose limits follow from norms that were seen, and no more from the prior."""
+        return [net for net, of in self.state.networks.items() if of.norms.complex is not None]
+
     def observe(self, event: Event) -> None:
         """Collect norms; shorten the memory after a change elsewhere; note requests."""
         match event:
