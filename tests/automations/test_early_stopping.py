@@ -331,6 +331,23 @@ def test_the_metric_may_be_named_in_three_ways(name):
     assert automation.state.record.best == [30.0, 31.0]
 
 
+@pytest.mark.parametrize(
+    ("known", "label", "said"),
+    [
+        ({"lpips": False, "psnr": True}, "val/psnr", ""),
+        ({"ssim": True, "lpips": False}, "val/ssim", "psnr is not among val.metrics; it goes by val/ssim"),
+        ({}, "", "no validation measures anything"),
+    ],
+)
+def test_enabled_alone_is_enough_whatever_is_measured(known, label, said, caplog):
+    caplog.set_level("INFO")
+    automation = stopping(facts=facts(higher_is_better=known))
+    assert automation._label == label
+    assert said in caplog.text and bool(caplog.text) == bool(said)
+    dead = [window(10 * k, losses=[math.nan] * 10) for k in range(1, 4)]
+    assert [d.rule for d in flat(drive(automation, dead))] == ["broken"]
+
+
 def test_an_unknown_metric_is_an_error_that_lists_the_known_ones():
     with pytest.raises(ConfigError, match="did you mean 'psnr'"):
         stopping(monitor_metric="val/pnsr")

@@ -15,6 +15,7 @@ from traiNNer.automations.loss_trend import LossTrend, drift
 from traiNNer.automations.statistics import RunningLine
 from traiNNer.automations.stopping.earliest import WARMUP, earliest_stop
 from traiNNer.automations.stopping.early_stopping_state import StoppingFallback, StoppingState
+from traiNNer.automations.stopping.monitored import monitored
 from traiNNer.automations.stopping.stopping_rules import (
     FEWEST_VALIDATIONS,
     IN_A_ROW,
@@ -26,7 +27,6 @@ from traiNNer.automations.time_scales import scaled
 from traiNNer.automations.validation_record import read_scores
 from traiNNer.control import Controls, Decision, Ramp, Stop
 from traiNNer.events import ChangeEvent, Event, RunFacts, ValidationEvent, WindowEvent
-from traiNNer.registry import ConfigError, did_you_mean
 from traiNNer.wording import counted
 
 RESCUE = 2  # further validations that a returning learning-rate scheduler gets to repair a broken run
@@ -52,7 +52,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         min_improvement: Smallest gain that counts, in the unit of the metric.
         min_epochs: Never stop before; None: no such limit.
         min_iterations: Never stop before.
-        monitor_metric: `psnr`, `val/psnr` (the first set) or `<set>/psnr`.
+        monitor_metric: `psnr`, `val/psnr` (the first set) or `<set>/psnr`; None: `val/psnr`, or the first metric.
         warmup_iterations: Never stop before; scores below bicubic upscaling mean nothing before.
         cooldown: Anneal the learning rate before the end.
         fallback: What remains if the automation fails.
@@ -73,7 +73,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         min_improvement: NotNegative = 0.001,
         min_epochs: Count | None = None,
         min_iterations: Count | None = None,
-        monitor_metric: str = "val/psnr",
+        monitor_metric: str | None = None,
         warmup_iterations: Size = WARMUP,
         cooldown: bool = True,
         fallback: StoppingFallback = ON_FAULT,
@@ -83,13 +83,8 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         settled_from: int = 0,
         facts: RunFacts,
     ) -> None:
-        self._set, _, self._metric = monitor_metric.rpartition("/")
-        self._set = "" if self._set == "val" else self._set
-        known = facts.higher_is_better
-        if self._metric not in known:
-            hint = did_you_mean(self._metric, known) or f"; known: {', '.join(known) or 'none'}"
-            raise ConfigError(f"monitor_metric: no metric named {monitor_metric!r} in val.metrics{hint}")
-        self._label, self._higher = monitor_metric, known[self._metric]
+        found = monitored(self.name, monitor_metric, facts.higher_is_better)
+        self._label, self._set, self._metric, self._higher = found
         self._patience = scaled(2000, facts) if patience is None else patience
         self._margin, self._cooldown = min_improvement, cooldown
         self._rescue, self._min_lr_factor, self._rate_stays = rescue, min_lr_factor, rate_stays
