@@ -42,6 +42,15 @@ def test_every_verb_has_a_command_whose_help_fits_a_screen(capsys, monkeypatch):
         assert "scripts/" not in printed, name  # a wheel has none
 
 
+@pytest.mark.parametrize("verb", trainner.VERBS)
+def test_every_argument_is_explained_with_its_default(verb):
+    parser = import_module(f"traiNNer.cli.{trainner.VERBS[verb].module}").command_line()
+    unexplained = [action.dest for action in parser._actions if not action.help]
+    numbers = [a for a in parser._actions if type(a.default) in (int, float) and a.default]
+    unsaid = [a.dest for a in numbers if f"{a.default:g}" not in a.help and a.dest != "processes"]
+    assert (unexplained, unsaid) == ([], [])
+
+
 def test_the_package_runs_as_the_command():
     run = subprocess.run([sys.executable, "-m", "traiNNer", "--version"], capture_output=True, text=True)
     assert run.returncode == 0 and run.stdout.startswith("trainner ")

@@ -38,12 +38,14 @@ _FILES_OF_WEIGHTS = ("pretrain_network_g", "pretrain_network_d", "pretrain_netwo
 def command_line() -> argparse.ArgumentParser:
     """What the command takes."""
     parser = argparse.ArgumentParser(description="Explain a configuration.")
-    parser.add_argument("file", type=Path)
+    parser.add_argument("file", type=Path, help="a configuration: ours, or of other trainers")
     parser.add_argument("--write", type=Path, metavar="NEW", help="where the corrected file goes")
     parser.add_argument("--overwrite", action="store_true", help="let NEW replace a file that exists")
     parser.add_argument("--strict", action="store_true", help="exit status 1 for what is unwise")
     parser.add_argument("--no-data", action="store_true", help="do not look at the images")
-    parser.add_argument("overrides", nargs="*", default=[], metavar="key.sub=value")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key.sub=value", help="options that win over the file"
+    )
     return parser
 
 

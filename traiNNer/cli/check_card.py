@@ -28,12 +28,24 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path("results/card"), help="folder for the figures")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results/card"),
+        help="folder for the figures, results/card by default",
+    )
     names = [part.name for part in PARTS]
     parser.add_argument(
-        "--only", nargs="+", choices=names, default=names, metavar="PART", help="parts to measure"
+        "--only",
+        nargs="+",
+        choices=names,
+        default=names,
+        metavar="PART",
+        help="parts to measure, all by default",
     )
-    parser.add_argument("--limit", type=float, default=_LIMIT, help="seconds for everything")
+    parser.add_argument(
+        "--limit", type=float, default=_LIMIT, help=f"seconds for everything, {_LIMIT:.0f} by default"
+    )
     parser.add_argument("--cpu", action="store_true", help="measure the CPU")
     parser.add_argument(
         "--tiny", action="store_true", help="a trial of this program: the figures mean nothing"

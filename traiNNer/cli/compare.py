@@ -34,9 +34,14 @@ def command_line() -> argparse.ArgumentParser:
         "--lq", type=Path, metavar="FOLDER", help="what they upscale; made of --gt by default"
     )
     parser.add_argument(
-        "--pictures", type=not_negative, default=6, metavar="N", help="images of --gt that are shown; 6"
+        "--pictures",
+        type=not_negative,
+        default=6,
+        metavar="N",
+        help="images of --gt that are shown, 6 by default",
     )
-    parser.add_argument("--out", type=Path, default=Path("results/comparison.html"), metavar="FILE")
+    page = Path("results/comparison.html")
+    parser.add_argument("--out", type=Path, default=page, metavar="FILE", help=f"{page} by default")
     return parser
 
 

@@ -124,7 +124,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--author", action="append", metavar="NAME", help="may be repeated")
     parser.add_argument("--license", metavar="SPDX", help="such as CC-BY-4.0")
     parser.add_argument("--dataset", metavar="TEXT", help="what it was trained on")
-    parser.add_argument("--description", default="", metavar="TEXT")
+    parser.add_argument("--description", default="", metavar="TEXT", help="a sentence about the model")
     parser.add_argument(
         "--iterations", type=not_negative, help="of the training; what the file says by default"
     )
@@ -133,6 +133,11 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--url", default="", metavar="FOLDER", help="where the files will be downloaded from")
     parser.add_argument("--metrics", type=Path, metavar="FILE", help="metrics.json of test.py, for the card")
     parser.add_argument(
-        "--image", type=Path, action="append", default=[], metavar="FILE", help="LQ, for the card"
+        "--image",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="LQ, for the card; may be repeated",
     )
     return parser

@@ -37,7 +37,9 @@ def command_line() -> argparse.ArgumentParser:
         default=800,
         help="samples to learn from, 800 by default, at least 200",
     )
-    parser.add_argument("--images", type=positive, default=200, help="images of either folder at most")
+    parser.add_argument(
+        "--images", type=positive, default=200, help="of either folder at most, 200 by default"
+    )
     return parser
 
 

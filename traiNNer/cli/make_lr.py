@@ -104,7 +104,10 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="make LR images by MATLAB's bicubic")
     parser.add_argument("hr", type=Path, help="folder of ground truth, nested or not")
     parser.add_argument("out", type=Path, help="gets the folders LRx2, LRx3, ...")
-    parser.add_argument("--scale", nargs="+", type=int, default=[2], choices=range(2, 17), metavar="N")
+    text = "one or several; 2 by default"
+    parser.add_argument(
+        "--scale", nargs="+", type=int, default=[2], choices=range(2, 17), metavar="N", help=text
+    )
     parser.add_argument("--overwrite", action="store_true", help="make images anew that exist")
     add_processes(parser)
     return parser

@@ -40,6 +40,16 @@ from traiNNer.registry import ConfigError
 from traiNNer.runtime.os_errors import naming
 from traiNNer.runtime.paths import caseless_stem
 
+_MEANT = {
+    "min_side": "shorter side in pixels",
+    "min_contrast": "standard deviation of luma, levels of 255",
+    "min_sharpness": "deviation of the Laplacian in the sharpest blocks",
+    "max_blockiness": "steps across JPEG's grid of 8 pixels over those beside it",
+    "min_jpeg_quality": "quality in the tables of a JPEG file",
+    "max_hash_distance": "bits of 64 in which duplicates differ at most, -1 keeps them",
+}
+"""What the limits are limits of, for `--help`."""
+
 
 def command_line() -> argparse.ArgumentParser:
     """What the command takes."""
@@ -49,17 +59,24 @@ def command_line() -> argparse.ArgumentParser:
         "source", type=Path, help="folder of photographs, nested or not; nothing in it is changed"
     )
     parser.add_argument("out", type=Path, help="gets train, val, manifest.json and report.html")
-    parser.add_argument("--val_share", type=float, default=0.05, help="share of images for validation")
-    parser.add_argument("--val_most", type=not_negative, default=100, help="images for validation at most")
     parser.add_argument(
-        "--tile", type=not_negative, default=0, help="cut images into squares of this side, as PNG"
+        "--val_share", type=float, default=0.05, help="share of images for validation, 0.05 by default"
+    )
+    parser.add_argument(
+        "--val_most", type=not_negative, default=100, help="images for validation at most, 100 by default"
+    )
+    parser.add_argument(
+        "--tile",
+        type=not_negative,
+        default=0,
+        metavar="N",
+        help="cut images into squares of this side, as PNG; whole by default",
     )
     add_processes(parser)
     for field in fields(Limits):
         kind = int if isinstance(field.default, int) else float
-        parser.add_argument(
-            f"--{field.name}", type=kind, default=field.default, help=f"{field.default} by default"
-        )
+        text = f"{_MEANT[field.name]}, {field.default} by default"
+        parser.add_argument(f"--{field.name}", type=kind, default=field.default, metavar="N", help=text)
     return parser
 
 

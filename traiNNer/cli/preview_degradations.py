@@ -36,9 +36,9 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("configuration", type=Path)
+    parser.add_argument("configuration", type=Path, help="a YAML file with a training set that degrades")
     parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="options to change")
-    parser.add_argument("--count", type=positive, default=8, help="samples")
+    parser.add_argument("--count", type=positive, default=8, help="samples, 8 by default")
     parser.add_argument(
         "--position", type=not_negative, default=0, help="place in the training stream of the first"
     )

@@ -20,7 +20,7 @@ from traiNNer.tracking.report.html import write_report
 def command_line() -> argparse.ArgumentParser:
     """What the command takes."""
     parser = argparse.ArgumentParser(description="Write report.html into the folder of a run.")
-    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("run", type=Path, metavar="RUN", help="its folder, such as experiments/NAME")
     return parser
 
 
