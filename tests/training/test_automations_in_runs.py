@@ -252,3 +252,19 @@ def test_a_jump_of_a_loss_factor_clears_the_moments_that_belong_to_other_gradien
     trainer._apply(Proposal("DynamicLossScheduling", decision, applied=True))
     assert (not trainer.model.generator.optimizer.state) == forgotten
     assert trainer.controls.loss_factor == {"char": factor}
+
+
+@pytest.mark.parametrize("factor, forgotten", [(10.0, True), (0.1, True), (2.0, False)])
+def test_a_factor_that_falls_back_on_resuming_does_what_any_change_of_a_factor_does(
+    tmp_path, factor, forgotten
+):
+    first = trainer_of(tmp_path, DynamicLossScheduling(facts=FACTS))
+    first.fit(At(first, 4))
+    first.controls.loss_factor, first._saved_at = {"char": factor}, (-1, -1)
+    first.save()
+    second = trainer_of(tmp_path)
+    second.load_state_dict(second._checkpointer.newest_whole_state()[1])
+    assert (not second.model.generator.optimizer.state) == forgotten
+    second.begin()
+    told = lines(tmp_path, "events")[-1]
+    assert (told["kind"], told["control"]) == ("ChangeEvent", "loss_factor")

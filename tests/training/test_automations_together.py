@@ -169,3 +169,11 @@ def test_what_an_automation_decided_goes_with_it_and_else_it_stays(tmp_path, rul
     without.load_state_dict(state)
     assert (same.controls, same._ended()) == (decided, True)
     assert (without.controls, without._ended()) == (without._configured, False)
+    told = [(event.control, event.by) for event in without._effects.changed]
+    assert told == [
+        ("lr_factor", "IntelligentLearningRateScheduler"),
+        ("batch", "DynamicBatchSizeOptimizer"),
+        ("lq_size", "DynamicBatchSizeOptimizer"),
+        ("loss_factor", "DynamicLossScheduling"),
+    ]
+    assert not same._effects.changed

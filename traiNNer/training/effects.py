@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from traiNNer.automations import Supervisor
+from traiNNer.automations.loss_trend import drift
 from traiNNer.automations.rate.learning_rate import IntelligentLearningRateScheduler
 from traiNNer.automations.rate.rate_search import LearningRateSearch
 from traiNNer.automations.rate.written_rate import WrittenRateTrial
 from traiNNer.control import Controls, RunTrial, Stop
-from traiNNer.events import Event, StartEvent, TrialEvent
+from traiNNer.events import ChangeEvent, Event, StartEvent, TrialEvent
+from traiNNer.models.sr_model import SRModel
 from traiNNer.training.checkpoint import Checkpointer
 from traiNNer.training.parts import Parts
 from traiNNer.training.state import Progress
@@ -40,6 +42,8 @@ class Effects:
         )
         self.trial: RunTrial | None = None
         """Asked for and not finished."""
+        self.changed: Sequence[ChangeEvent] = ()
+        """What is another since the state that the run goes on from, and is to be said first."""
 
     def start(self, progress: Progress) -> list[Event]:
         """What is to be said before the first step: that trials of the rate may begin."""
@@ -75,11 +79,6 @@ class Effects:
         """Free what the arms of the latest trial became, once it has been answered."""
         self._trials.forget()
 
-    def follow_loss_factors(self, before: Mapping[str, float], now: Mapping[str, float]) -> None:
-        """Reset the generator's optimizer after a jump: its moments belong to gradients of other factors."""
-        if any(abs(math.log(factor / before.get(loss, 1.0))) > _LOSS_JUMP for loss, factor in now.items()):
-            self._model.generator.reset_optimizer()
-
     def stop(self, decision: Stop, progress: Progress) -> None:
         """Remember that and why the run ends; load the best weights where it shall end with them."""
         progress.stop_rule, progress.stop_reason = decision.rule, decision.reason
@@ -92,6 +91,12 @@ class Effects:
             return
         self._model.networks.load_weights(best["weights"])
         _log.info("Stopped at iteration %s; the best weights are restored", f"{progress.step:,}")
+
+
+def follow_loss_factors(model: SRModel, before: Mapping[str, float], now: Mapping[str, float]) -> None:
+    """Reset the generator's optimizer after a jump: its moments belong to gradients of other factors."""
+    if drift(before, now) > _LOSS_JUMP:
+        model.generator.reset_optimizer()
 
 
 def wants_snapshot(supervisor: Supervisor) -> bool:

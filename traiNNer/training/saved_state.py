@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -14,8 +14,10 @@ from traiNNer.automations.losses.loss_scheduling import DynamicLossScheduling
 from traiNNer.automations.rate.learning_rate import IntelligentLearningRateScheduler
 from traiNNer.automations.stopping.early_stopping import IntelligentEarlyStopping
 from traiNNer.control import Controls, RunTrial, from_plain, to_plain
+from traiNNer.events import ChangeEvent
 from traiNNer.optim.schedules import ReduceLROnPlateau
 from traiNNer.tracking.recorder import Recorder
+from traiNNer.training.effects import follow_loss_factors
 from traiNNer.training.parts import Parts
 from traiNNer.training.state import Progress
 
@@ -27,6 +29,8 @@ _OWNED = {
     IntelligentEarlyStopping.name: ("cooldown",),
 }
 """The controls of each automation; what clipping and `lr: auto` begin with is configured."""
+_TOLD = ("lr_factor", "batch", "lq_size", "loss_factor")
+"""The controls whose change is told the other automations, by whichever decision."""
 _log = logging.getLogger(__name__)
 
 
@@ -38,6 +42,8 @@ class Counted(NamedTuple):
     """The controls as the options want them."""
     trial: RunTrial | None = None
     """Asked for and not finished."""
+    changed: Sequence[ChangeEvent] = ()
+    """Controls that are not those of the state, for the automations."""
 
 
 def state_of(parts: Parts, recorder: Recorder | None, counted: Counted) -> dict[str, Any]:
@@ -62,7 +68,7 @@ def restore(
     """Put a saved state into the parts; returns what the trainer keeps.
 
     Controls whose configured value has changed since take the new one, as do those of an automation that is off
-    now.
+    now, with what a decision for such a change does besides.
     """
     parts.model.load_state_dict(state["model"])
     gone = state["automations"].keys() - parts.supervisor.automations.keys()
@@ -76,6 +82,7 @@ def restore(
             setattr(parts.controls, control, was)
     if then.batch != configured.batch:  # the factor is that of the saved batch beside the one of then
         parts.controls.lr_batch_factor = configured.lr_batch_factor
+    follow_loss_factors(parts.model, saved.loss_factor, parts.controls.loss_factor)
     parts.supervisor.load_state_dict(state["automations"])
     _keep_learned_limits(parts, saved)
     if parts.plateau and state["plateau"]:
@@ -87,7 +94,13 @@ def restore(
     trial = from_plain(RunTrial, state["trial"]) if state.get("trial") else None
     progress = from_plain(Progress, state["progress"])
     _go_on_without(gone, progress)
-    return Counted(progress, configured, trial)
+    now = parts.controls
+    changed = [
+        ChangeEvent(progress.step, progress.position, control, free.get(control, "the configuration"))
+        for control in _TOLD
+        if getattr(saved, control) != getattr(now, control)
+    ]
+    return Counted(progress, configured, trial, changed)
 
 
 def _keep_learned_limits(parts: Parts, saved: Controls) -> None:

@@ -23,7 +23,7 @@ from traiNNer.models.sr_model import BatchTooLarge
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.training.agreement import processes_agree
-from traiNNer.training.effects import Effects, wants_snapshot
+from traiNNer.training.effects import Effects, follow_loss_factors, wants_snapshot
 from traiNNer.training.guarded_validation import measured
 from traiNNer.training.learned_patterns import store_pattern
 from traiNNer.training.outputs import NOWHERE, Outputs
@@ -95,6 +95,8 @@ class Trainer:
         self._restart_batches()
         if not self.model.networks.has_snapshot and wants_snapshot(self.parts.supervisor):
             self.model.networks.take_snapshot()
+        for event in self._effects.changed:
+            self._react(event)
         for event in self._run_trial(t) if (t := self._effects.trial) else self._effects.start(self.progress):
             self._react(event)
         if self.progress.step and self._validation_due() and self.progress.validated != self.progress.step:
@@ -234,7 +236,7 @@ class Trainer:
                     return []  # the micro-batch changes no number
                 self._restart_batches()
             case SetLossFactors():
-                self._effects.follow_loss_factors(before.loss_factor, decision.factors)
+                follow_loss_factors(self.model, before.loss_factor, controls.loss_factor)
             case Request(control=control, factor=factor, reason=why, network=network):
                 return [RequestEvent(progress.step, control, factor, proposal.automation, why, network)]
             case Stop():
@@ -295,6 +297,7 @@ class Trainer:
         """Go on from a saved state. Controls whose configured value has changed since take the new one."""
         counted = restore(state, self.parts, self._recorder, self._configured)
         self.progress, self._effects.trial = counted.progress, counted.trial
+        self._effects.changed = counted.changed
         if self._checkpointer:
             self._checkpointer.restore_best(state.get("best"), self.progress)
         self._saved_at = (self.progress.step, self.progress.validated)
