@@ -97,6 +97,12 @@ class WindowEvent(Plain):
     discriminator: dict[str, list[float]] = field(default_factory=dict)
     """Its loss (`l_d`), penalty (`l_d_penalty`, NaN where it was not due) and mean logits for ground truth and
     output (`out_d_real`, `out_d_fake`); empty where it did not train."""
+    rates: dict[str, list[float]] = field(default_factory=dict)
+    """Learning rate of every step, per network; empty where the steps before the last are not known."""
+
+    def lr_at(self, row: int) -> dict[str, float]:
+        """Learning rate of one of the steps, per network."""
+        return {net: values[row] for net, values in self.rates.items()} or self.lr
 
     @property
     def samples_per_second(self) -> float:

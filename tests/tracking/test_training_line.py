@@ -1,10 +1,12 @@
 """The line that says how the training goes: every loss and the share of clipped steps, in one line that fits."""
 
+import json
 import re
 
 import pytest
 from automations.simulate import controls, window
 from tiny import make_trainer
+from training.test_resume import kill_at, resumed
 
 from traiNNer.control import Clip
 from traiNNer.runtime.signals import StopSignal
@@ -75,3 +77,17 @@ def test_the_lines_of_a_run_show_its_losses(tmp_path, caplog):
         "50",
         "100",
     ]  # of 16 samples in 4 steps; the first line is of a step within a window of 3
+
+
+def test_every_record_has_the_rate_of_its_own_step_also_after_a_kill(tmp_path):
+    """Lines every 2 steps in windows of 3; the rate rises in 5 steps and falls after 12."""
+    kill_at(resumed(tmp_path), 7)  # the state is of step 5, in an open window
+    last = resumed(tmp_path)
+    last.fit(StopSignal())
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    told = {row["iter"]: row["lr"]["g"] for row in rows if row["kind"] == "train"}
+    expected = {}
+    for step in range(2, 21, 2):
+        last.model.networks.set_learning_rates(step - 1, 1.0)
+        expected[step] = last.model.networks.learning_rates["g"]
+    assert told == expected and len(set(told.values())) == 4

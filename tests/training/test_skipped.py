@@ -1,10 +1,11 @@
 """What is said of the first step that a run skipped."""
 
 import math
+from dataclasses import replace
 
 import pytest
+from automations.simulate import window
 
-from traiNNer.models.step_metrics import StepMetrics
 from traiNNer.training.skipped import Skipped
 
 NAN, INF = math.nan, math.inf
@@ -21,7 +22,9 @@ NAN, INF = math.nan, math.inf
     ids=["gradient", "loss", "a loss that is off", "too long"],
 )
 def test_the_first_skipped_step_is_told_with_its_cause(losses, total, norm, said):
-    numbers = StepMetrics(losses, [0.1, total], {"g": [1.0, norm]}, {"g": [True, False]}, {}, None, 1.0, {})
+    steps = [{label: [*values, 0.1] for label, values in losses.items()}, [0.1, total, 0.1], [1.0, norm, 1.0]]
+    event = window(20, losses=steps[1], norms=steps[2])
+    rates = {"g": [2e-3, 1e-3, 5e-4]}
     skipped = Skipped()
-    skipped.add(numbers, 20, {"g": 1e-3})
-    assert skipped.first == f"step 20 ({said}, learning rate 0.001)"
+    skipped.add(replace(event, losses=steps[0], applied={"g": [True, False, True]}, rates=rates))
+    assert skipped.first == f"step 19 ({said}, learning rate 0.001)"

@@ -215,7 +215,7 @@ class Health:
             "loss": finite_mean(interval.totals),
             "loss_components": {label: finite_mean(values) for label, values in interval.losses.items()},
             "loss_factor": {label: controls.loss_factor.get(label, 1.0) for label in interval.losses},
-            "lr": event.lr,
+            "lr": event.lr_at(len(event.total) - behind - 1),
             "lr_factor": controls.lr_factor,
             "grad_norm": {net: _spread(norms) for net, norms in interval.norms.items()},
             "grad_clip_ratio": {net: count / interval.steps for net, count in interval.clipped.items()},

@@ -175,14 +175,14 @@ class Recorder:
             partial.write_text(strict_json(to_plain(self._health.facts), indent=1), encoding="utf-8")
 
     def _training_record(self, line: Line, event: WindowEvent, controls: Controls) -> None:
-        step, interval = line.record["iter"], line.interval
+        step, rates, interval = line.record["iter"], line.record["lr"], line.interval
         losses, critic = interval.mean_losses(), interval.mean_discriminator()
         norms = {net: fmean(values) for net, values in interval.norms.items()}
         self._line.end_interval(interval)
         speed = {**interval.speed._asdict(), "memory": event.memory_peak}
         if cost := self._health.data_cost:
             speed["degrading_share"] = cost.busy(interval.speed.samples_per_s)
-        record = {"iter": step, "kind": "train", "loss": losses, "lr": event.lr, "grad_norm": norms}
+        record = {"iter": step, "kind": "train", "loss": losses, "lr": rates, "grad_norm": norms}
         if critic:
             record["discriminator"] = critic
         if card := self._sensors():
@@ -193,12 +193,12 @@ class Recorder:
             text = "Iteration %s: loss not finite (%s); %d of the last %d steps were skipped"
             _log.warning(text, f"{step:,}", ", ".join(wrong), interval.unapplied, interval.steps)
         progress = event.progress * step / event.step  # a line may be of a step within the window
-        text = self._line.text(step, progress, event.lr, losses, critic)
+        text = self._line.text(step, progress, rates, losses, critic)
         _log.info("%s", text, extra={"routine": True})
         scalars = {f"train/loss/{label}": value for label, value in losses.items()}
         scalars |= {f"train/grad_norm/{net}": value for net, value in norms.items()}
         scalars |= {f"train/discriminator/{name}": value for name, value in critic.items()}
-        scalars |= {f"control/lr_{net}": rate for net, rate in event.lr.items()}
+        scalars |= {f"control/lr_{net}": rate for net, rate in rates.items()}
         scalars |= {f"system/{name}": value for name, value in (speed | dict(card)).items()}
         self._show(step, scalars | control_scalars(controls))
 

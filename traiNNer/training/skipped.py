@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from traiNNer.control import Plain
+from traiNNer.events import WindowEvent
 from traiNNer.models.step_metrics import StepMetrics
 
 _NEARLY_ALL = 0.9
@@ -22,24 +22,25 @@ class Skipped(Plain):
     first: str = ""
     """The first skipped step in words: number, losses, learning rate."""
 
-    def add(self, numbers: StepMetrics, step: int, rates: Mapping[str, float]) -> None:
-        """Count the steps of a window; `step` of them all are done, `rates` are those of its last."""
-        applied = numbers.applied["g"]
+    def add(self, window: WindowEvent) -> None:
+        """Count the steps of a window."""
+        applied = window.applied["g"]
         self.steps += len(applied)
         self.skipped += applied.count(False)
         if self.first or all(applied):
             return
         row = applied.index(False)
-        losses = {label: values[row] for label, values in numbers.losses.items()}
+        losses = {label: values[row] for label, values in window.losses.items()}
         said = [f"{label} {value:g}" for label, value in losses.items() if not math.isfinite(value)]
-        norm = numbers.grad_norm["g"][row]
+        norm = window.grad_norm["g"][row]
         if math.isfinite(norm):
             cause = f"a gradient of length {norm:g} was out of the ordinary"
-        elif said and not math.isfinite(numbers.total[row]):  # a loss that is off is NaN, too
+        elif said and not math.isfinite(window.total[row]):  # a loss that is off is NaN, too
             cause = f"loss {', '.join(said)} was not finite"
         else:
             cause = "the gradient was not finite"
-        self.first = f"step {step - len(applied) + row + 1:,} ({cause}, learning rate {rates['g']:g})"
+        step, rate = window.step - len(applied) + row + 1, window.lr_at(row)["g"]
+        self.first = f"step {step:,} ({cause}, learning rate {rate:g})"
 
     def fault(self) -> str:
         """Why the run has learned nothing, or nothing of that kind."""

@@ -44,6 +44,22 @@ class Progress(Plain):
     stop_rule: str = ""
     stop_reason: str = ""
     skipped: Skipped = field(default_factory=Skipped)
+    rates: list[dict[str, float]] = field(default_factory=list)
+    """Learning rates of the steps of the open window, per network."""
+
+    def advance(self, samples: int, plan: Plan, rates: dict[str, float]) -> None:
+        """Count a step of so many samples over all processes, at these learning rates."""
+        self.step += 1
+        self.position += samples
+        self.time += samples / plan.samples_per_step
+        self.rates.append(rates)
+
+    def take_rates(self, steps: int) -> dict[str, list[float]]:
+        """Those of the window that ends, per network; nothing where not all of its `steps` are known."""
+        rates, self.rates = self.rates[-steps:], []
+        if len(rates) < steps or any(step.keys() != rates[-1].keys() for step in rates):
+            return {}  # a state of before 2026-11-27, or of other networks
+        return {net: [step[net] for step in rates] for net in rates[-1]}
 
     def take_score(self, score: float, *, higher_is_better: bool, of: str) -> bool:
         """Remember a validation if it is the best so far; whether it is.

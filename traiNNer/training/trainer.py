@@ -148,17 +148,14 @@ class Trainer:
         self._clock.start()
         batch = next(self._batches)
         self._clock.data_arrived()
-        self.next_rates()
+        rates = self.next_rates()
         while True:
             try:
                 self.model.optimize_parameters(batch, progress.step, controls)
                 break
             except BatchTooLarge:
                 self._shrink_micro_batch()
-        samples = shape[0] * self.parts.processes.world_size
-        progress.step += 1
-        progress.position += samples
-        progress.time += samples / self.parts.plan.samples_per_step
+        progress.advance(shape[0] * self.parts.processes.world_size, self.parts.plan, rates)
         if shape != (controls.batch, controls.lq_size):  # an automation that failed fell back during the step
             self._restart_batches()
         if batch.replaced:
@@ -175,8 +172,9 @@ class Trainer:
         progress = self.progress
         seconds, wait = self._clock.read()
         progress.seconds += seconds
-        progress.skipped.add(numbers, progress.step, self.model.networks.learning_rates)
-        self._react(window_event(self.parts, progress, numbers, seconds=seconds, wait=wait))
+        event = window_event(self.parts, progress, numbers, seconds=seconds, wait=wait)
+        progress.skipped.add(event)
+        self._react(event)
         if losses_switched(self.model.losses, progress.step - len(numbers.total), progress.step):
             self._react(ChangeEvent(progress.step, progress.position, "losses", "schedule"))
         if self._recorder and progress.step % _PATTERN_EVERY == 0:
@@ -296,8 +294,7 @@ class Trainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state. Controls whose configured value has changed since take the new one."""
         counted = restore(state, self.parts, self._recorder, self._configured)
-        self.progress, self._effects.trial = counted.progress, counted.trial
-        self._effects.changed = counted.changed
+        self.progress, _, self._effects.trial, self._effects.changed = counted
         if self._checkpointer:
             self._checkpointer.restore_best(state.get("best"), self.progress)
         self._saved_at = (self.progress.step, self.progress.validated)

@@ -14,7 +14,9 @@ from traiNNer.training.state import Progress
 def window_event(
     parts: Parts, progress: Progress, metrics: StepMetrics, *, seconds: float, wait: float
 ) -> WindowEvent:
-    """The event of a window that has just ended. Every process must ask: times are those of the slowest.
+    """The event of a window that has just ended, whose rates `progress` gives up; every process must ask.
+
+    Times are those of the slowest.
 
     Args:
         parts: What was trained, with the controls of the window's last step.
@@ -38,6 +40,7 @@ def window_event(
         memory_peak=memory,
         seconds=seconds,
         data_wait=wait / seconds if seconds else 0.0,
+        rates=progress.take_rates(len(metrics.total)),
         **metrics._asdict(),
     )
 
