@@ -2,7 +2,9 @@
 
 import pytest
 
+from traiNNer.archs import NETWORKS
 from traiNNer.build.check import check_parts
+from traiNNer.build.check_networks import NAMED_OTHERWISE, check_network
 from traiNNer.options import load_options
 from traiNNer.registry import ConfigError
 
@@ -62,3 +64,15 @@ def test_yaml_of_neosr_means_what_its_toml_means(write):
     assert train.losses == [{"type": "L1Loss"}, ldl]
     with pytest.raises(ConfigError, match="of criterion l1, l2 or charbonnier, not of a HuberLoss"):
         load_options(write(NEOSR.replace("ldl_opt: {type: L1Loss", "ldl_opt: {type: HuberLoss")))
+
+
+def test_a_network_that_neosr_calls_otherwise_is_named_as_it_is_called_here():
+    assert set(NAMED_OTHERWISE.values()) <= set(NETWORKS.names())
+    (problem,) = check_network({"type": "DAT_medium", "scale": 4}, enlarges=True)
+    assert problem.message == "'DAT_medium' is called dat here"
+
+
+def test_forks_of_basicsr_name_the_cosine_of_torch_otherwise(write):
+    scheduler = "  scheduler: {type: TrueCosineAnnealingLR, T_max: 900, eta_min: 1e-7}\n"
+    options = load_options(write(REAL_ESRGAN + scheduler), check=check_parts)
+    assert options.train.scheduler["T_max"] == 900

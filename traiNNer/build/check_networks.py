@@ -13,11 +13,16 @@ from traiNNer.registry import ConfigError, Problem, normalise
 
 _NETWORKS_ELSEWHERE = (
     "artcnn", "autoencoder", "basicvsr", "camixersr", "cascadedgaze", "cfsr", "dis_", "docres", "duf", "dwt",
-    "ecbsr", "edsr", "edvr", "eimn", "elan", "emt", "esc", "flexnet", "gater", "hit_", "hma", "ipt", "lkfmixer",
-    "lmlt", "man", "metaflexnet", "metagan", "msrresnet", "ridnet", "scunet_aaf6aa", "sebica", "spanf", "srformer",
-    "stylegan2", "swin2mose", "temporalspan", "tfdat", "tscunet",
+    "ecbsr", "edsr", "edvr", "eimn", "elan", "emt", "esc", "flexnet", "gater", "grformer", "hit_", "hma", "ipt",
+    "lkfmixer", "lmlt", "man", "metaflexnet", "metagan", "msrresnet", "ridnet", "scnet", "scunet_aaf6aa", "sebica",
+    "spanf", "srformer", "stylegan2", "swin2mose", "temporalspan", "tfdat", "tscunet",
 )  # fmt: skip
 """How names of networks begin that other trainers have and this one has not."""
+NAMED_OTHERWISE = {
+    "dat_small": "dat_s", "dat_medium": "dat", "swinir_small": "swinir_s", "swinir_medium": "swinir_m",
+    "realplksr_s": "realplksr_tiny", "cugan": "realcugan",
+}  # fmt: skip
+"""neosr's names of sizes; not read by themselves, since its DAT takes another mean off the image."""
 
 
 def check_generator(raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -56,6 +61,8 @@ def check_network(spec: Mapping[str, Any], *, enlarges: bool) -> list[Problem]:
         known = [other for other in NETWORKS.names() if ("scale" in NETWORKS.parameters(other)) == enlarges]
         text = f"the network {name!r} of other trainers does not exist here; known: {', '.join(known)}"
         return [Problem(("type",), text)]
+    if NETWORKS.find(name) is None and (ours := NAMED_OTHERWISE.get(name.lower())):
+        return [Problem(("type",), f"{name!r} is called {ours} here")]
     if NETWORKS.find(name) and ("scale" in NETWORKS.parameters(name)) != enlarges:
         kinds = ("discriminator", "generator") if enlarges else ("generator", "discriminator")
         return [Problem(("type",), f"{name} is a {kinds[0]}, not a {kinds[1]}")]

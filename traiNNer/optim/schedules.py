@@ -77,7 +77,7 @@ def multi_step(*, milestones: Sequence[int], gamma: float = 0.1, base_lr: float,
     return lambda step: gamma ** bisect.bisect_right(ordered, step + _ROUNDING)
 
 
-@SCHEDULES.register("CosineAnnealingLR", "cosine")
+@SCHEDULES.register("CosineAnnealingLR", "cosine", "CosineAnnealing", "TrueCosineAnnealingLR")
 def cosine(*, T_max: int | None = None, eta_min: float = 0.0, base_lr: float, total_iter: int) -> Schedule:
     """Half a cosine from the peak to `eta_min` over `T_max` steps, by default the whole run.
 
