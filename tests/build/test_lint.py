@@ -60,6 +60,8 @@ UNWISE = [
     ("val.val_freq=20000", "val.val_freq"),
     ("logger.save_checkpoint_freq=20000", "logger.save_checkpoint_freq"),
     ("train.losses=[{type: L1Loss}, {type: MSELoss, start_iter: 10000}]", "train.losses.1.start_iter"),
+    ("train.losses=[{type: SSIMLoss}, {type: LumaLoss}]", "train.losses.0"),
+    ("train.losses=[{type: L1Loss, disable_after: 8999}, {type: PSNRLoss, toY: true}]", "train.losses.1"),
     ("train.optim_g.lr=0.1", "train.optim_g.lr"),
     ("train.scheduler.eta_min=1e-3", "train.scheduler.eta_min"),
     ("train.scheduler={type: MultiStepLR, milestones: [5000, 20000]}", "train.scheduler.milestones"),
@@ -83,6 +85,25 @@ UNWISE = [
 def test_what_works_against_itself_is_named(override, place, tmp_path):
     remarks = [".".join(map(str, remark.path)) for remark in unwise(options_of(tmp_path, override))]
     assert place in remarks
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        "[{type: PSNRLoss, toY: true}, {type: PSNRLoss}]",
+        "[{type: SSIMLoss, test_y_channel: false}]",
+        "[{type: L1Loss, loss_weight: 1, target_iter: 10000, target_weight: 0}, {type: LumaLoss}]",
+        "[{type: L1Loss, disable_after: 3, start_iter: 5}, {type: LumaLoss}]",
+    ],
+    ids=[
+        "beside all channels",
+        "of all channels",
+        "until the end",
+        "in the wrong order, which is said elsewhere",
+    ],
+)
+def test_losses_that_hold_the_colours_are_left_in_peace(losses, tmp_path):
+    assert list(unwise(options_of(tmp_path, f"train.losses={losses}"))) == []
 
 
 def test_an_automation_that_is_off_is_not_judged(tmp_path):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from traiNNer.archs import build_network
 from traiNNer.archs.vgg_features import shared_network
 from traiNNer.data.images.resize import imresize
-from traiNNer.losses import LOSSES, LossInputs, uses_discriminator
+from traiNNer.losses import LOSSES, LossInputs, compares_luma_alone, uses_discriminator
 from traiNNer.losses.adversarial import discriminator_output
 from traiNNer.losses.precision import at_least_float32
 from traiNNer.metrics import ssim
@@ -41,6 +41,7 @@ SPECS = [{"type": name} | NEEDED.get(name, {}) for name in LOSSES.names()] + [
     {"type": "MSSWDLoss", "num_scale": 2, "num_proj": 5, "patch_size": 3},
     {"type": "LQConsistencyLoss", "criterion": "l2", "luma_weight": 0.2, "chroma_weight": 2.0},
     {"type": "MSSIMLoss", "test_y_channel": False, "include_luminance": True},
+    {"type": "SSIMLoss", "test_y_channel": False},
     {"type": "HSLuvLoss", "criterion": "charbonnier"},
     {"type": "GANLoss", "gan_type": "ragan"},
     {"type": "GANLoss", "gan_type": "r3gan"},
@@ -111,6 +112,15 @@ def test_the_minimum_is_where_the_output_equals_the_target(spec):
         noise = noisy(*gt.shape, seed=seed)[1] - 0.5
         near, far = value(spec, gt + little * noise, gt), value(spec, gt + more * noise, gt)
         assert value(spec, gt, gt) < near < far
+
+
+@every_loss
+def test_colours_are_seen_unless_the_loss_says_that_it_compares_luma_alone(spec):
+    _, gt = noisy(2, 3, *at_least(spec, 24, 24))
+    tint = noisy(*gt.shape, seed=1)[1][:, :1]
+    tinted = gt + torch.cat((0.587 * tint, -0.299 * tint, 0 * tint), dim=1)  # of the same luma
+    blind = value(spec, tinted, gt) == pytest.approx(value(spec, gt, gt), abs=1e-9)
+    assert blind == compares_luma_alone(spec)
 
 
 @every_loss

@@ -12,13 +12,16 @@ from torch import nn
 
 from traiNNer.archs import NETWORKS
 from traiNNer.archs.outline import outline
+from traiNNer.automations.losses.loss_schedule import turns
 from traiNNer.automations.rate.rate_search import SHORTEST_RUN
 from traiNNer.build.automations import LEARNING_RATE, STOPPING, searches_rate
+from traiNNer.build.check import is_idle, loss_schedule
 from traiNNer.build.data import is_bare
 from traiNNer.build.metrics import KEEP_IMAGES, metric_specs, without_gt
 from traiNNer.build.overlap import shared_images
 from traiNNer.data.single_dataset import MeasuredDataset, SingleImageDataset
 from traiNNer.data.training_set import smaller
+from traiNNer.losses import compares_luma_alone
 from traiNNer.metrics import METRICS
 from traiNNer.options import Options
 from traiNNer.options.aliases import ALL_AUTOMATIONS
@@ -81,6 +84,7 @@ def unwise(options: Options) -> Iterator[Advice]:
     yield from _unwise_rates(options)
     yield from _unwise_automations(options)
     yield from _unmeasured(options)
+    yield from _unheld_colours(options)
     batch = options.datasets["train"].batch_size_per_gpu if "train" in options.datasets else None
     if (
         batch == 1
@@ -171,6 +175,31 @@ def _unmeasured(options: Options) -> Iterator[Advice]:
     if said:
         keep = f". {KEEP_IMAGES}" if not used and not options.val.save_img else ""
         yield Advice(("datasets", bare[0]), said + keep)
+
+
+def _unheld_colours(options: Options) -> Iterator[Advice]:
+    """Steps whose losses compare luma alone."""
+    train, data = options.train, options.datasets.get("train")
+    assert train is not None
+    if data is not None and data.color != "rgb":
+        return
+    try:
+        losses = [
+            (index, spec, loss_schedule(spec, train.net_d_start_iter), float(spec.get("loss_weight", 1)))
+            for index, spec in enumerate(train.losses)
+            if not is_idle(spec)
+        ]
+    except ValueError:  # steps in the wrong order: said elsewhere
+        return
+    for step in turns(schedule for _, _, schedule, _ in losses):
+        on = [(index, spec) for index, spec, schedule, weight in losses if schedule.weight(step, weight)]
+        if on and step < train.total_iter and all(compares_luma_alone(spec) for _, spec in on):
+            text = (
+                f"from step {step:,} on nothing but luma is compared: colours may drift, which PSNR of luma "
+            )
+            text += "does not show; add a loss of all channels beside it"
+            yield Advice(("train", "losses", on[0][0]), text)
+            return
 
 
 def _enabled(options: Options, automation: str) -> bool:

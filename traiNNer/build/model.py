@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from traiNNer.archs import NETWORKS, NetworkFacts
-from traiNNer.automations.losses.loss_schedule import LossSchedule
+from traiNNer.automations.losses.loss_schedule import LossSchedule, turns
 from traiNNer.automations.losses.loss_scheduling import MEASURE_EVERY
 from traiNNer.build.automations import LOSS_SCHEDULING, base_schedule, chosen
 from traiNNer.build.check import is_idle, loss_schedule, loss_spec
@@ -244,11 +244,12 @@ def build_losses(options: Options, device: torch.device) -> dict[str, BuiltLoss]
 
 def _silent_step(losses: Mapping[str, BuiltLoss], total_iter: int) -> int | None:
     """The first step at which no loss has a weight, if there is one: looked for where one ends or begins."""
-    plans = [loss.schedule for loss in losses.values()]
-    ends = [plan.disable_after + 1 for plan in plans if plan.disable_after is not None]
-    turns = {0, *ends, *(step for plan in plans for step in (plan.start_iter, plan.settled_from))}
-    silent = (s for s in turns if not any(loss.schedule.weight(s, loss.weight) for loss in losses.values()))
-    return min((step for step in silent if step < max(1, total_iter)), default=None)
+    for step in turns(loss.schedule for loss in losses.values()):
+        if step < max(1, total_iter) and not any(
+            loss.schedule.weight(step, loss.weight) for loss in losses.values()
+        ):
+            return step
+    return None
 
 
 def _has_sharp_target(loss: nn.Module, chain: DegradationOptions | None) -> bool:

@@ -7,10 +7,10 @@ attributes by which a class says what it asks of a run; a module without them as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,8 @@ class Loss(nn.Module):
     """Whether it compares with the output of the EMA network."""
     coloured: ClassVar[bool] = False
     """Whether it compares colours, which images of one channel have not."""
+    luma_alone: ClassVar[bool | str] = False
+    """Whether it compares nothing but luma, so that colours may drift; or the name of the option that says so."""
 
 
 class DiscriminatorOutput(NamedTuple):
@@ -138,3 +140,12 @@ def uses_discriminator(loss: object) -> bool:
 def asks_networks(loss: object) -> bool:
     """Whether a loss needs a network that only the step has: the discriminator, or the average of the weights."""
     return uses_discriminator(loss) or getattr(loss, "averaged", False)
+
+
+def compares_luma_alone(spec: Mapping[str, Any]) -> bool:
+    """Whether the loss of an entry of `train.losses` is blind to colours, by its class or by its option."""
+    kind = str(spec.get("type", ""))
+    luma_alone = getattr(LOSSES.find(kind), "luma_alone", False)
+    if isinstance(luma_alone, str):
+        return bool(spec.get(luma_alone, LOSSES.parameters(kind)[luma_alone].default))
+    return luma_alone

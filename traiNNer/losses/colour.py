@@ -45,6 +45,8 @@ class LumaLoss(Loss):
         criterion: Of the differences: absolute (l1, or charbonnier, which is smooth at 0) or squared (l2).
     """
 
+    luma_alone = True
+
     def __init__(self, *, criterion: Criterion = "l1") -> None:
         super().__init__()
         self.criterion: Criterion = criterion

@@ -52,6 +52,8 @@ class GradientVarianceLoss(Loss):
         criterion: Of their differences: absolute (l1, or charbonnier, which is smooth at 0) or squared (l2).
     """
 
+    luma_alone = True
+
     def __init__(self, *, patch_size: int = 16, criterion: Criterion = "charbonnier") -> None:
         super().__init__()
         if patch_size < 2:

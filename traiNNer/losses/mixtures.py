@@ -45,6 +45,8 @@ class CosimLoss(Loss):
 class SobelEdgeLoss(Loss):
     """Mean squared difference of the Sobel derivatives of luma, divided by 4; beyond the edge is black."""
 
+    luma_alone = True
+
     def forward(self, inputs: LossInputs) -> Tensor:
         """Scalar, 0 at equality."""
         difference = luma(at_least_float32(inputs.output) - at_least_float32(inputs.gt))

@@ -54,6 +54,7 @@ class PSNRLoss(Loss):
     """
 
     pixel: ClassVar[bool] = True
+    luma_alone = "toY"
 
     def __init__(self, *, toY: bool = False, eps: float = 1e-8) -> None:
         super().__init__()

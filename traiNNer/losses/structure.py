@@ -73,6 +73,7 @@ class SSIMLoss(Loss):
         test_y_channel: Of the luma; false: the mean over the channels.
     """
 
+    luma_alone = "test_y_channel"
     window: Tensor
 
     def __init__(self, *, test_y_channel: bool = True) -> None:
@@ -111,6 +112,7 @@ class MSSIMLoss(Loss):
         include_luminance: Compare brightness too, at the coarsest scale.
     """
 
+    luma_alone = "test_y_channel"
     window: Tensor
 
     def __init__(self, *, test_y_channel: bool = True, include_luminance: bool = False) -> None:

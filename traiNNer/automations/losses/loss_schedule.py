@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,3 +56,10 @@ class LossSchedule(Plain):
     def settled_from(self) -> int:
         """Step from which the loss is on and its weight does not change any more."""
         return self.target_iter if self.target_iter is not None else self.start_iter
+
+
+def turns(schedules: Iterable[LossSchedule]) -> list[int]:
+    """The steps at which any loss begins, ends or arrives at its last weight, in order; the first step too."""
+    plans = list(schedules)
+    ends = {plan.disable_after + 1 for plan in plans if plan.disable_after is not None}
+    return sorted({0, *ends, *(step for plan in plans for step in (plan.start_iter, plan.settled_from))})
