@@ -122,8 +122,9 @@ class SetScores(Plain):
     baseline: dict[str, list[float]]
     """The same metrics for bicubic upscaling."""
     ratios: dict[str, list[float]] = field(default_factory=dict)
-    """One value an image: `edge_ratio`, mean |Sobel| of the output over that of the ground truth, and
-    `residual_ratio`, mean distance of the output from bicubic upscaling over that of the ground truth."""
+    """One value an image: `edge_ratio`, mean |Sobel| of the output over that of the ground truth,
+    `residual_ratio`, mean distance of the output from bicubic upscaling over that of the ground truth, and
+    `colour_shift`, distance of the mean of a channel from that of the ground truth, of the worst channel."""
 
     outputs_finite: bool = True
     """Whether every output consists of finite numbers."""

@@ -8,7 +8,8 @@ HEALTHY = {
     "progress": 1.0, "loss_change": -0.1, "loss_noise": 0.02, "stability": 0.99, "norm_spread": 0.3,
     "grad_clip_ratio": 0.01, "skipped_share": 0.0, "norm_doubling": 1.1, "update_ratio": 1e-3,
     "main_loss": "l1",
-    "loss_shares": {"l1": 0.8, "gan": 0.2}, "residual_ratio": 0.8, "edge_ratio": 0.95, "metric": "val/psnr",
+    "loss_shares": {"l1": 0.8, "gan": 0.2}, "residual_ratio": 0.8, "edge_ratio": 0.95, "colour_shift": 6e-4,
+    "metric": "val/psnr",
     "score": 30.0, "bicubic": 28.0, "data_wait_share": 0.02,
 }  # fmt: skip
 
@@ -28,7 +29,7 @@ def test_what_has_no_value_gets_neither_a_verdict_nor_advice():
 
 def test_a_healthy_run_gets_no_advice():
     rows = diagnose(RunNumbers(**HEALTHY))
-    assert [r.verdict for r in rows] == ["ok"] * 13 and all(r.advice == "" for r in rows)
+    assert [r.verdict for r in rows] == ["ok"] * 14 and all(r.advice == "" for r in rows)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,8 @@ def test_a_healthy_run_gets_no_advice():
         ("edge_ratio", {"edge_ratio": 0.7}, "warning", "blur"),
         ("edge_ratio", {"edge_ratio": 1.1}, "warning", "ringing"),
         ("edge_ratio", {"edge_ratio": 1.1, "adversarial": True}, "ok", ""),
+        ("colour_shift", {"colour_shift": 0.01}, "warning", "all channels"),
+        ("colour_shift", {"colour_shift": 0.1}, "bad", "all channels"),
         ("val/psnr vs bicubic", {"score": 27.0}, "bad", "misaligned data"),
         ("val/psnr vs bicubic", {"score": 27.0, "warm": False}, "warning", "early"),
         ("data_wait_share", {"data_wait_share": 0.3}, "warning", "loader bound"),
@@ -86,4 +89,4 @@ def test_a_metric_of_which_less_is_better_is_above_bicubic_when_lower():
 
 def test_what_was_not_measured_is_unknown_and_gets_no_advice():
     rows = diagnose(RunNumbers(progress=0.5))
-    assert len(rows) == 12 and all(r.verdict == "unknown" and r.advice == "" for r in rows)
+    assert len(rows) == 13 and all(r.verdict == "unknown" and r.advice == "" for r in rows)

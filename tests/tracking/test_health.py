@@ -298,7 +298,7 @@ def test_structure_is_1_for_the_truth_and_0_for_interpolation():
     gt = bicubic + 0.1 * torch.rand(
         bicubic.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
     )
-    assert structure(gt, gt, lq).tolist() == [[1.0, 1.0]] * 2
+    assert structure(gt, gt, lq).tolist() == [[1.0, 1.0, 0.0]] * 2
     assert structure(bicubic, gt, lq)[:, 1].tolist() == [0.0, 0.0]
     halfway = structure((bicubic + gt) / 2, gt, lq)
     assert halfway[:, 1].tolist() == pytest.approx([0.5, 0.5])
@@ -309,16 +309,25 @@ def test_structure_is_1_for_the_truth_and_0_for_interpolation():
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_a_flat_image_has_no_structure_to_compare_with(level):
     gt, output = torch.full((1, 3, 24, 20), level), torch.rand(1, 3, 24, 20)
-    assert structure(output, gt, torch.full((1, 3, 12, 10), level)).isnan().all()
+    assert structure(output, gt, torch.full((1, 3, 12, 10), level))[:, :2].isnan().all()
     narrow = torch.rand(1, 3, 24, 2)
-    assert structure(narrow, narrow.flip(2), torch.rand(1, 3, 12, 1)).isnan().tolist() == [[True, False]]
+    found = structure(narrow, narrow.flip(2), torch.rand(1, 3, 12, 1))
+    assert found.isnan().tolist() == [[True, False, False]]
+
+
+def test_a_shift_of_one_channel_is_told_and_its_noise_is_not():
+    gt = torch.rand(2, 3, 24, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    lq = gt[:, :, ::2, ::2]
+    green = torch.tensor([0.0, -0.02, 0.01], dtype=torch.float64)[:, None, None]
+    mirrored = gt.flip(3)  # other pixels, the same means
+    assert structure(mirrored + green, gt, lq)[:, 2].tolist() == pytest.approx([0.02, 0.02])
 
 
 def test_a_validation_measures_structure_per_image(tmp_path):
     trainer = make_trainer(tmp_path, total=4)
     trainer.fit(StopSignal())
     ratios = trainer.last_validation.sets["waves"].ratios
-    assert [len(values) for values in ratios.values()] == [11, 11]
+    assert [len(values) for values in ratios.values()] == [11, 11, 11]
     line = [line for line in records(tmp_path, "health.jsonl") if line["kind"] == "val"][-1]
     assert line["sets"]["waves"]["edge_ratio"] == pytest.approx(sum(ratios["edge_ratio"]) / 11)
     assert 0.0 < line["sets"]["waves"]["edge_ratio"] < 3.0

@@ -16,6 +16,9 @@ FLAT = 0.02
 """Share of the loss; a smaller change over a quarter of a run is none."""
 WIDE = 1.0
 """Deviation of ln(gradient norm) within ten steps: 0.3 at batch 8 and 0.46 at batch 1 were measured at most."""
+SHIFT = 0.008
+"""Two levels of 8 bits. Sound runs end below 0.001; one whose losses compared luma alone ended at 0.1."""
+FAR_SHIFT = 0.02
 _GROWN = 0.25
 
 
@@ -46,6 +49,8 @@ class RunNumbers(Plain):
     """Share of each loss in the gradient at the output, by label, 0 to 1."""
     residual_ratio: float | None = None
     edge_ratio: float | None = None
+    colour_shift: float | None = None
+    """Distance of a channel's mean from that of the ground truth, worst channel, 0 to 1."""
     adversarial: bool = False
     metric: str = ""
     score: float | None = None
@@ -77,8 +82,8 @@ class Finding(Plain):
 def diagnose(numbers: RunNumbers) -> list[Finding]:
     """The table that closes a run."""
     rules: Sequence[Callable[[RunNumbers], Finding | list[Finding]]] = (
-        _loss, _clipping, _skipping, _stability, _spread, _trend, _updates, _shares, _residual, _edges, _metric,
-        _waiting,
+        _loss, _clipping, _skipping, _stability, _spread, _trend, _updates, _shares, _residual, _edges, _colours,
+        _metric, _waiting,
     )  # fmt: skip
     rows: list[Finding] = []
     for rule in rules:
@@ -180,6 +185,13 @@ def _edges(n: RunNumbers) -> Finding:
     value, high = n.edge_ratio or 0.0, 1.2 if n.adversarial else 1.05
     verdict: Verdict = "ok" if 0.8 <= value <= high else "warning"
     return _row("edge_ratio", n.edge_ratio, f"0.8..{high:g}", verdict, "blur" if value < 0.8 else "ringing")
+
+
+def _colours(n: RunNumbers) -> Finding:
+    value = n.colour_shift or 0.0
+    verdict: Verdict = "ok" if value <= SHIFT else "bad" if value > FAR_SHIFT else "warning"
+    advice = "colours drift: add a loss of all channels to those of luma; or GT and LQ differ in colours"
+    return _row("colour_shift", n.colour_shift, f"at most {SHIFT:g}", verdict, advice)
 
 
 def _metric(n: RunNumbers) -> Finding:

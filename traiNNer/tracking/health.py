@@ -121,6 +121,7 @@ class Health:
             loss_shares=dict(s.shares),
             residual_ratio=s.ratios.get("residual_ratio"),
             edge_ratio=s.ratios.get("edge_ratio"),
+            colour_shift=s.ratios.get("colour_shift"),
             metric=s.metric,
             score=s.score,
             bicubic=s.bicubic,

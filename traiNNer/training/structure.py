@@ -1,4 +1,4 @@
-"""How much structure an enlarged image has, against its ground truth."""
+"""How much structure an enlarged image has against its ground truth, and how far its colours lie from it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-RATIOS = ("edge_ratio", "residual_ratio")
+RATIOS = ("edge_ratio", "residual_ratio", "colour_shift")
 _HALF_A_LEVEL = 0.5 / 255
 
 
 def structure(output: Tensor, gt: Tensor, lq: Tensor) -> Tensor:
-    """How much structure there is, against the ground truth; (n, 3, h, w) three times to (n, 2), see RATIOS.
+    """How much structure there is, against the ground truth; (n, 3, h, w) three times to (n, 3), see RATIOS.
 
     edge_ratio = mean |Sobel(output)| / mean |Sobel(gt)| of grey images;
     residual_ratio = mean |output - bicubic| / mean |gt - bicubic|, 0 for a network that only interpolates.
-    NaN where the ground truth has less than half a level of it (a flat image, one without a pixel that has four
-    neighbours, or what bicubic makes exactly): a rounding is many times that.
+    Both are NaN where the ground truth has less than half a level of it (a flat image, one without a pixel that
+    has four neighbours, or what bicubic makes exactly): a rounding is many times that.
+    colour_shift = |mean(output) - mean(gt)| of the channel where it is largest, 0 to 1.
     """
     # with antialias torch takes the kernel of MATLAB and Pillow (a = -0.5)
     bicubic = F.interpolate(lq, gt.shape[2:], mode="bicubic", antialias=True)
     edges = _ratio(_edges(output), _edges(gt))
-    return torch.stack([edges, _ratio(_distance(output, bicubic), _distance(gt, bicubic))], dim=1)
+    residual = _ratio(_distance(output, bicubic), _distance(gt, bicubic))
+    shift = (output - gt).mean((2, 3)).abs().amax(1)
+    return torch.stack([edges, residual, shift], dim=1)
 
 
 def _ratio(found: Tensor, wanted: Tensor) -> Tensor:
