@@ -48,6 +48,6 @@ def test_gains_are_over_the_recipe_above_and_of_one_seed():
 
     rows = table([run(1, 0, 36.0), run(1, 1, 36.2), run(3, 1, 36.5)]).splitlines()[2:]
     assert [row.split(" | ")[5:] for row in rows] == [
-        ["36.00, 36.20", "32.00, 32.20", "", " |"],
-        ["36.50", "32.50", "+0.30", "+0.30 |"],
+        ["36.00, 36.20", "32.00, 32.20", "", "", "nan, nan", "nan, nan |"],
+        ["36.50", "32.50", "+0.30", "+0.30", "nan", "nan |"],
     ]

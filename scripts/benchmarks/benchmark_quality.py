@@ -7,7 +7,8 @@ The first recipe is traiNNer-redux's training template for Compact as it stands,
 one; its milestones are scaled to the length of the run, and what names data, network, scale and mixed precision is
 set. Each of the others adds one thing to the one before. Every run is a `train.py` of its own with one thread and
 no worker; before the first, the CPU time of a step is measured for all recipes in turn, and each gets as many
-steps as its minutes hold. Scores are those of the last step (EMA), PSNR and SSIM of luma; they choose nothing.
+steps as its minutes hold. Scores are those of the last step (EMA), PSNR and SSIM of luma and PSNR of all channels
+(`psnr_rgb`); they choose nothing.
 
 Runs that are finished are JSON lines and are skipped; one that was interrupted is resumed. The table comes last.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 import resource
 import statistics
 from collections.abc import Iterable
@@ -117,7 +119,11 @@ def run(
         "val": {
             "val_enabled": True,
             "val_freq": steps,
-            "metrics": {"psnr": {"type": "psnr", **luma}, "ssim": {"type": "ssim", **luma}},
+            "metrics": {
+                "psnr": {"type": "psnr", **luma},
+                "ssim": {"type": "ssim", **luma},
+                "psnr_rgb": {"type": "psnr", "crop_border": 2},
+            },
         },
         "logger": {"print_freq": 500, "save_checkpoint_freq": 2000, "use_tb_logger": False},
     }
@@ -152,10 +158,11 @@ def step_seconds(args: argparse.Namespace, template: dict[str, Any], network: st
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """Markdown: steps, scores by seed, gain over the recipe of the row above, seed by seed."""
+    """Markdown: steps, scores by seed, gain over the recipe of the row above, seed by seed; NaN: not measured."""
     lines = [
-        "| network | minutes | recipe | steps | CPU minutes | Set5 | Set14 | gained on Set5 | gained on Set14 |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| network | minutes | recipe | steps | CPU minutes | Set5 | Set14 | gained on Set5 | gained on Set14 "
+        "| all channels, Set5 | all channels, Set14 |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for network, minutes in sorted({(run["network"], run["minutes"]) for run in runs}):
         above: dict[int, dict[str, Any]] = {}
@@ -170,9 +177,13 @@ def table(runs: list[dict[str, Any]]) -> str:
                 _by_seed((_psnr(found[seed], name) - _psnr(above[seed], name) for seed in both), "+")
                 for name in SETS
             ]
+            colours = [
+                _by_seed(run["scores"][name].get("psnr_rgb", math.nan) for _, run in sorted(found.items()))
+                for name in SETS
+            ]
             spent = statistics.mean(run["seconds"] for run in found.values()) / 60
             steps = found[min(found)]["steps"]
-            cells = [network, f"{minutes:g}", arm, f"{steps:,}", f"{spent:.1f}", *scores, *gains]
+            cells = [network, f"{minutes:g}", arm, f"{steps:,}", f"{spent:.1f}", *scores, *gains, *colours]
             lines.append(f"| {' | '.join(cells)} |")
             above = found
     return "\n".join(lines)
