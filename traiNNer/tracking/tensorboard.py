@@ -26,6 +26,7 @@ _RUN = {
     "Steps per second": r"system/it_per_s$",
     "Waiting for data, and workers degrading": r"system/(data_wait|degrading)_share$",
     "Structure (1: like the truth)": r"val/.*/(edge|residual)_ratio$",
+    "Colours, worst channel (0: like the truth)": r"val/.*/colour_shift$",
 }
 """Charts of every run, and the curves of each by the beginning of the name."""
 _OF_AUTOMATIONS = {
