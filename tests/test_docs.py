@@ -19,6 +19,7 @@ from traiNNer.build.check import check_parts, check_test_parts
 from traiNNer.build.lint import unwise
 from traiNNer.cli.trainner import VERBS
 from traiNNer.options import load_options
+from traiNNer.options.recipes import recipes
 from traiNNer.options.shape import sections
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -160,6 +161,11 @@ def test_every_recipe_loads_and_says_what_it_is_about(path):
     assert [note.text for note in options.notes] == []
     assert options.train is None or list(unwise(options)) == []
     assert path.read_text().startswith("# ")
+
+
+def test_every_recipe_is_said_to_be_for_something():
+    rows = re.findall(r"^\| (`.+`) \| .+ \|$", (ROOT / "docs/first_model.md").read_text(), re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(recipes())
 
 
 def test_every_network_is_listed_with_its_parameters():
