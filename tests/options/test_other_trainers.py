@@ -70,6 +70,8 @@ def test_a_network_that_neosr_calls_otherwise_is_named_as_it_is_called_here():
     assert set(NAMED_OTHERWISE.values()) <= set(NETWORKS.names())
     (problem,) = check_network({"type": "DAT_medium", "scale": 4}, enlarges=True)
     assert problem.message == "'DAT_medium' is called dat here"
+    (problem,) = check_network({"type": "ea2fpn"}, enlarges=False)
+    assert "patchgan" in problem.message and "swinir" not in problem.message
 
 
 def test_forks_of_basicsr_name_the_cosine_of_torch_otherwise(write):

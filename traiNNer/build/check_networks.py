@@ -9,7 +9,7 @@ from traiNNer.archs import NETWORKS
 from traiNNer.build.recognised_network import is_auto, recognised
 from traiNNer.build.teacher import TARGET, teacher_spec
 from traiNNer.losses import LOSSES, uses_discriminator
-from traiNNer.registry import ConfigError, Problem, normalise
+from traiNNer.registry import ConfigError, Problem, did_you_mean, normalise
 
 _NETWORKS_ELSEWHERE = (
     "artcnn", "autoencoder", "basicvsr", "camixersr", "cascadedgaze", "cfsr", "dis_", "docres", "duf", "dwt",
@@ -56,17 +56,26 @@ def _check_recognised(raw: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterat
 
 def check_network(spec: Mapping[str, Any], *, enlarges: bool) -> list[Problem]:
     """Generators have a scale and discriminators have none."""
-    name = str(spec.get("type", ""))
-    if NETWORKS.find(name) is None and normalise(name).startswith(tuple(map(normalise, _NETWORKS_ELSEWHERE))):
-        known = [other for other in NETWORKS.names() if ("scale" in NETWORKS.parameters(other)) == enlarges]
-        text = f"the network {name!r} of other trainers does not exist here; known: {', '.join(known)}"
-        return [Problem(("type",), text)]
-    if NETWORKS.find(name) is None and (ours := NAMED_OTHERWISE.get(name.lower())):
-        return [Problem(("type",), f"{name!r} is called {ours} here")]
-    if NETWORKS.find(name) and ("scale" in NETWORKS.parameters(name)) != enlarges:
+    name = spec.get("type")
+    if not name or not isinstance(name, str):
+        return NETWORKS.check(spec)
+    if NETWORKS.find(name) is None:
+        return [Problem(("type",), _unknown(name, enlarges=enlarges))]
+    if ("scale" in NETWORKS.parameters(name)) != enlarges:
         kinds = ("discriminator", "generator") if enlarges else ("generator", "discriminator")
         return [Problem(("type",), f"{name} is a {kinds[0]}, not a {kinds[1]}")]
     return [*NETWORKS.check(spec), *_check_numbers(spec)]
+
+
+def _unknown(name: str, *, enlarges: bool) -> str:
+    """What a network of that name is called here, or that there is none and which there are of its kind."""
+    if ours := NAMED_OTHERWISE.get(name.lower()):
+        return f"{name!r} is called {ours} here"
+    known = [other for other in NETWORKS.names() if ("scale" in NETWORKS.parameters(other)) == enlarges]
+    listed = f"; known: {', '.join(known)}"
+    if normalise(name).startswith(tuple(map(normalise, _NETWORKS_ELSEWHERE))):
+        return f"the network {name!r} of other trainers does not exist here{listed}"
+    return f"no network named {name!r}{did_you_mean(name, known) or listed}"
 
 
 _MOST = 100_000
