@@ -54,6 +54,24 @@ def test_real_esrgan_has_the_size_of_patches_at_two_places(write):
         load_options(write(REAL_ESRGAN.replace("gt_size: 256", "gt_size: 128", 1)))
 
 
+def test_models_of_real_esrgan_sharpen_what_its_files_do_not_say(write):
+    def sharpened(lines):
+        chain = load_options(write(REAL_ESRGAN + lines)).degradation
+        return chain.gt_usm, chain.l1_gt_usm, chain.percep_gt_usm, chain.gan_gt_usm
+
+    assert sharpened("") == sharpened("model_type: RealESRNetModel") == (False,) * 4
+    assert sharpened("model_type: RealESRNetModel\ngt_usm: true") == (True, True, True, False)
+    assert sharpened("model_type: RealESRGANModel\nl1_gt_usm: true") == (True, True, False, False)
+    assert sharpened("model_type: RealESRGANModel\ngt_usm: false") == (False,) * 4
+
+
+def test_of_a_relativistic_game_is_told_once(write):
+    game = "  {}_opt: {{type: GANLoss}}\n"
+    text = f"{REAL_ESRGAN}{game.format('gan')}{game.format('other')}model_type: ESRGANModel"
+    notes = [str(note) for note in load_options(write(text)).notes]
+    assert sum("gan_type: ragan" in note for note in notes) == 1
+
+
 def test_yaml_of_neosr_means_what_its_toml_means(write):
     options = load_options(write(NEOSR), check=check_parts)
     assert [data.type for data in options.datasets.values()] == ["RealESRGANDataset", "SingleImageDataset"]

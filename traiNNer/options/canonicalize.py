@@ -11,7 +11,7 @@ import logging
 from typing import Any
 
 from traiNNer.options import aliases as names
-from traiNNer.options.degradation_forms import complete_degradation, gather
+from traiNNer.options.degradation_forms import complete_degradation, gather, sharpen_as_real_esrgan
 from traiNNer.options.document import COMMAND_LINE, MISSING, Draft
 from traiNNer.options.held_out import write_out
 from traiNNer.options.yaml_source import Path
@@ -187,6 +187,7 @@ def settle(draft: Draft) -> None:
     """Decide which automations are on, drop what asks for nothing, report what is not supported yet."""
     _switch_automations(draft)
     _note_relativistic(draft)
+    sharpen_as_real_esrgan(draft)
     for place, options in names.INTERNAL.items():
         for path in draft.matches(place):
             for key in options.keys() & draft.section(path).keys():
@@ -213,6 +214,7 @@ def _note_relativistic(draft: Draft) -> None:
             )
             draft.note(logging.WARNING, ("model_type",), text)
             draft.take(("model_type",))
+            return
 
 
 def _drop_feature(draft: Draft, path: Path, options: dict[str, Any], *, off: bool) -> None:

@@ -51,6 +51,23 @@ def gather(draft: Draft) -> None:
         draft.move((*SECTION, old), (*SECTION, ALIASES[old]))
 
 
+def sharpen_as_real_esrgan(draft: Draft) -> None:
+    """What its models sharpen unasked: the one what LQ is made from, the other with that the target, too."""
+    section, model = draft.section(SECTION), normalise(str(draft.get(("model_type",))))
+    implied: dict[str, tuple[str, ...]] = {
+        "realesrganmodel": ("gt_usm",),
+        "realesrnetmodel": ("l1_gt_usm", "percep_gt_usm") if section.get("gt_usm") else (),
+    }
+    keys = [key for key in implied.get(model, ()) if key not in section]
+    if not keys or not section or section.get(SWITCH) is False:
+        return
+    mark = draft.mark(("model_type",))
+    draft.note(logging.INFO, ("model_type",), f"read as {' and '.join(f'{key}: true' for key in keys)}")
+    draft.take(("model_type",))
+    for key in keys:
+        draft.put((*SECTION, key), value=True, marks={(): mark})
+
+
 def complete_degradation(draft: Draft) -> None:
     """Take the switch, leave notes, and fill in the values of the preset."""
     online = [
