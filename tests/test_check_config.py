@@ -99,7 +99,7 @@ def test_whatever_is_broken_is_explained_and_nothing_ends_in_a_traceback(text, t
     status, said = run(path, "--no-data")
     assert status == 2
     assert BROKEN[text] in said
-    assert said.rstrip().endswith("before they are corrected")
+    assert said.rstrip().endswith("it cannot be used as it stands")
 
 
 def test_the_verdict_is_the_last_line_below_the_file_in_todays_form(tmp_path, run):

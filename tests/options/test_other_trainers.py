@@ -5,6 +5,7 @@ import pytest
 from traiNNer.archs import NETWORKS
 from traiNNer.build.check import check_parts
 from traiNNer.build.check_networks import NAMED_OTHERWISE, check_network
+from traiNNer.cli.check import main as check
 from traiNNer.options import load_options
 from traiNNer.registry import ConfigError
 
@@ -63,6 +64,24 @@ def test_models_of_real_esrgan_sharpen_what_its_files_do_not_say(write):
     assert sharpened("model_type: RealESRNetModel\ngt_usm: true") == (True, True, True, False)
     assert sharpened("model_type: RealESRGANModel\nl1_gt_usm: true") == (True, True, False, False)
     assert sharpened("model_type: RealESRGANModel\ngt_usm: false") == (False,) * 4
+
+
+PAIRS = REAL_ESRGAN.replace("RealESRGANDataset", "RealESRGANPairedDataset\n    dataroot_lq: lq")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NEOSR,
+        f"{REAL_ESRGAN}model_type: RealESRGANModel",
+        f"{PAIRS}l1_gt_usm: true\nhigh_order_degradation: false",
+    ],
+)
+def test_the_same_in_todays_form_is_the_same(write, text, capsys):
+    theirs = load_options(write(text, "theirs.yml"))
+    check(["theirs.yml", "--no-data", "--write", "mine.yml"])
+    assert load_options("mine.yml") == theirs
+    capsys.readouterr()
 
 
 def test_of_a_relativistic_game_is_told_once(write):

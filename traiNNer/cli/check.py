@@ -87,7 +87,7 @@ def _explain(args: argparse.Namespace) -> int:
 
 def _verdict(wrong: int, unwise: int) -> str:
     if wrong:
-        return f"{wrong} mistake{'s' * (wrong > 1)}; it cannot be used before they are corrected"
+        return f"{wrong} mistake{'s' * (wrong > 1)}; it cannot be used as it stands"
     return f"no mistake, {unwise or 'no'} remark{'s' * (unwise != 1)}; it can be used"
 
 
