@@ -51,6 +51,8 @@ class RunFacts(Plain):
     """Smallest side of a low-resolution patch that the networks take, in pixels."""
     measured_on: str = ""
     """The devices with their memory and a checksum of what a step takes: what was measured on others is void."""
+    lq_size: int = 0
+    """Configured side of the low-resolution patch, in pixels; 0 in records of before this was kept."""
     scores_trials: bool = True
     """Whether the anchor loss can score a trial: it needs neither a discriminator nor the EMA network."""
     learned: dict[str, Any] | None = None

@@ -150,6 +150,16 @@ def test_a_growth_that_runs_out_of_memory_is_the_last():
     assert (in_force.batch, in_force.micro_batch) == (12, 6)
 
 
+@pytest.mark.parametrize(("speed", "sizes"), [(50.0, (8, 8)), (90.0, (12, 6))])
+def test_a_growth_that_runs_out_of_memory_still_has_to_be_faster(speed, sizes):
+    automation, in_force = optimizer(max_batch_size=32), controls()
+    measured = lambda c: 80.0 if c.micro_batch >= 8 else speed  # noqa: E731
+    run(linear(0.001), automation=automation, in_force=in_force, windows=25, speed=measured)
+    drive(automation, [OutOfMemoryEvent(251, 12, 6)], in_force)
+    run(linear(0.001), automation=automation, in_force=in_force, windows=200, speed=measured)
+    assert (in_force.batch, in_force.micro_batch) == sizes
+
+
 def test_speeds_of_all_batches_are_kept():
     automation = optimizer(max_batch_size=12)
     run(linear(0.001), automation=automation, speed=lambda c: 10.0 * c.batch)
@@ -164,6 +174,17 @@ def test_the_patch_changes_only_where_asked_and_never_beyond_the_configured_one(
     found = run(linear(0.85), automation=automation, in_force=in_force)
     assert [d.lq_size for _, d in found] == [40] and found[0][1].change(controls()).parameter == "lq_size"
     run(linear(0.05), automation=automation, in_force=in_force, windows=100)
+    assert in_force.lq_size == 48
+
+
+def test_a_smaller_patch_on_resuming_wins_over_the_one_of_before():
+    both, in_force = ["lq_size", "micro_batch"], controls(batch=1, micro_batch=1, lq_size=64)
+    before = optimizer(tune=both, facts=facts(batch=1, lq_size=64, measured_on="64"))
+    run(linear(0.05), automation=before, in_force=in_force, windows=1)
+    after = optimizer(tune=both, facts=facts(batch=1, lq_size=48, measured_on="48"))
+    after.load_state_dict(before.state_dict())
+    in_force.lq_size = 40
+    run(linear(0.05), automation=after, in_force=in_force, windows=100)
     assert in_force.lq_size == 48
 
 

@@ -62,6 +62,7 @@ def run_facts(
         judged_losses=[label for label, loss in losses.items() if uses_discriminator(loss.module)],
         smallest_patch=max(smallest_patch(model), _smallest_for_losses(options, losses, model.precision)),
         measured_on=_measured_on(options, model, processes),
+        lq_size=configured_controls(options).lq_size,
         scores_trials=not asks_networks(losses[anchor].module),
     )
 

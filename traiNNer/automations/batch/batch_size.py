@@ -54,9 +54,9 @@ class _State(Plain):
     trial: int = 0
     """The batch on trial."""
     settled: bool = False
-    """A growth brought no speed: no other is tried."""
+    """A growth brought no speed, or ran out of memory: no other is tried."""
     largest_patch: int = 0
-    """The largest patch seen, in pixels: the configured one."""
+    """The largest patch seen, in pixels: the configured one, where the facts of the run do not say it."""
     retry: tuple[int, int] | None = None
     """A micro-batch that failed and the one to go on with."""
     proposed: tuple[int, int, int] | None = None
@@ -175,7 +175,7 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
         s.failed[patch] = min(failed, s.failed.get(patch, failed))
         why = f"out of memory (micro-batch {failed} did not fit at patch {patch})"
         if s.trial == controls.batch and s.grown_from is not None:
-            s.settled, s.grown_from, s.trial = True, None, 0
+            s.settled = True  # and the next review tells whether it is still faster in smaller pieces
         return [self._to(controls, controls.batch, retry, why, counts=False, level="WARNING")]
 
     def _into_bounds(self, controls: Controls) -> Sequence[SetBatch]:
@@ -219,7 +219,7 @@ class DynamicBatchSizeOptimizer(Automation[_State]):
         why = f"low VRAM usage ({peak:.1%}, limit {self._low:.0%})"
         batch, micro, patch = controls.batch, controls.micro_batch, controls.lq_size
         larger = patch + PATCH_STEP
-        if "lq_size" in self._tune and larger <= s.largest_patch:
+        if "lq_size" in self._tune and larger <= (self._facts.lq_size or s.largest_patch):
             fits = peak * (larger / patch) ** 2 <= self._low and micro < self._failed(larger)
             if fits:
                 return [self._to(controls, batch, micro, why, peak, self._low, lq_size=larger)]
