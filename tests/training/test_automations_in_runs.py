@@ -44,8 +44,13 @@ def test_a_cut_of_the_learning_rate_is_in_the_optimizer_from_the_next_step_on(tm
     assert cut.controls.lr_factor == pytest.approx(0.8 ** len(told))
 
 
-def test_a_network_that_has_blown_up_returns_to_its_last_healthy_weights_and_warms_up_again(tmp_path):
-    trainer = trainer_of(tmp_path, plateau_scheduler(plateau_patience=10_000))
+@pytest.mark.parametrize(("validate_every", "healthy"), [(10, 30), (0, 28), (60, 28)])
+def test_a_network_that_has_blown_up_returns_to_its_last_healthy_weights_and_warms_up_again(
+    tmp_path, validate_every, healthy
+):
+    """Of the validation at step 30, or of what was saved at 28 where nothing is measured on the way."""
+    automation = plateau_scheduler(plateau_patience=10_000)
+    trainer = trainer_of(tmp_path, automation, validate_every=validate_every)
 
     def disturb(step):
         if step == 33:
@@ -59,7 +64,7 @@ def test_a_network_that_has_blown_up_returns_to_its_last_healthy_weights_and_war
     assert returned["new"] == 0.25
     assert returned["iter"] > 35
     for name, value in log.weights[returned["iter"]].items():
-        assert torch.equal(value, log.weights[30][name]), name  # the validation at step 30 was healthy
+        assert torch.equal(value, log.weights[healthy][name]), name
     rising = log.lr[returned["iter"] :]
     assert rising[0] == 0.0
     assert rising[1] == pytest.approx(1e-2 * 0.1 * 0.25 / REWARM)  # 0.1 by the milestone at step 12

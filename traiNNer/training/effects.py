@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from traiNNer.automations import Supervisor
 from traiNNer.automations.loss_trend import drift
 from traiNNer.automations.rate.learning_rate import IntelligentLearningRateScheduler
 from traiNNer.automations.rate.rate_search import LearningRateSearch
@@ -50,6 +49,17 @@ class Effects:
         kinds = (LearningRateSearch, WrittenRateTrial)
         waiting = any(isinstance(a, kinds) and a.waiting for a in self._supervisor.automations.values())
         return [StartEvent(progress.step, progress.position)] if waiting else []
+
+    def take_snapshot(self, *, first: bool = False) -> None:
+        """Keep the weights of this moment to return to, if they are healthy and something may return.
+
+        Args:
+            first: Only where there is none.
+        """
+        scheduler = self._supervisor.automations.get(IntelligentLearningRateScheduler.name)
+        wanted = isinstance(scheduler, IntelligentLearningRateScheduler) and scheduler.healthy
+        if wanted and not (first and self._model.networks.has_snapshot):
+            self._model.networks.take_snapshot()
 
     def roll_back(self, arm: str) -> None:
         """To the last healthy weights, or to where an arm of the latest trial ended."""
@@ -97,9 +107,3 @@ def follow_loss_factors(model: SRModel, before: Mapping[str, float], now: Mappin
     """Reset the generator's optimizer after a jump: its moments belong to gradients of other factors."""
     if drift(before, now) > _LOSS_JUMP:
         model.generator.reset_optimizer()
-
-
-def wants_snapshot(supervisor: Supervisor) -> bool:
-    """Whether the weights of this moment are worth returning to later."""
-    scheduler = supervisor.automations.get(IntelligentLearningRateScheduler.name)
-    return isinstance(scheduler, IntelligentLearningRateScheduler) and scheduler.healthy

@@ -120,6 +120,11 @@ class Plan:
     """The configured batch over all processes."""
     warmup_iter: int
 
+    @property
+    def measures_on_the_way(self) -> bool:
+        """Whether there is a validation before the last step."""
+        return 0 < self.validate_every < self.total_iter
+
 
 class Outcome(NamedTuple):
     """How a run ended."""

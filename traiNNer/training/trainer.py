@@ -23,7 +23,7 @@ from traiNNer.models.sr_model import BatchTooLarge
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.training.agreement import processes_agree
-from traiNNer.training.effects import Effects, follow_loss_factors, wants_snapshot
+from traiNNer.training.effects import Effects, follow_loss_factors
 from traiNNer.training.guarded_validation import measured
 from traiNNer.training.learned_patterns import store_pattern
 from traiNNer.training.outputs import NOWHERE, Outputs
@@ -93,8 +93,7 @@ class Trainer:
         if not processes_agree(self.model.networks, self.parts.processes):
             raise ConfigError("the processes begin with different weights; they need the same files and seed")
         self._restart_batches()
-        if not self.model.networks.has_snapshot and wants_snapshot(self.parts.supervisor):
-            self.model.networks.take_snapshot()
+        self._effects.take_snapshot(first=True)
         for event in self._effects.changed:
             self._react(event)
         for event in self._run_trial(t) if (t := self._effects.trial) else self._effects.start(self.progress):
@@ -128,6 +127,8 @@ class Trainer:
 
     def _validate_and_save_when_due(self) -> None:
         if self.progress.step % self.parts.plan.save_every == 0:
+            if not self.parts.plan.measures_on_the_way:
+                self._effects.take_snapshot()
             self.save()  # first: whatever a validation does to the process costs no step
         if self._validation_due():
             self._validate()
@@ -196,8 +197,7 @@ class Trainer:
             self.last_validation = event
             use_scores(event, parts, self.outputs, progress)
             self._react(event)
-        if wants_snapshot(parts.supervisor):
-            self.model.networks.take_snapshot()
+        self._effects.take_snapshot()
 
     # --- events and decisions ------------------------------------------------------------------------------
 
