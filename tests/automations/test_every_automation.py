@@ -25,7 +25,7 @@ SETTINGS = {
 }  # fmt: skip
 
 GIVEN = {
-    "AdaptiveGradientClipping": {"facts", "ceiling", "learned"},
+    "AdaptiveGradientClipping": {"facts", "ceiling", "monitors"},
     "DynamicBatchSizeOptimizer": {"facts"},
     "DynamicLossScheduling": {"facts"},
     "GradientFlowStabilizer": {"facts", "learned", "unanswered"},

@@ -10,7 +10,7 @@ from automations.simulate import controls, drive, facts, flat, noisy, window
 from traiNNer.automations import Limits, Supervisor
 from traiNNer.automations.gradients.gradient_clipping import AdaptiveGradientClipping, ClipFallback
 from traiNNer.automations.gradients.norm_patterns import NormPattern, Pattern, pattern_key, prior_threshold
-from traiNNer.control import to_plain
+from traiNNer.control import Clip, to_plain
 from traiNNer.events import ChangeEvent, RequestEvent
 
 
@@ -345,6 +345,23 @@ def test_only_adjustments_that_were_made_are_told_and_counted(limits, caplog):
     told = [r.getMessage() for r in caplog.records if "Autonomous adjustment" in r.getMessage()]
     assert len(told) == len(made) == supervisor.automations["c"].state.networks["g"].adjustments
     assert len(made) == limits.get("max_adjustments", 0) or not limits and len(made) > 5
+
+
+def test_one_that_only_monitors_beside_a_fixed_threshold_says_what_it_would_say_if_it_acted():
+    """Not the first step from that threshold again at every review."""
+
+    def said(**options):
+        rng, automation, found = random.Random(1), clipping(**options), []
+        in_force = controls(clip={"g": Clip(1.0, 1.0)})
+        for k in range(1, 101):
+            automation.observe(window(10 * k, norms=log_normal(rng, 0.03 * 2 ** (k / 25), 0.2)))
+            for decision in automation.decide(in_force):
+                found.append((k, decision))
+                if not options:
+                    decision.apply(in_force)
+        return found
+
+    assert said(monitors=True) == said() != []
 
 
 def test_loss_factors_that_follow_their_shares_leave_the_statistics_alone():

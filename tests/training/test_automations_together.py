@@ -142,7 +142,7 @@ def test_a_changed_setting_wins_over_the_state(tmp_path, automation, control, va
 
 @pytest.mark.parametrize(("at", "learned"), [(12, False), (31, True)])
 def test_limits_that_were_learned_outlast_a_changed_prior(tmp_path, at, learned):
-    """Which follows from the rate, and from a pattern that was stored meanwhile."""
+    """Which follows from the rate."""
     first = trainer_of(tmp_path, AdaptiveGradientClipping(facts=FULL))
     first.fit(At(first, at))
     second = trainer_of(tmp_path, AdaptiveGradientClipping(initial_threshold=5.0, facts=FULL))

@@ -34,7 +34,7 @@ LOSS_SCHEDULING = "DynamicLossScheduling"
 _SUPERVISED = ("enabled", "monitor_only", "max_adjustments")
 """Options that the supervisor keeps, not the automation."""
 GIVEN = {
-    CLIPPING: ("facts", "ceiling"),
+    CLIPPING: ("facts", "ceiling", "monitors"),
     STOPPING: ("facts", "min_lr_factor", "rate_stays", "rescue", "settled_from"),
     STABILIZER: ("facts", "unanswered"),
 }
@@ -168,7 +168,8 @@ def _given(
     assert options.train is not None
     match name:
         case "AdaptiveGradientClipping":
-            return {"facts": facts, "ceiling": options.train.grad_clip_max_norm}
+            monitors = not _acts(CLIPPING, specs)
+            return {"facts": facts, "ceiling": options.train.grad_clip_max_norm, "monitors": monitors}
         case "GradientFlowStabilizer":
             unanswered = {control: owner for control, owner in _ANSWER.items() if not _acts(owner, specs)}
             return {"facts": facts, "unanswered": unanswered}

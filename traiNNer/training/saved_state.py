@@ -104,7 +104,7 @@ def restore(
 
 
 def _keep_learned_limits(parts: Parts, saved: Controls) -> None:
-    """Of gradients that were seen: the prior, which another rate or a newer pattern changes, is for before."""
+    """Of gradients that were seen: the prior, which another rate changes, is for the time before."""
     name = AdaptiveGradientClipping.name
     clipping = parts.supervisor.automations.get(name)
     if isinstance(clipping, AdaptiveGradientClipping) and not parts.supervisor.monitors_only(name):

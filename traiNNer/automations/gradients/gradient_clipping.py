@@ -54,6 +54,7 @@ class AdaptiveGradientClipping(Automation[ClippingState]):
         gradient_history_size: Steps over which statistics fade.
         fallback: What remains if the automation fails.
         ceiling: `train.grad_clip_max_norm`, above which no threshold may lie; from the program.
+        monitors: Whether it only monitors, so that what it has proposed is not in force; from the program.
         facts: Of the run.
     """
 
@@ -71,6 +72,7 @@ class AdaptiveGradientClipping(Automation[ClippingState]):
         gradient_history_size: Count = 100,
         fallback: ClipFallback = ON_FAULT,
         ceiling: float | None = None,
+        monitors: bool = False,
         facts: RunFacts,
     ) -> None:
         if adjustment_factor <= 1:
@@ -81,7 +83,7 @@ class AdaptiveGradientClipping(Automation[ClippingState]):
         self._ceiling = ceiling or math.inf
         self._reach = math.log(adjustment_factor)
         self._every, self._memory = monitoring_frequency, max(2, gradient_history_size)
-        self._fallback = fallback
+        self._fallback, self._monitors = fallback, monitors
         stored = read_pattern(facts)
         self._prior = {
             net: initial_threshold or prior_threshold(rate, stored.get(net))
@@ -121,7 +123,8 @@ class AdaptiveGradientClipping(Automation[ClippingState]):
             self._forget()
         decisions: list[Decision] = []
         for net, network in self.state.networks.items():
-            in_force = controls.clip.get(net) or network.proposed
+            known = network.proposed if self._monitors else None  # beside a fixed threshold of the options
+            in_force = known or controls.clip.get(net) or network.proposed
             proposal = None
             self._confirm(network, controls.clip.get(net))
             if in_force is None:
