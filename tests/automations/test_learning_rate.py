@@ -89,6 +89,7 @@ def test_a_slow_divergence_halves_the_rate():
     )
     step, first = found[0]
     assert first.reason.startswith("divergence") and first.factor == 0.5 and step < 6500
+    assert f"rose by {math.exp(first.statistic) - 1:.1%}" in first.reason
     assert first.statistic > first.limit
 
 
@@ -455,9 +456,9 @@ def test_scores_before_a_loss_was_switched_on_are_no_measure_of_those_after_it()
 @pytest.mark.parametrize(
     ("gain", "bound", "words"),
     [
-        (0.0031, 0.0148, "loss improved by 0.31% in 1000 steps, at most 1.48%"),
-        (-0.0439, 0.0148, "loss rose by 4.39% in 1000 steps, at best improved by 1.48%"),
-        (-0.0439, -0.01, "loss rose by 4.39% in 1000 steps, at best rose by 1.00%"),
+        (0.0031, 0.0149, "loss improved by 0.31% in 1000 steps, at most 1.48%"),
+        (-0.043, 0.0149, "loss rose by 4.39% in 1000 steps, at best improved by 1.48%"),
+        (-math.log(2), -0.01, "loss rose by 100.00% in 1000 steps, at best rose by 1.01%"),
     ],
 )
 def test_a_loss_that_rose_is_not_called_a_negative_improvement(gain, bound, words):

@@ -149,6 +149,18 @@ def test_a_gradient_of_zero_or_not_a_number_is_no_measurement():
     assert flat(drive(automation, [event])) == []
 
 
+@pytest.mark.parametrize("auto_calibrate", [False, True])
+def test_every_decision_states_a_deviation_beyond_what_is_tolerated(auto_calibrate):
+    """Where a share that was off is made up for, the newest mean alone may lie within it."""
+    automation, in_force = scheduling(auto_calibrate=auto_calibrate), controls()
+    rng, found = random.Random(1), []
+    for step in range(16, 4000, 16):
+        event = window(step, gradient_at_output={"l1": 1.0, "gan": math.exp(rng.gauss(1, 0.2) + 5e-4 * step)})
+        event.losses["gan"] = [0.5] * 10
+        found += flat(drive(automation, [event], in_force))
+    assert len(found) > 10 and all(decision.statistic > decision.limit for decision in found)
+
+
 def test_the_decision_names_the_losses_and_the_deviation():
     automation = scheduling(auto_calibrate=True)
     event = window(16, gradient_at_output={"l1": 1.0, "gan": 100.0})

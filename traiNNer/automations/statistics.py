@@ -24,6 +24,11 @@ def finite_mean(values: Iterable[float]) -> float:
     return fmean([value for value in values if math.isfinite(value)] or [math.nan])
 
 
+def share(fall: float) -> float:
+    """By what part of itself a loss fell, from the fall of its logarithm; negative where it rose."""
+    return -math.expm1(-fall)
+
+
 class Line(NamedTuple):
     """A least-squares line through values at 0, 1, 2, ..."""
 

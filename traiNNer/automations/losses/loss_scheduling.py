@@ -211,8 +211,9 @@ class DynamicLossScheduling(Automation[_State]):
         loss, old = self.state.losses[worst], factors.get(worst, 1.0)
         held = "set" if self._set_shares else "held"
         changes = ", ".join(f"{label} {factors.get(label, 1.0):.4g} -> {f:.4g}" for label, f in new.items())
-        off = math.log(old) + loss.ratio - (loss.target or 0.0)
-        why = f"gradient share of {worst} off the {held} one by a factor {math.exp(off):.3g}"
+        off = math.log(old) + loss.ratio + loss.made_up - (loss.target or 0.0)
+        included = ", what it was off before included" if loss.made_up else ""
+        why = f"gradient share of {worst} off the {held} one by a factor {math.exp(off):.3g}{included}"
         return SetLossFactors(
             factors=dict(new),
             reason=f"{why} ({changes})",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from traiNNer.automations.statistics import Z95, paired_gain
+from traiNNer.automations.statistics import Z95, paired_gain, share
 from traiNNer.control import Arm, RunTrial
 from traiNNer.events import RunFacts, TrialEvent
 
@@ -27,7 +27,7 @@ class Verdict(NamedTuple):
     damaged: bool
     text: str
     gain: float
-    """Share of the loss by which the return is better; negative where going on is."""
+    """By which the logarithm of the loss is lower after the return; negative where it is higher."""
     limit: float
     """What the gain must exceed to show damage."""
 
@@ -59,5 +59,5 @@ def verdict(event: TrialEvent) -> Verdict | None:
     gain = paired_gain(ahead, back)  # of losses: positive where those of the return are lower
     limit = max(_MARGIN, Z95 * gain.se)
     better = "a return" if gain.mean > 0 else "going on"
-    text = f"{better} is better by {abs(gain.mean):.1%} (limit {limit:.1%})"
+    text = f"{better} is better by {share(abs(gain.mean)):.1%} (limit {share(limit):.1%})"
     return Verdict(gain.mean > limit, text, gain.mean, limit)

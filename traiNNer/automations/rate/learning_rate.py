@@ -15,6 +15,7 @@ from traiNNer.automations.loss_trend import MOST_SPANS
 from traiNNer.automations.rate.damage import MAX_TRIALS, RETURN, about_damage, trial, verdict
 from traiNNer.automations.rate.learning_rate_state import CHANGES, LearningRateState
 from traiNNer.automations.rate.lr_decisions import ScheduleFallback, give_up, in_words, roll_back, set_factor
+from traiNNer.automations.statistics import share
 from traiNNer.automations.time_scales import scaled
 from traiNNer.automations.validation_record import read_scores
 from traiNNer.control import Controls, Decision, Ramp
@@ -240,7 +241,8 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
         s.rising = s.rising + 1 if found else 0
         if found is None or s.rising < 2:
             return ()
-        why = f"loss rose by {found[0]:.1%} in {counted(self._patience, 'step')}, limit {found[1]:.1%}"
+        rise, limit = (-share(-logarithm) for logarithm in found)
+        why = f"loss rose by {rise:.1%} in {counted(self._patience, 'step')}, limit {limit:.1%}"
         target = s.before_growth or controls.lr_factor * DIVERGENCE_CUT
         return self._set(controls, target, f"divergence ({why})", *found)
 

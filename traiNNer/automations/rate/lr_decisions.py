@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from traiNNer.automations.statistics import share
 from traiNNer.control import Plain, Ramp, RollBack, SetLearningRateFactor, Stop
 from traiNNer.wording import counted
 
@@ -41,11 +42,11 @@ def in_words(gain: float, bound: float, steps: int) -> str:
     """How the loss went.
 
     Args:
-        gain: Share by which it fell; negative where it rose.
+        gain: By which its logarithm fell; negative where it rose.
         bound: Upper confidence bound of `gain`.
         steps: In which it did.
     """
-    span = counted(steps, "step")
+    span, gain, bound = counted(steps, "step"), share(gain), share(bound)
     if gain >= 0:
         return f"loss improved by {gain:.2%} in {span}, at most {bound:.2%}"
     at_best = f"improved by {bound:.2%}" if bound >= 0 else f"rose by {-bound:.2%}"

@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import Literal
 
 from traiNNer.automations import Automation
-from traiNNer.automations.statistics import Z95, paired_gain
+from traiNNer.automations.statistics import Z95, paired_gain, share
 from traiNNer.control import Arm, Change, Controls, Decision, Plain, RunTrial
 from traiNNer.events import Event, RunFacts, StartEvent, TrialEvent
 from traiNNer.wording import counted
@@ -258,7 +258,8 @@ class LearningRateSearch(Automation[SearchState]):
         if not second.losses:
             return f"{after}; the others failed"
         gain = paired_gain(second.losses, best.losses)
-        return f"{after}; {gain.mean:.2%} +- {gain.se:.2%} ahead of {self._name(second.factor)}"
+        error = gain.se * math.exp(-gain.mean)
+        return f"{after}; {share(gain.mean):.2%} +- {error:.2%} ahead of {self._name(second.factor)}"
 
     def _name(self, factor: float) -> str:
         return f"{self._start * factor:.3g}"

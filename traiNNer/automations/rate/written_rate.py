@@ -13,7 +13,7 @@ from typing import Literal
 
 from traiNNer.automations import Automation
 from traiNNer.automations.rate.rate_search import MOST_STEPS
-from traiNNer.automations.statistics import Z95, paired_gain
+from traiNNer.automations.statistics import Z95, paired_gain, share
 from traiNNer.control import Arm, Controls, Decision, Plain, RunTrial, SetLearningRateFactor
 from traiNNer.events import Event, RunFacts, StartEvent, TrialEvent
 
@@ -90,7 +90,7 @@ class WrittenRateTrial(Automation[WrittenRateState]):
         if gain.mean <= max(MARGIN, Z95 * gain.se):
             return ()
         tried = f"{self._rate * TRIED:.3g} did better than {self._rate:.3g} in trials of {self._steps} steps"
-        why = f"{tried}, by {gain.mean:.1%} of the loss"
+        why = f"{tried}, by {share(gain.mean):.1%} of the loss"
         return [SetLearningRateFactor(factor=TAKEN, reason=why, statistic=gain.mean, limit=MARGIN)]
 
     def fallback(self, controls: Controls) -> Sequence[Decision]:
