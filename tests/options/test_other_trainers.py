@@ -45,6 +45,7 @@ train:
   ema: 0.999
   pixel_opt: {type: L1Loss}
   ldl_opt: {type: L1Loss, loss_weight: 0.5}
+  mssim_opt: {type: mssim}
 """
 
 
@@ -98,7 +99,10 @@ def test_yaml_of_neosr_means_what_its_toml_means(write):
     assert (train.moa_augs, train.moa_probs) == (["none", "mixup"], pytest.approx([0.75, 0.25]))
     assert (train.ema_decay, options.val.tile_size) == (0.999, 0)
     ldl = {"type": "LDLLoss", "criterion": "l1", "loss_weight": 0.5}
-    assert train.losses == [{"type": "L1Loss"}, ldl]
+    mssim = {"type": "mssim", "test_y_channel": False, "include_luminance": True}
+    assert train.losses == [{"type": "L1Loss"}, ldl, mssim]
+    redux = NEOSR.replace("{type: mssim}", "{type: mssimloss}")
+    assert load_options(write(redux)).train.losses[-1] == {"type": "mssimloss"}
     with pytest.raises(ConfigError, match="of criterion l1, l2 or charbonnier, not of a HuberLoss"):
         load_options(write(NEOSR.replace("ldl_opt: {type: L1Loss", "ldl_opt: {type: HuberLoss")))
 

@@ -37,6 +37,7 @@ def translate(draft: Draft, *, toml: bool) -> None:
     for path in draft.matches(("train", "*")):
         _reword(draft, (*path, "gan_type"), _GAMES)
     _weight_by_artifacts(draft)
+    _see_colours(draft, toml=toml)
     _augment(draft)
     _read_numbers(draft)
     if toml and draft.section(("train",)) and draft.get(("train", "grad_clip")) is MISSING:
@@ -67,6 +68,20 @@ def _weight_by_artifacts(draft: Draft) -> None:
             _say(draft, (*path, "type"), f"{kind!r} read as LDLLoss with criterion {ours}")
             _put(draft, (*path, "type"), "LDLLoss")
             draft.put((*path, "criterion"), ours, {(): draft.mark((*path, "type"))})
+
+
+def _see_colours(draft: Draft, *, toml: bool) -> None:
+    """neosr's mssim is of the three channels with their brightness; MSSIMLoss is redux's, of contrast in luma."""
+    for path in draft.matches(("train", "*")):
+        kind = draft.get((*path, "type"))
+        if not str(path[-1]).endswith("_opt") or kind != "mssim" and not (toml and kind == "mssim_loss"):
+            continue
+        meant = {"test_y_channel": False, "include_luminance": True}
+        absent = {key: value for key, value in meant.items() if draft.get((*path, key)) is MISSING}
+        for key, value in absent.items():
+            draft.put((*path, key), value, {(): draft.mark((*path, "type"))})
+        if absent:
+            _say(draft, (*path, "type"), f"{kind!r} read as MSSIMLoss of all channels, with their brightness")
 
 
 def _reword(draft: Draft, path: Path, words: Mapping[str, str]) -> None:
