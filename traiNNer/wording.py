@@ -1,4 +1,4 @@
-"""How messages write counts (1 image, 2 images), long lists (a, b, and 3 more) and commands that can be copied."""
+"""How messages write counts (1 image, 2 images), sizes, long lists (a, b, and 3 more), commands to be copied."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ def counted(count: int, one: str, many: str = "", *, form: str = "") -> str:
         form: How the number is written, as in a format string.
     """
     return f"{count:{form}} {one if count == 1 else many or one + 's'}"
+
+
+def amount(count: int) -> str:
+    """Bytes in words: `96 KiB`, `1.5 GiB`."""
+    power = min(4, max(0, count.bit_length() - 1) // 10)
+    shown = f"{count / 2 ** (10 * power):.3g}"
+    return f"{shown} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
 
 
 def shortened(items: Collection[str], most: int) -> list[str]:

@@ -146,8 +146,16 @@ ENDS = {
         1,
         "x.yml: No such file or directory\n",
     ),
-    "bytes": (PermissionError(13, "Permission denied", b"x"), 1, "x: Permission denied\n"),
-    "nameless": (OSError(28, "No space left on device"), 1, "No space left on device\n"),
+    "bytes": (
+        PermissionError(13, "Permission denied", b"x"),
+        1,
+        "x: Permission denied; change who may use it, or choose another\n",
+    ),
+    "nameless": (
+        OSError(28, "No space left on device"),
+        1,
+        "No space left on device; make room there, or choose a folder on another disk\n",
+    ),
 }
 
 

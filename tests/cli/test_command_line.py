@@ -222,6 +222,7 @@ def test_a_full_disk_ends_the_run_in_words_and_leaves_the_last_state_whole(folde
     run = folder / "experiments/full"
     assert printed.returncode == 1
     assert "No space left on device" in printed.stdout
+    assert "choose a folder on another disk (path.experiments_root)" in printed.stdout
     assert "Traceback" not in printed.stdout + printed.stderr
     assert json.loads((run / "summary.json").read_text())["status"] == "failed"
     assert [p.name for p in run.glob("training_states/*")] == ["6.state"]

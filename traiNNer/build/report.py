@@ -12,6 +12,7 @@ from traiNNer.data.images.image_io import ImageError
 from traiNNer.options import Options, load_options
 from traiNNer.registry import ConfigError
 from traiNNer.release.weights import metadata_of
+from traiNNer.runtime.os_errors import with_remedy
 from traiNNer.tracking.report.html import write_report
 from traiNNer.tracking.report.pictures import Picture, pictures_of
 from traiNNer.tracking.report.told import told
@@ -72,5 +73,5 @@ def try_report(folder: Path) -> None:
     try:
         _log.info("Report: %s", write_report(folder, pictures))
     except Exception as error:  # noqa: BLE001
-        words = isinstance(error, OSError)
-        _log.warning("The report cannot be written: %s", error, exc_info=None if words else error)
+        words = with_remedy(error) if isinstance(error, OSError) else ""
+        _log.warning("The report cannot be written: %s", words or error, exc_info=None if words else error)

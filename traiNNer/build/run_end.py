@@ -16,7 +16,7 @@ from traiNNer.control import to_plain
 from traiNNer.data.images.image_io import ImageError
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.device import environment
-from traiNNer.runtime.os_errors import in_words
+from traiNNer.runtime.os_errors import in_words, with_remedy
 from traiNNer.runtime.run_dir import RunFolder, atomic_write
 from traiNNer.runtime.signals import StopSignal
 from traiNNer.tracking.automation_table import Row, automation_rows, automation_table
@@ -49,7 +49,8 @@ def run_to_its_end(trainer: Trainer, stop: StopSignal) -> End:
         problem = error if isinstance(error, ConfigError) else ConfigError(str(error))
         end = End("failed", str(error), 2, problem)
     except OSError as error:
-        _log.error("The run failed at iteration %s: %s", f"{trainer.progress.step:,}", in_words(error))
+        said = with_remedy(error, "path.experiments_root")
+        _log.error("The run failed at iteration %s: %s", f"{trainer.progress.step:,}", said)
         end = End("failed", in_words(error), 1)
     except Exception as error:  # noqa: BLE001 - whatever ends a run belongs into its summary
         _log.exception("The run failed at iteration %s", f"{trainer.progress.step:,}")

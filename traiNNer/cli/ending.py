@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import accept_any_output, report_config_errors
-from traiNNer.runtime.os_errors import in_words
+from traiNNer.runtime.os_errors import with_remedy
 
 Main: TypeAlias = Callable[[Sequence[str] | None], int]
 
@@ -41,7 +41,7 @@ def ends_in_words(main: Main) -> Callable[..., int]:
             _discard_output()
             return FAILED
         except OSError as error:
-            return _say(in_words(error))
+            return _say(with_remedy(error))
         except (MemoryError, RuntimeError) as error:
             return _say_of_memory(error)
         except KeyboardInterrupt:

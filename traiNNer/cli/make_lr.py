@@ -26,7 +26,7 @@ from traiNNer.data.images.resize import shrink
 from traiNNer.data.pairs.pairing import find_images
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import end_logging, start_logging
-from traiNNer.runtime.os_errors import in_words
+from traiNNer.runtime.os_errors import with_remedy
 from traiNNer.runtime.paths import folds_case
 from traiNNer.wording import counted, shortened
 
@@ -55,7 +55,7 @@ def make_lr(source: Path, targets: dict[int, Path], *, overwrite: bool) -> _Resu
     except ImageError as error:
         return _Result(problem=str(error))
     except OSError as error:
-        return _Result(problem=in_words(error))
+        return _Result(problem=with_remedy(error))
     cut = any(size % scale for size in image.shape[:2] for scale in wanted)
     return _Result(made=len(wanted), kept=kept, cut=cut)
 

@@ -26,6 +26,7 @@ from traiNNer.control import from_plain
 from traiNNer.events import RunFacts
 from traiNNer.options import load_options
 from traiNNer.registry import ConfigError
+from traiNNer.runtime.os_errors import with_remedy
 from traiNNer.tracking.jsonl import read_records
 from traiNNer.wording import counted
 
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _compare(args.folder, args.opt, args.overrides)
     except (ConfigError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{with_remedy(error) if isinstance(error, OSError) else error}\n")
         return 2
     finally:
         logging.disable(logging.NOTSET)

@@ -56,7 +56,7 @@ def _train(arguments: Sequence[str] | None, stop: StopSignal) -> int:
     from traiNNer.cli.opt import with_file
     from traiNNer.registry import ConfigError
     from traiNNer.runtime.console import accept_any_output, report_config_errors
-    from traiNNer.runtime.os_errors import in_words
+    from traiNNer.runtime.os_errors import with_remedy
 
     accept_any_output()
     args = with_file(command_line(), arguments)
@@ -70,7 +70,7 @@ def _train(arguments: Sequence[str] | None, stop: StopSignal) -> int:
     except ConfigError as error:
         return report_config_errors(error)
     except OSError as error:
-        print(in_words(error), file=sys.stderr)
+        print(with_remedy(error, "path.experiments_root"), file=sys.stderr)
         return 1
 
 

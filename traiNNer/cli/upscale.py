@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import logging
 import sys
 from collections import Counter
@@ -35,13 +34,10 @@ from traiNNer.models.out_of_memory import is_out_of_memory
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.console import end_logging, start_logging
 from traiNNer.runtime.memory import MemoryTooSmallError
-from traiNNer.runtime.os_errors import in_words
+from traiNNer.runtime.os_errors import NOTHING_MORE, with_remedy
 from traiNNer.wording import shell_line
 
 _log = logging.getLogger(__name__)
-
-_NO_MORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""Errors of a disk that would meet every file."""
 
 
 @ends_in_words
@@ -247,9 +243,9 @@ def _enlarge_picture(upscaler: ImageUpscaler, file: PictureFile, target: Path) -
 def _reason(error: Exception) -> str:
     """Why a file could not be made; raises what would meet all others too."""
     if isinstance(error, OSError):
-        if error.errno in _NO_MORE:
+        if error.errno in NOTHING_MORE:
             raise error
-        return in_words(error)
+        return with_remedy(error)
     if is_out_of_memory(error):
         return "out of memory; smaller tiles may fit (--tile 128)"
     if isinstance(error, RuntimeError) and not isinstance(error, MemoryTooSmallError):

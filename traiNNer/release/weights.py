@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,17 +14,18 @@ from torch import Tensor
 
 from traiNNer.archs.weights_file import read_as_it_is
 from traiNNer.registry import ConfigError
-from traiNNer.runtime.run_dir import atomic_write
+from traiNNer.runtime.run_dir import write_whole
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write plain module weights as safetensors with metadata, or as `.pth` under `params`, all or nothing."""
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
-    with atomic_write(path) as partial:
-        if path.suffix.lower() == ".safetensors":
-            partial.write_bytes(_sorted_header(save(plain, metadata=dict(metadata))))
-        else:
-            torch.save({"params": plain, "metadata": json.dumps(dict(metadata))}, partial)
+    if path.suffix.lower() == ".safetensors":
+        write_whole(path, _sorted_header(save(plain, metadata=dict(metadata))))
+        return
+    buffer = io.BytesIO()  # torch's own writer says nothing useful of a full disk
+    torch.save({"params": plain, "metadata": json.dumps(dict(metadata))}, buffer)
+    write_whole(path, buffer.getbuffer())
 
 
 def read_with_metadata(path: Path) -> dict[str, Any] | None:

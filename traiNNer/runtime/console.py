@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from traiNNer.registry import ConfigError
+from traiNNer.runtime.os_errors import with_remedy
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -49,7 +50,8 @@ class _Lasting(io.RawIOBase):
             return self._stream.write(data)
         except OSError as error:  # the terminal was closed, or whoever read the pipe has ended
             if self._name and not self._lost:
-                sys.stderr.write(f"{self._name}: {error.strerror}; lines are missing in this file\n")
+                named = OSError(error.errno, error.strerror, str(self._name))
+                sys.stderr.write(f"{with_remedy(named)}; lines are missing in this file\n")
             self._lost = True
             return memoryview(data).nbytes
 

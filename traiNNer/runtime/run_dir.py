@@ -16,6 +16,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from traiNNer.registry import ConfigError
 from traiNNer.runtime.os_errors import naming
+from traiNNer.wording import amount
 
 _log = logging.getLogger(__name__)
 
@@ -130,3 +131,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """The same of a content that is known: a full disk is told its size."""
+    try:
+        with atomic_write(path) as partial:
+            partial.write_bytes(content)
+    except OSError as error:
+        error.add_note(f"{amount(memoryview(content).nbytes)} to be written")
+        raise

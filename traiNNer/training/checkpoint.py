@@ -23,7 +23,7 @@ from traiNNer.models.networks import Networks
 from traiNNer.registry import ConfigError
 from traiNNer.release.weights import metadata_of, read_with_metadata, write_weights
 from traiNNer.runtime.distributed import DistributedContext
-from traiNNer.runtime.run_dir import RunFolder, atomic_write
+from traiNNer.runtime.run_dir import RunFolder, write_whole
 from traiNNer.training.state import Progress
 
 FORMAT = 1
@@ -218,8 +218,7 @@ def write_state(path: Path, parts: Mapping[str, Any]) -> None:
     """Write named parts (tensors and plain values) to one file, all or nothing."""
     buffer = io.BytesIO()  # torch's own writer says nothing useful of a full disk
     torch.save({"format": FORMAT, "parts": dict(parts)}, buffer)
-    with atomic_write(path) as partial:
-        partial.write_bytes(buffer.getbuffer())
+    write_whole(path, buffer.getbuffer())
 
 
 def read_state(path: Path) -> dict[str, Any]:
