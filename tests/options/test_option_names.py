@@ -81,7 +81,15 @@ REQUESTS = {
 
 @pytest.mark.parametrize("override", REQUESTS)
 def test_asking_for_a_missing_feature_is_answered_not_supported_yet(load, override):
-    assert problems(load, overrides=[override]) == [f"command line: {REQUESTS[override]}: not supported yet"]
+    instead = option_names.INSTEAD.get(REQUESTS[override].split(".")[-1])
+    said = "not supported yet" + (f"; {instead}" if instead else "")
+    assert problems(load, overrides=[override]) == [f"command line: {REQUESTS[override]}: {said}"]
+
+
+def test_what_to_do_instead_is_said_of_features_that_are_missing():
+    assert option_names.INSTEAD.keys() <= {
+        key for feature in option_names.FEATURES for key in feature.options
+    }
 
 
 def test_settings_of_a_feature_that_is_switched_off_ask_for_nothing(load):

@@ -57,6 +57,7 @@ INTERNAL: dict[tuple[str, ...], dict[str, Any]] = {
     ("train", "optim_g"): {"schedule_free": True},
     ("train", "optim_d"): {"schedule_free": True},
     ("val",): {"pbar": True},
+    ("logger",): {"save_tb_img": True},
 }  # fmt: skip
 """What the program decides by itself, with the value that means nothing: ignored, with a note."""
 
@@ -101,9 +102,21 @@ FEATURES = (
     Feature(("train",), {
         "eco_init": 15000, "eco_iters": 80000, "eco_schedule": "sigmoid",
     }, ("train", "eco")),
-    Feature(("logger",), {"save_tb_img": False}),
     Feature(("train",), {"moa_debug": False, "moa_debug_limit": 100}, ("train", "moa_debug")),
 )  # fmt: skip
+
+INSTEAD = {
+    "io_backend": "give the folder of the images, which are decoded once",
+    "mean": "networks see images from 0 to 1; leave it out",
+    "std": "networks see images from 0 to 1; leave it out",
+    "clip_size": "networks for video do not exist here",
+    "input_pixel_format": "datasets.train.color: y trains on luma",
+    "output_pixel_format": "datasets.train.color: y trains on luma",
+    "match_lq_colors": "LQConsistencyLoss holds the colours of the LQ",
+    "match_lq": "LQConsistencyLoss holds the colours of the LQ",
+    "onnx": "`trainner export FILE --onnx` makes one of the weights",
+}
+"""What to do without a feature, where there is something."""
 
 # --- automations -------------------------------------------------------------------------------------------
 

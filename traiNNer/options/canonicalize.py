@@ -220,7 +220,8 @@ def _note_relativistic(draft: Draft) -> None:
 def _drop_feature(draft: Draft, path: Path, options: dict[str, Any], *, off: bool) -> None:
     for key in options.keys() & draft.section(path).keys():
         if not off and _asks(draft.get((*path, key)), options[key]):
-            draft.report((*path, key), "not supported yet", key=True)
+            instead = f"; {names.INSTEAD[key]}" if key in names.INSTEAD else ""
+            draft.report((*path, key), f"not supported yet{instead}", key=True)
         draft.take((*path, key))
 
 
