@@ -29,12 +29,15 @@ class ConfigError(ValueError):
 
     Args:
         messages: What is wrong.
-        subject: With what, such as a part by kind and name; empty where the messages say it themselves.
+        subject: With what, such as a part by kind and name, or one for each message; empty where they say it
+            themselves.
     """
 
-    def __init__(self, messages: str | Sequence[str], *, subject: str = "") -> None:
+    def __init__(self, messages: str | Sequence[str], *, subject: str | Sequence[str] = "") -> None:
         self.messages = (messages,) if isinstance(messages, str) else tuple(messages)
-        self.problems = tuple(f"{subject}: {text}" if subject else text for text in self.messages)
+        subjects = [subject] * len(self.messages) if isinstance(subject, str) else subject
+        pairs = zip(subjects, self.messages, strict=True)
+        self.problems = tuple(f"{about}: {text}" if about else text for about, text in pairs)
         super().__init__("\n".join(self.problems))
 
 
@@ -46,14 +49,15 @@ def normalise(name: str) -> str:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest known name if it is near enough to be a typing mistake, or nothing.
 
-    One slip in names of four to six letters, two up to ten, three in longer ones; or the one name that begins with
-    this one, of five letters or more.
+    One slip in names of four to six letters, two up to ten, three in longer ones; in shorter ones two neighbours
+    swapped; or the one name that begins with this one, of five letters or more.
     """
     known, wanted = list(known), normalise(name)
     allowed = 0 if len(wanted) < 4 else 1 if len(wanted) <= 6 else 2 if len(wanted) <= 10 else 3
     slips = {candidate: _slips(wanted, normalise(candidate)) for candidate in known}
-    nearest = min(slips, key=lambda candidate: slips[candidate], default=None)
-    if nearest is None or slips[nearest] > allowed:
+    swapped = [c for c in known if slips[c] == 1 and sorted(normalise(c)) == sorted(wanted)]
+    nearest = min([*swapped, *known], key=lambda candidate: slips[candidate], default=None)
+    if nearest is None or (slips[nearest] > allowed and nearest not in swapped):
         longer = [candidate for candidate in known if normalise(candidate).startswith(wanted)]
         nearest = longer[0] if len(longer) == 1 and len(wanted) >= 5 else None
     return f"; did you mean {nearest!r}?" if nearest is not None else ""

@@ -56,11 +56,20 @@ def test_the_package_runs_as_the_command():
     assert run.returncode == 0 and run.stdout.startswith("trainner ")
 
 
-def test_a_mistyped_verb_is_named_with_the_one_that_was_meant(capsys):
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("tarin", "; did you mean 'train'?"),
+        ("nwe", "; did you mean 'new'?"),
+        ("rl", "; did you mean 'lr'?"),
+        ("net", "; `trainner --help` lists what there is"),
+    ],
+)
+def test_a_mistyped_verb_is_named_with_the_one_that_was_meant(capsys, typed, told):
     with pytest.raises(SystemExit) as end:
-        trainner.main(["tarin"])
+        trainner.main([typed])
     assert end.value.code == 2
-    assert "there is no verb 'tarin'; did you mean 'train'?" in capsys.readouterr().err
+    assert f"there is no verb {typed!r}{told}" in capsys.readouterr().err
     assert trainner.main([]) == 2
     assert "one of those below" in capsys.readouterr().err
 

@@ -30,7 +30,7 @@ def lay_over(draft: Draft, overrides: Iterable[str]) -> None:
         try:
             override = _override(draft, _place(keys, canonical), mark, read_value(value))
         except ConfigError as error:
-            draft.complain(mark, "; ".join(problem.partition(": ")[2] for problem in error.problems))
+            draft.complain(mark, "; ".join(error.messages))
         else:
             rename(override)
             _merge(draft, override, ())

@@ -62,7 +62,7 @@ def read_yaml(text: str, source: str) -> Document:
     if node is None or (isinstance(node, ScalarNode) and node.tag == _PLAIN and node.value in NULL):
         return Document({}, top)
     if not isinstance(node, MappingNode):
-        raise ConfigError(f"{_at(source, node)}: should be a mapping (key: value) at the top")
+        raise ConfigError("should be a mapping (key: value) at the top", subject=_at(source, node))
     reader = _Reader(source)
     tree = reader.read(node)
     return Document(tree, top | reader.marks)
@@ -121,12 +121,13 @@ _SENTENCES = {
 def _compose(text: str, source: str) -> Node | None:
     text = text.removeprefix("\ufeff")
     if len(text) > _LARGEST:
-        raise ConfigError(f"{source}: has {len(text):,} characters; a configuration has a few thousand")
+        raise ConfigError(f"has {len(text):,} characters; a configuration has a few thousand", subject=source)
     if found := _UNPRINTABLE.search(text):
         before = text[: found.start()]
         line, column = before.count("\n") + 1, found.start() - before.rfind("\n")
         why = "; is this UTF-16? save it anew with the encoding UTF-8" if found[0] == "\0" else ""
-        raise ConfigError(f"{source}:{line}:{column}: the unprintable character {found[0]!r}{why}")
+        said = f"the unprintable character {found[0]!r}{why}"
+        raise ConfigError(said, subject=f"{source}:{line}:{column}")
     parser = YAML(typ="safe", pure=True)
     parser.Resolver = _Resolver
     parser.max_depth = _DEEPEST
@@ -138,9 +139,9 @@ def _compose(text: str, source: str) -> Node | None:
         said = error.problem or error.context or "not YAML"
         plain = next((sentence for words, sentence in _SENTENCES.items() if words in said), said)
         place = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
-        raise ConfigError(f"{place}: {plain}") from error
+        raise ConfigError(plain, subject=place) from error
     except (ValueError, OverflowError) as error:  # an escape of no character
-        raise ConfigError(f"{source}: {_BACKSLASH} ({error})") from error
+        raise ConfigError(f"{_BACKSLASH} ({error})", subject=source) from error
 
 
 def _at(source: str, node: Node) -> str:
@@ -165,7 +166,7 @@ class _Reader:
     def __init__(self, source: str) -> None:
         self.source = source
         self.marks: dict[Path, Mark] = {}
-        self._problems: set[tuple[tuple[int, int], str]] = set()
+        self._problems: set[tuple[tuple[int, int], str, str]] = set()
         self._open: set[int] = set()
         self._count = 0
 
@@ -173,7 +174,8 @@ class _Reader:
         """The value of a node and, in `marks`, the places of all it holds; ConfigError with every problem."""
         value = self._value(node, ())
         if self._problems:
-            raise ConfigError([text for _, text in sorted(self._problems)])
+            _, places, texts = zip(*sorted(self._problems), strict=True)
+            raise ConfigError(texts, subject=places)
         return value
 
     def _value(self, node: Node, path: Path) -> Any:
@@ -199,7 +201,7 @@ class _Reader:
         """End at once where aliases of aliases, or merges of merges, ask for billions of values."""
         self._count += values
         if self._count > _MOST_VALUES:
-            raise ConfigError(f"{_at(self.source, node)}: {_ALIAS}")
+            raise ConfigError(_ALIAS, subject=_at(self.source, node))
 
     def _scalar(self, node: Node, path: Path) -> Any:
         if any("\ud800" <= character <= "\udfff" for character in node.value):
@@ -251,5 +253,5 @@ class _Reader:
 
     def _report(self, node: Node, path: Path, text: str) -> None:
         where = ".".join(map(str, path))
-        line = f"{_at(self.source, node)}: {where + ': ' if where else ''}{text}"
-        self._problems.add(((node.start_mark.line, node.start_mark.column), line))
+        said = f"{where + ': ' if where else ''}{text}"
+        self._problems.add(((node.start_mark.line, node.start_mark.column), _at(self.source, node), said))
