@@ -103,6 +103,8 @@ def test_yaml_of_neosr_means_what_its_toml_means(write):
     assert train.losses == [{"type": "L1Loss"}, ldl, mssim]
     redux = NEOSR.replace("{type: mssim}", "{type: mssimloss}")
     assert load_options(write(redux)).train.losses[-1] == {"type": "mssimloss"}
+    alone = load_options(write(NEOSR.replace("    augmentation: [none, mixup]\n", "")))
+    assert any("aug_prob: has no effect" in note.text for note in alone.notes)
     with pytest.raises(ConfigError, match="of criterion l1, l2 or charbonnier, not of a HuberLoss"):
         load_options(write(NEOSR.replace("ldl_opt: {type: L1Loss", "ldl_opt: {type: HuberLoss")))
 

@@ -97,6 +97,7 @@ def _augment(draft: Draft) -> None:
     augmentations, given = draft.get(source), draft.get(shares)
     if not isinstance(augmentations, list):
         if given is not MISSING:
+            _say(draft, shares, "has no effect without augmentation")
             draft.take(shares)
         return
     total = sum(given) if isinstance(given, list) and all(_is_share(share) for share in given) else 0
