@@ -72,6 +72,7 @@ def test_a_healthy_run_gets_no_advice():
         ("edge_ratio", {"edge_ratio": 1.1, "adversarial": True}, "ok", ""),
         ("colour_shift", {"colour_shift": 0.01}, "warning", "all channels"),
         ("colour_shift", {"colour_shift": 0.1}, "bad", "all channels"),
+        ("colour_shift", {"colour_shift": 0.1, "warm": False}, "warning", "early"),
         ("val/psnr vs bicubic", {"score": 27.0}, "bad", "misaligned data"),
         ("val/psnr vs bicubic", {"score": 27.0, "warm": False}, "warning", "early"),
         ("data_wait_share", {"data_wait_share": 0.3}, "warning", "loader bound"),

@@ -56,7 +56,7 @@ def test_bash_offers_verbs_options_values_and_files(offered):
     assert offered("trainner", "train", "--au") == ["--auto_resume"]
     assert offered("trainner", "train", "-opt", "m") == ["my.yml"]
     assert "train.total_iter=" in offered("trainner", "train", "-opt", "my.yml", "train.to")
-    assert offered("trainner", "new", "my.yml", "--recipe", "real") == ["realtime", "realtime_real"]
+    assert offered("trainner", "new", "my.yml", "--recipe", "realt") == ["realtime", "realtime_real"]
     assert offered("trainner", "new", "my.yml", "--gt", "") == ["photos"]
 
 

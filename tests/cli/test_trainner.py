@@ -14,9 +14,10 @@ import pytest
 import setuptools
 
 from traiNNer.build.check import check_parts
+from traiNNer.build.lint import unwise
 from traiNNer.cli import new, trainner
 from traiNNer.options import load_options
-from traiNNer.options.recipes import SCHEMA, recipes
+from traiNNer.options.recipes import PURPOSES, SCHEMA, recipes
 from traiNNer.wording import shell_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,6 +128,42 @@ def test_a_new_configuration_is_the_recipe_with_other_data(name, photos):
     body = recipes()[name].read_text().split("\nname:")[1]
     comments = [line for line in body.splitlines() if line.strip().startswith("#")]
     assert [line for line in comments if line not in text] == []
+
+
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_a_network_of_choice_comes_with_its_scale_and_the_rates_of_redux(purpose, photos):
+    arguments = ["--network", "swinir_s", "--scale", "3", "--recipe", purpose, "--gt", "photos"]
+    assert new.main(["my.yml", *arguments]) == 0
+    options = load_options("my.yml", [], check=check_parts)
+    assert (options.scale, options.network_g) == (3, {"type": "swinir_s"})
+    assert list(unwise(options)) == []
+    assert options.train.optim_g == {"type": "AdamW", "lr": 2e-4, "betas": [0.9, 0.99], "weight_decay": 0}
+    assert (options.network_d is not None) == purpose.endswith("gan") == bool(options.train.optim_d)
+    assert (options.degradation is not None) == purpose.startswith("otf")
+    assert {data.type for data in options.datasets.values()} <= {"SingleGtDataset", "RealESRGANDataset"}
+    text = Path("my.yml").read_text()
+    assert (
+        re.findall(r"^[ \w].*\n(?=[a-z_]+:\n)", text, re.MULTILINE) == []
+    )  # an empty line above every section
+    assert new.main(["its_own.yml", *arguments, "--network", "RealPLKSR", "--recipe", "fidelity"]) == 0
+    assert "layer_norm: true" in Path("its_own.yml").read_text()  # the recipe's own network stays whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--network", "realplkr"], "did you mean 'realplksr'?"),
+        (["--network", "munet"], "munet is a discriminator"),
+        (["--network", "realcugan", "--scale", "8", "--gt", "photos"], "realcugan: scale 8; it has 2, 3, 4"),
+        (["--network", "span", "--recipe", "nano_perceptual"], "take gan"),
+        (["--scale", "4"], "goes with --gt"),
+        (["--recipe", "otf_gan"], "otf_gan goes with --network"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_so_is_refused(arguments, said, photos, capsys):
+    assert new.main(["my.yml", *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert not Path("my.yml").exists()
 
 
 def test_commands_that_new_prints_and_writes_can_be_copied_from_a_path_with_spaces(photos, capsys):

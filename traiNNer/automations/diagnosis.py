@@ -20,6 +20,7 @@ SHIFT = 0.008
 """Two levels of 8 bits. Sound runs end below 0.001; one whose losses compared luma alone ended at 0.1."""
 FAR_SHIFT = 0.02
 _GROWN = 0.25
+_EARLY = "too early to tell"
 
 
 @dataclass(frozen=True)
@@ -189,8 +190,9 @@ def _edges(n: RunNumbers) -> Finding:
 
 def _colours(n: RunNumbers) -> Finding:
     value = n.colour_shift or 0.0
-    verdict: Verdict = "ok" if value <= SHIFT else "bad" if value > FAR_SHIFT else "warning"
+    verdict: Verdict = "ok" if value <= SHIFT else "bad" if n.warm and value > FAR_SHIFT else "warning"
     advice = "colours drift: add a loss of all channels to those of luma; or GT and LQ differ in colours"
+    advice = advice if n.warm else _EARLY
     return _row("colour_shift", n.colour_shift, f"at most {SHIFT:g}", verdict, advice)
 
 
@@ -200,7 +202,7 @@ def _metric(n: RunNumbers) -> Finding:
         return _row(name, None, "above 0", "unknown", "")
     gain = n.score - n.bicubic if n.higher_is_better else n.bicubic - n.score
     verdict: Verdict = "ok" if gain > 0 else "bad" if n.warm else "warning"
-    advice = "misaligned data, wrong range or wrong colour order" if n.warm else "too early to tell"
+    advice = "misaligned data, wrong range or wrong colour order" if n.warm else _EARLY
     return _row(name, gain, "above 0", verdict, advice)
 
 

@@ -21,7 +21,7 @@ import shtab
 
 from traiNNer.cli.ending import ends_in_words
 from traiNNer.cli.trainner import SUMMARY, VERBS
-from traiNNer.options.recipes import recipes
+from traiNNer.options.recipes import PURPOSES, recipes
 from traiNNer.options.shape import section_at, sections
 
 SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
@@ -76,7 +76,7 @@ def _hinted(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         elif action.metavar == "key.sub=value":
             action.choices = [f"{option}=" for option in _options()]
         elif action.dest == "recipe":
-            action.choices = list(recipes())
+            action.choices = [*recipes(), *PURPOSES]
     return parser
 
 

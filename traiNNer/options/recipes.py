@@ -12,6 +12,14 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _SHIPPED = _PACKAGE / "shipped"
 _HOME = _SHIPPED if _SHIPPED.is_dir() else _PACKAGE.parent
 
+PURPOSES = {
+    "fidelity": "realplksr_fidelity",
+    "gan": "photo_perceptual",
+    "otf_fidelity": "realplksr_otf_fidelity",
+    "otf_gan": "photo_real_perceptual",
+}
+"""The recipe that a network of one's own gets, by traiNNer-redux's names of its templates."""
+
 SCHEMA = _HOME / "schemas" / "traiNNer.schema.json"
 
 
