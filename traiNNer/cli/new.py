@@ -48,7 +48,9 @@ def command_line() -> argparse.ArgumentParser:
     known = f"{', '.join(found)}; nano by default. With --network: {', '.join(PURPOSES)} too, the first by default"
     parser.add_argument("--recipe", help=known)
     parser.add_argument(
-        "--network", metavar="NAME", help="train this one in the place of the recipe's, such as realplksr or span"
+        "--network",
+        metavar="NAME",
+        help="train this one in the place of the recipe's, such as realplksr or span",
     )
     parser.add_argument(
         "--scale", type=int, metavar="N", help="enlarge N times, in the place of the recipe's"
