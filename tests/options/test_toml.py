@@ -134,3 +134,12 @@ def test_augmentation_without_shares_is_even_and_none_alone_mixes_nothing(write)
     alone = even.replace('[ "none", "mixup", "cutblur" ]', '[ "none" ]').replace("ema = 0.999", "ema = -1")
     train = load_options(write(alone)).train
     assert (train.use_moa, train.ema_decay) == (False, 0.0)
+
+
+def test_networks_have_the_norms_that_they_have_there(write):
+    assert load_options(write(TEXT)).network_g == {"type": "span", "norm": False}
+    text = TEXT.replace('type = "span"', 'type = "realplksr"\ndysample = true')
+    other = load_options(write(text), check=check_parts).network_g
+    assert (other["layer_norm"], other["upsampler"]) == (False, "dysample")
+    given = TEXT.replace('type = "span"', 'type = "span"\nnorm = true')
+    assert load_options(write(given)).network_g["norm"] is True

@@ -25,6 +25,8 @@ _GAMES = {"bce": "vanilla", "mse": "lsgan"}
 """The same losses of an adversary by their other names."""
 _ERRORS = {"l1loss": "l1", "mseloss": "l2", "charbonnierloss": "charbonnier"}
 """`criterion` of LDLLoss by the type of the loss that is weighted by its map."""
+_NORMS = {"span": "norm", "realplksr": "layer_norm"}
+"""What these networks have there only where it is asked for, and here by default."""
 _TRAIN = ("datasets", "train")
 
 
@@ -40,6 +42,8 @@ def translate(draft: Draft, *, toml: bool) -> None:
     _see_colours(draft, toml=toml)
     _augment(draft)
     _read_numbers(draft)
+    if toml:
+        _give_networks_their_norms(draft)
     if toml and draft.section(("train",)) and draft.get(("train", "grad_clip")) is MISSING:
         text = "neosr clips gradients to a norm of 1 by itself; here grad_clip = true asks for it"
         _say(draft, ("train",), text)
@@ -82,6 +86,19 @@ def _see_colours(draft: Draft, *, toml: bool) -> None:
             draft.put((*path, key), value, {(): draft.mark((*path, "type"))})
         if absent:
             _say(draft, (*path, "type"), f"{kind!r} read as MSSIMLoss of all channels, with their brightness")
+
+
+def _give_networks_their_norms(draft: Draft) -> None:
+    """The defaults of the two networks whose files of neosr would not load with those of redux, which are ours."""
+    kind = draft.get(("network_g", "type"))
+    norm = _NORMS.get(normalise(kind)) if isinstance(kind, str) else None
+    if norm and draft.get(("network_g", norm)) is MISSING:
+        _say(draft, ("network_g", "type"), f"neosr's {kind} has no norm: read with {norm}: false")
+        draft.put(("network_g", norm), value=False, marks={(): draft.mark(("network_g", "type"))})
+    if norm == "layer_norm" and isinstance(draft.get(("network_g", "dysample")), bool):
+        _say(draft, ("network_g", "dysample"), "read as upsampler")
+        used, marks = draft.take(("network_g", "dysample"))
+        draft.put(("network_g", "upsampler"), "dysample" if used else "pixelshuffle", marks)
 
 
 def _reword(draft: Draft, path: Path, words: Mapping[str, str]) -> None:
