@@ -106,6 +106,13 @@ def test_losses_that_hold_the_colours_are_left_in_peace(losses, tmp_path):
     assert list(unwise(options_of(tmp_path, f"train.losses={losses}"))) == []
 
 
+def test_photographs_that_nothing_shrinks_are_remarked(tmp_path):
+    alone = ["datasets.train={type: SingleGtDataset, dataroot_gt: a, batch_size_per_gpu: 8, lq_size: 8}"]
+    assert list(unwise(options_of(tmp_path, *alone))) == []
+    (remark,) = unwise(options_of(tmp_path, *alone, "scale=1", "network_g={type: nafnet}"))
+    assert "LQ the same as GT" in remark.text
+
+
 def test_an_automation_that_is_off_is_not_judged(tmp_path):
     off = [
         f"{AUTO}.IntelligentEarlyStopping.enabled=false",

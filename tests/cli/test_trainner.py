@@ -156,6 +156,7 @@ def test_a_network_of_choice_comes_with_its_scale_and_the_rates_of_redux(purpose
         (["--network", "munet"], "munet is a discriminator"),
         (["--network", "realcugan", "--scale", "8", "--gt", "photos"], "realcugan: scale 8; it has 2, 3, 4"),
         (["--network", "span", "--recipe", "nano_perceptual"], "take gan"),
+        (["--network", "nafnet", "--scale", "1", "--gt", "photos"], "LQ would be GT"),
         (["--scale", "4"], "goes with --gt"),
         (["--recipe", "otf_gan"], "otf_gan goes with --network"),
     ],

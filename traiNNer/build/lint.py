@@ -85,7 +85,11 @@ def unwise(options: Options) -> Iterator[Advice]:
     yield from _unwise_automations(options)
     yield from _unmeasured(options)
     yield from _unheld_colours(options)
-    batch = options.datasets["train"].batch_size_per_gpu if "train" in options.datasets else None
+    data = options.datasets.get("train")
+    if data is not None and data.type == "SingleGtDataset" and options.scale == 1:
+        text = "only shrinks, which at scale 1 leaves LQ the same as GT: give dataroot_lq, or a degradation"
+        yield Advice(("datasets", "train", "type"), text)
+    batch = data.batch_size_per_gpu if data else None
     if (
         batch == 1
         and options.network_g

@@ -147,6 +147,8 @@ def write_recipe(recipe: Path, file: Path, args: argparse.Namespace) -> str:
         _try_network(tree)
     if args.gt:
         _give_data(tree["datasets"], args.gt, args.lq, args.val_gt)
+    if tree["scale"] == 1 and tree["datasets"]["train"]["type"] == "SingleGtDataset":
+        raise ConfigError("--scale 1: nothing is shrunk, so LQ would be GT: give --lq, or take otf_fidelity")
     stream = io.StringIO()
     yaml.dump(tree, stream)
     body = _SECTION.sub(r"\1\n", stream.getvalue())
