@@ -22,7 +22,7 @@ from traiNNer.automations.batch.batch_size import DynamicBatchSizeOptimizer
 from traiNNer.automations.gradients.gradient_clipping import AdaptiveGradientClipping
 from traiNNer.automations.losses.loss_scheduling import DynamicLossScheduling
 from traiNNer.build.replay import replay
-from traiNNer.control import Controls, Ramp
+from traiNNer.control import Clip, Controls, Ramp
 from traiNNer.runtime.signals import StopSignal
 
 
@@ -59,10 +59,12 @@ def test_recorded_events_shown_to_fresh_automations_give_the_recorded_decisions(
     assert len(decided) > 10
 
 
+WATCHED = {automation.name: Limits(monitor_only=True) for automation in everything()}
+
+
 def test_automations_that_only_monitor_change_not_a_bit(tmp_path):
-    limits = {automation.name: Limits(monitor_only=True) for automation in everything()}
     plain = full_trainer(tmp_path / "a", lambda: [])
-    watched = full_trainer(tmp_path / "b", limits=limits)
+    watched = full_trainer(tmp_path / "b", limits=WATCHED)
     plain.fit(StopSignal())
     watched.fit(StopSignal())
     assert_same(copied(plain.model), copied(watched.model))
@@ -153,10 +155,16 @@ def test_limits_that_were_learned_outlast_a_changed_prior(tmp_path, at, learned)
 
 @pytest.mark.parametrize("rule", ["patience", "broken"])
 def test_what_an_automation_decided_goes_with_it_and_else_it_stays(tmp_path, rule):
+    prior = full_trainer(tmp_path / "prior").controls.clip["g"]
+
+    def fixed():
+        """With a fixed threshold that is the one that clipping begins with."""
+        return Controls(4, 4, 8, clip={"g": prior})
+
     first, ramp = full_trainer(tmp_path), Ramp(0, 1)
     decided = Controls(
         8, 2, 6, lr_factor=0.5, lr_batch_factor=1.4, loss_factor={"l1": 3.0}, loss_scale=4.0, rewarm=ramp,
-        cooldown=ramp,
+        cooldown=ramp, clip={"g": Clip(0.5, 0.1, 0.9)},
     )  # fmt: skip
     for control in (item.name for item in fields(Controls)):
         setattr(first.controls, control, getattr(decided, control))
@@ -164,11 +172,13 @@ def test_what_an_automation_decided_goes_with_it_and_else_it_stays(tmp_path, rul
     first.progress.stop_rule, first.progress.stop_reason = rule, "no gain"
     first.save()
     state = first._checkpointer.newest_whole_state()[1]
-    same, without = full_trainer(tmp_path / "same"), trainer_of(tmp_path / "without")
-    same.load_state_dict(state)
-    without.load_state_dict(state)
+    same, without = full_trainer(tmp_path / "same"), trainer_of(tmp_path / "without", controls=fixed())
+    watched = full_trainer(tmp_path / "watched", limits=WATCHED, controls=fixed())
+    for trainer in (same, without, watched):
+        trainer.load_state_dict(state)
     assert (same.controls, same._ended()) == (decided, True)
-    assert (without.controls, without._ended()) == (without._configured, False)
+    assert (without.controls, without._ended()) == (fixed(), False)
+    assert (watched.controls, watched._ended()) == (fixed(), False)
     told = [(event.control, event.by) for event in without._effects.changed]
     assert told == [
         ("lr_factor", "IntelligentLearningRateScheduler"),

@@ -153,13 +153,13 @@ class Supervisor:
         return state | ({GUARD: self._guard.state_dict()} if self._guard else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what is there; one that was added since, or only monitored and now acts, starts new."""
+        """Restore what is there; one that was added since, or whose `monitor_only` has changed, starts new."""
         for name in self.automations.keys() & state.keys():
             status, limits = from_plain(_Status, state[name]["standing"]), self._limits[name]
-            if status.monitored and not limits.monitor_only:
-                continue  # what it decided has not happened
+            if status.monitored != limits.monitor_only:
+                continue  # what it decided has not happened, or holds no more
             self.automations[name].load_state_dict(state[name]["state"])
-            status.monitored, limit = limits.monitor_only, limits.max_adjustments
+            limit = limits.max_adjustments
             status.frozen = limit is not None and status.adjustments >= limit
             self._status[name] = status
         if self._guard and GUARD in state:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields
 from typing import Any, NamedTuple
 
+from traiNNer.automations import Supervisor
 from traiNNer.automations.batch.batch_size import DynamicBatchSizeOptimizer
 from traiNNer.automations.gradients.gradient_clipping import AdaptiveGradientClipping
 from traiNNer.automations.gradients.stabilizer import GradientFlowStabilizer
@@ -24,11 +25,12 @@ from traiNNer.training.state import Progress
 _OWNED = {
     IntelligentLearningRateScheduler.name: ("lr_factor", "rewarm"),
     DynamicBatchSizeOptimizer.name: ("batch", "micro_batch", "lq_size", "lr_batch_factor"),
+    AdaptiveGradientClipping.name: ("clip",),
     GradientFlowStabilizer.name: ("loss_scale",),
     DynamicLossScheduling.name: ("loss_factor",),
     IntelligentEarlyStopping.name: ("cooldown",),
 }
-"""The controls of each automation; what clipping and `lr: auto` begin with is configured."""
+"""The controls of each automation."""
 _TOLD = ("lr_factor", "batch", "lq_size", "loss_factor")
 """The controls whose change is told the other automations, by whichever decision."""
 _log = logging.getLogger(__name__)
@@ -67,17 +69,17 @@ def restore(
 ) -> Counted:
     """Put a saved state into the parts; returns what the trainer keeps.
 
-    Controls whose configured value has changed since take the new one, as do those of an automation that is off
-    now, with what a decision for such a change does besides.
+    Controls whose configured value has changed since take the new one, as do those of an automation that no longer
+    acts, with what a decision for such a change does besides.
     """
     parts.model.load_state_dict(state["model"])
-    gone = state["automations"].keys() - parts.supervisor.automations.keys()
+    gone = _gone(state["automations"], parts.supervisor)
     saved, then = from_plain(Controls, state["controls"]), from_plain(Controls, state["configured"])
     free = {control: name for name in sorted(gone) for control in _OWNED.get(name, ())}
     for control in (item.name for item in fields(Controls)):
         was, now = getattr(saved, control), getattr(configured, control)
         if control in free and was != now:
-            _log.info("%s is off: %s is %s again, after %s", free[control], control, now, was)
+            _log.info("%s no longer acts: %s is %s again, after %s", free[control], control, now, was)
         elif getattr(then, control) == now:
             setattr(parts.controls, control, was)
     if then.batch != configured.batch:  # the factor is that of the saved batch beside the one of then
@@ -111,10 +113,16 @@ def _keep_learned_limits(parts: Parts, saved: Controls) -> None:
         parts.controls.clip |= {net: saved.clip[net] for net in clipping.learned if net in saved.clip}
 
 
+def _gone(saved: Mapping[str, Any], supervisor: Supervisor) -> set[str]:
+    """Those that acted in the run so far, and are off now or only monitor."""
+    acted = {name for name, of in saved.items() if not of.get("standing", {}).get("monitored", False)}
+    return {name for name in acted if name not in supervisor.automations or supervisor.monitors_only(name)}
+
+
 def _go_on_without(gone: Set[str], progress: Progress) -> None:
-    """Forget the end of the run where the automation that decided it is off now."""
+    """Forget the end of the run where the automation that decided it no longer acts."""
     broken = progress.stop_rule == "broken"
     owner = IntelligentLearningRateScheduler.name if broken else IntelligentEarlyStopping.name
     if progress.stop_rule and owner in gone:
-        _log.info("%s is off: the run goes on, which had ended (%s)", owner, progress.stop_reason)
+        _log.info("%s no longer acts: the run goes on, which had ended (%s)", owner, progress.stop_reason)
         progress.stop_rule = progress.stop_reason = ""
