@@ -183,7 +183,8 @@ class OutOfMemoryEvent(Plain):
 
 @dataclass(frozen=True)
 class ChangeEvent(Plain):
-    """A decision was applied, or a loss was switched on or off by its schedule: statistics start afresh."""
+    """A decision was applied, or a loss was switched on or off by its schedule, or its weight has arrived where it
+    stays: statistics start afresh."""
 
     step: int
     position: int

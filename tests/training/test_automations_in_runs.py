@@ -22,10 +22,13 @@ from training.test_resume import At, kill_at
 from traiNNer.automations import Proposal
 from traiNNer.automations.batch.batch_size import BatchFallback, DynamicBatchSizeOptimizer
 from traiNNer.automations.gradients.gradient_clipping import AdaptiveGradientClipping
+from traiNNer.automations.losses.loss_schedule import LossSchedule
 from traiNNer.automations.losses.loss_scheduling import DynamicLossScheduling
 from traiNNer.automations.rate.learning_rate import REWARM
 from traiNNer.control import Controls, SetLossFactors
+from traiNNer.models.sr_model import WeightedLoss
 from traiNNer.runtime.signals import StopSignal
+from traiNNer.training.window import losses_switched
 
 # --- the learning rate -------------------------------------------------------------------------------------
 
@@ -77,6 +80,22 @@ def test_an_old_state_without_a_snapshot_gives_one_to_return_to(tmp_path):
     second = resumed(tmp_path, lambda: [plateau_scheduler()])
     second.fit(At(second, 16))
     second.model.networks.roll_back()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "news"),
+    [
+        (LossSchedule(), []),
+        (LossSchedule(start_iter=12, disable_after=33), [20, 40]),
+        (LossSchedule(start_iter=12, target_iter=37, target_weight=0.5), [20, 40]),
+        (LossSchedule(target_iter=40, target_weight=2.0, schedule_type="cosine"), [40]),
+        (LossSchedule(target_iter=25, target_weight=2.0, schedule_type="step"), [30]),
+    ],
+)
+def test_a_weight_that_has_arrived_is_news_as_a_loss_that_is_switched_on_or_off(schedule, news):
+    """What is measured from there on is of another aim."""
+    loss = WeightedLoss(torch.nn.L1Loss(), lambda step: schedule.weight(step, 1.0))
+    assert [now for now in range(10, 61, 10) if losses_switched({"a": loss}, now - 10, now)] == news
 
 
 # --- the batch ---------------------------------------------------------------------------------------------

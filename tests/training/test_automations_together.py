@@ -1,6 +1,6 @@
 """All automations together in a real, tiny training: kills, replays, faults, limits, changed settings."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from tiny import TIMES, assert_same
@@ -187,3 +187,17 @@ def test_what_an_automation_decided_goes_with_it_and_else_it_stays(tmp_path, rul
         ("loss_factor", "DynamicLossScheduling"),
     ]
     assert not same._effects.changed
+
+
+@pytest.mark.parametrize(
+    ("weights", "told"), [({}, []), ({"char": 0.5}, ["losses"]), ({"gan": 0.1}, ["losses"])]
+)
+def test_other_losses_or_weights_on_resuming_are_told_as_a_loss_that_is_switched_on(tmp_path, weights, told):
+    """Else scores are compared with those of another aim."""
+    first = full_trainer(tmp_path, lambda: [])
+    first.save()
+    second = full_trainer(tmp_path, lambda: [])
+    facts = second.parts.facts
+    second.parts = replace(second.parts, facts=replace(facts, loss_weights=facts.loss_weights | weights))
+    second.load_state_dict(first._checkpointer.newest_whole_state()[1])
+    assert [event.control for event in second._effects.changed] == told

@@ -61,6 +61,7 @@ def state_of(parts: Parts, recorder: Recorder | None, counted: Counted) -> dict[
         "recorder": recorder.state_dict() if recorder else None,
         "trial": to_plain(counted.trial) if counted.trial else None,
         "learned": parts.facts.learned,
+        "losses": dict(parts.facts.loss_weights),
     }
 
 
@@ -96,13 +97,18 @@ def restore(
     trial = from_plain(RunTrial, state["trial"]) if state.get("trial") else None
     progress = from_plain(Progress, state["progress"])
     _go_on_without(gone, progress)
-    now = parts.controls
-    changed = [
-        ChangeEvent(progress.step, progress.position, control, free.get(control, "the configuration"))
-        for control in _TOLD
-        if getattr(saved, control) != getattr(now, control)
+    told = [
+        ChangeEvent(progress.step, progress.position, what, free.get(what, "the configuration"))
+        for what in _changed(state, saved, parts)
     ]
-    return Counted(progress, configured, trial, changed)
+    return Counted(progress, configured, trial, told)
+
+
+def _changed(state: Mapping[str, Any], saved: Controls, parts: Parts) -> list[str]:
+    """What automations have to know that is not as it was: controls, and the losses."""
+    controls = [control for control in _TOLD if getattr(saved, control) != getattr(parts.controls, control)]
+    weights = parts.facts.loss_weights
+    return controls + (["losses"] if state.get("losses", weights) != weights else [])
 
 
 def _keep_learned_limits(parts: Parts, saved: Controls) -> None:

@@ -46,5 +46,10 @@ def window_event(
 
 
 def losses_switched(losses: Mapping[str, WeightedLoss], before: int, now: int) -> bool:
-    """Whether the schedule of a loss has switched it on or off between two steps."""
-    return any(bool(loss.weight_at(before)) != bool(loss.weight_at(now)) for loss in losses.values())
+    """Whether the schedule of a loss has switched it on or off between two steps, or its weight has arrived."""
+
+    def news(loss: WeightedLoss) -> bool:
+        then, at, next_ = (loss.weight_at(step) for step in (before, now, now + 1))
+        return bool(then) != bool(at) or then != at == next_
+
+    return any(map(news, losses.values()))

@@ -53,7 +53,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         min_epochs: Never stop before; None: no such limit.
         min_iterations: Never stop before.
         monitor_metric: `psnr`, `val/psnr` (the first set) or `<set>/psnr`; None: `val/psnr`, or the first metric.
-        warmup_iterations: Never stop before; scores below bicubic upscaling mean nothing before.
+        warmup_iterations: Never stop before.
         cooldown: Anneal the learning rate before the end.
         fallback: What remains if the automation fails.
         min_lr_factor: Of the learning-rate scheduler; None where none acts; from the program.
