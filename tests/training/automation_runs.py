@@ -165,13 +165,18 @@ def weight_of_trouble(step):
     return 30.0 if step == 23 else 1e3 if 35 <= step < 41 else 1.0
 
 
+def restless(weight_at):
+    """The same weights, never still: one that stays where it has come is told as one that has arrived."""
+    return lambda step: weight_at(step) * (1 + 1e-9 * step)
+
+
 def full_trainer(root, automations=everything, **options):
     memory = lambda controls: 0.15 * controls.micro_batch if controls.batch < 6 else 0.97  # noqa: E731
     trainer = trainer_of(
         root,
         *automations(),
         memory=memory,
-        weight_at=weight_of_trouble,
+        weight_at=restless(weight_of_trouble),
         steps=FULL.total_iter,
         validate_every=5,
         **options,

@@ -10,6 +10,7 @@ from training.automation_runs import (
     Log,
     decisions,
     lines,
+    restless,
     trainer_of,
     with_bicubic_at,
 )
@@ -36,7 +37,7 @@ def declining_after(step):
 
 
 def run_to_a_stop(root, *automations, bicubic, steps=400):
-    trainer = trainer_of(root, *automations, weight_at=declining_after(15))
+    trainer = trainer_of(root, *automations, weight_at=restless(declining_after(15)))
     trainer.parts = replace(trainer.parts, plan=replace(trainer.parts.plan, total_iter=steps))
     with_bicubic_at(trainer, bicubic)
     log = Log(trainer)
@@ -105,7 +106,7 @@ def test_an_emergency_asks_the_owners_of_clip_and_learning_rate(tmp_path):
         GradientFlowStabilizer(facts=FACTS),
     )
     weight_at = lambda step: 1e4 if 30 <= step < 35 else 1.0  # noqa: E731
-    trainer = trainer_of(tmp_path, *automations, weight_at=weight_at)
+    trainer = trainer_of(tmp_path, *automations, weight_at=restless(weight_at))
     trainer.fit(At(trainer, 36))
     asked = [e for e in lines(tmp_path, "events") if e["kind"] == "RequestEvent"]
     said = [(e["control"], e["factor"], e["network"]) for e in asked]
