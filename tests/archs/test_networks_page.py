@@ -1,4 +1,4 @@
-"""`docs/networks.md` lists the networks of other authors as they are."""
+"""`docs/networks.md` and `published_files.md` list the networks of other authors and their files as they are."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,8 @@ from traiNNer.archs import NETWORKS, build_network
 from traiNNer.archs.download import is_address
 from traiNNer.archs.published import FAMILIES, PUBLISHED
 
-PAGE = (Path(__file__).parents[2] / "docs/networks.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE, FILES_PAGE = ((DOCS / name).read_text() for name in ("networks.md", "published_files.md"))
 FAMILY_ROWS = re.findall(
     r"^\| `(\w+)` \| \[?[^|]+ \| ([\d,]+) \| (\d+)/(\d+) \| (\S+) \| ([\w ]+) \|", PAGE, re.MULTILINE
 )
@@ -68,8 +69,15 @@ def test_sizes_margins_and_parameters_are_right_for_all():
     check(sorted(PUBLISHED))
 
 
+def test_every_family_of_other_authors_has_its_licence_once_or_the_words_that_it_is_not_known():
+    rows = re.findall(r"^\| (`.+`) \| (.+) \| .*\|$", FILES_PAGE.partition("## Licences")[2], re.MULTILINE)
+    named = [name for cell, _ in rows for name in re.findall(r"`(\w+)`", cell)]
+    assert len(named) == len(set(named)) and set(FAMILIES) <= set(named) <= set(NETWORKS.names())
+    assert all(re.match("MIT|Apache|BSD|CC0|not known", licence) for _, licence in rows)
+
+
 def test_every_official_file_has_a_type_and_an_address_that_is_read():
-    page = (Path(__file__).parents[2] / "docs/published_files.md").read_text()
+    page = FILES_PAGE.partition("## Licences")[0]
     rows = re.findall(
         r"^\| `(\w+)`[^|]* \| (?:\[\S+\]\((\S+)\))?[^|]* \| \d \| (?:`(\w*)`)? ?\|$", page, re.MULTILINE
     )
