@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from published_networks import NAMES, build, image, spec_of
@@ -20,6 +21,7 @@ from traiNNer.archs.padding import allowed_size, mirrored
 from traiNNer.archs.published import FAMILIES, PUBLISHED
 from traiNNer.control import Controls
 from traiNNer.data.loader import TrainLoader
+from traiNNer.inference.upscale import ImageUpscaler
 from traiNNer.models.precision import Precision
 from traiNNer.registry import ConfigError
 
@@ -253,3 +255,14 @@ def test_the_stripes_of_grl_take_images_that_are_not_square(size):
     heads = {"depths": [1, 1], "num_heads_window": [2, 2], "num_heads_stripe": [2, 2]}
     net = build_network({"type": "grl_t", "scale": 2, "embed_dim": 16, **heads}).eval()
     assert net(torch.rand(1, 3, *size)).shape[2:] == tuple(2 * side for side in size)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
+def test_pictures_are_upscaled_in_low_precision_where_attention_mixes_types(dtype):
+    net, cpu = build("swinir"), torch.device("cpu")
+    pixels = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
+    low, full = (
+        ImageUpscaler(net, net.facts, device=cpu, dtype=kind).pixels(pixels).astype(int)
+        for kind in (dtype, torch.float32)
+    )
+    assert 0 < np.abs(low - full).max() <= 4

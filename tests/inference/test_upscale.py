@@ -1,5 +1,6 @@
 """`python scripts/upscale.py`: published weights on photographs, tiles, transparency, videos, and failures."""
 
+import copy
 import json
 import shlex
 
@@ -248,6 +249,22 @@ def test_low_precision_is_close_and_an_overflow_is_a_failure(model, tmp_path, ca
     assert run(tmp_path / "large.safetensors", tmp_path / "in.png", tmp_path / "out", "--fp16") == 1
     assert "in.png: the output of the network is not finite; compute in float32" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("base", ["compact", "magic", "bicubic"])
+def test_bfloat16_does_not_brighten_the_enlarged_image_that_detail_is_added_to(base):
+    """The pixels k / 255 all round upwards to its 8 bits, and the taps of bicubic to a sum above 1."""
+    spec = {"type": "compact"} if base == "compact" else {"type": "paragonsr2_realtime", "base": base}
+    net = build_network({**spec, "scale": 2, "num_feat": 4})
+    last = net.body[-1] if base == "compact" else net.conv_out
+    for parameter in last.parameters():
+        nn.init.zeros_(parameter)
+    low, full = (
+        ImageUpscaler(copy.deepcopy(net), net.facts, device=torch.device("cpu"), dtype=dtype)
+        for dtype in (torch.bfloat16, torch.float32)
+    )
+    image = waves(20, 20).astype(np.uint16) * 257  # k / 255 still, and results of 16 bits
+    assert (low.pixels(image) == full.pixels(image)).all()
 
 
 def film(path, frames):

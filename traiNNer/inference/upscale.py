@@ -23,28 +23,31 @@ from traiNNer.models.precision import Precision
 _log = logging.getLogger(__name__)
 
 
-class _InDtype(nn.Module):
-    """A network whose weights and arithmetic are of one dtype, between float32 images.
+class _Finite(nn.Module):
+    """A network in a precision, between float32 images. Infinities come out as NaN: they would pass for white.
 
-    What is not finite comes out as NaN: an infinity would pass for white.
+    Low precision is that of training, autocast. Weights and images are not rounded beforehand: k / 255 always
+    rounds upwards to bfloat16, so that the enlarged image that many networks add their detail to would be 0.001
+    too bright, and the attention of some mixes types.
     """
 
-    def __init__(self, net: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, net: nn.Module, precision: Precision) -> None:
         super().__init__()
-        self.net, self.dtype = net.to(dtype), dtype
+        self.net, self.precision = net, precision
 
     def forward(self, lq: Tensor) -> Tensor:
-        return self.net(lq.to(self.dtype)).float().nan_to_num(torch.nan, torch.nan, torch.nan)
+        return self.precision.infer(self.net, lq).nan_to_num(torch.nan, torch.nan, torch.nan)
 
 
 class ImageUpscaler:
     """A network on a device, with the tiles that fit into its memory.
 
     Args:
-        net: A generator; it is moved to the device and converted.
+        net: A generator; it is moved to the device.
         facts: Of that network.
         device: Where it computes.
-        dtype: In which it computes: float32, float16 or bfloat16. The last two keep 11 and 8 bits of a value.
+        dtype: In which it computes: float32, float16 or bfloat16. The last two keep 11 and 8 bits of a value, in
+            layers where that does no harm.
         tile: Side of the tiles in LQ pixels; 0: whole images; None: whole images where the free memory allows it,
             else the largest tiles that fit. Where memory runs out all the same, they are halved.
         color: What the network sees of an image; of one channel, the rest is enlarged by bicubic.
@@ -66,10 +69,11 @@ class ImageUpscaler:
         ensemble: bool = False,
         on_pixels: Callable[[int], None] | None = None,
     ) -> None:
-        inner = _InDtype(net.to(device).eval(), dtype)
+        low = None if dtype == torch.float32 else dtype
+        self._precision = Precision(device, low, color=color)
+        inner = _Finite(net.to(device, torch.float32).eval(), self._precision)
         self._model = EvalNetwork(inner, facts)
-        self.facts, self._ensemble, self._dtype = facts, ensemble, dtype
-        self._precision = Precision(device, color=color)
+        self.facts, self._ensemble = facts, ensemble
         self._tiles = FittingTiles(device, tile)
         if tile is None:
             self._tiles.measure(self._model)
@@ -120,7 +124,7 @@ class ImageUpscaler:
         tiles = self._tiles.of(self._model, (lq.shape[2], lq.shape[3]))
         output = self._averaged(tiles, lq) if self._ensemble else tiles.upscale(self._model, lq)
         if not bool(torch.isfinite(output).all()):
-            half = self._dtype == torch.float16
+            half = self._precision.name == "fp16"
             why = "; compute in float32, or in bfloat16 (--bf16)" if half else ": its weights are broken"
             raise FloatingPointError(f"the output of the network is not finite{why}")
         return coloured(output, rgb, self._precision.color)[0]
