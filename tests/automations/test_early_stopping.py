@@ -363,6 +363,14 @@ def test_stopping_anneals_first_over_a_tenth_of_the_run_so_far():
     assert run(noise, lr_exhausted=True)[1].cooldown is None
 
 
+def test_the_fall_of_the_loss_is_that_of_one_stretch_below_the_best():
+    automation, scores = stopping(), [30.0, 31.0, 32.0]
+    worse = [score - 1 for score in scores]
+    events = [window(10), validation(1000, scores), validation(2000, worse), window(2010), window(2020)]
+    drive(automation, [*events, validation(3000, worse, outputs_finite=False), validation(4000, worse)])
+    assert automation.state.record.below_since == 4000 and automation.state.losses.count == 0
+
+
 def test_it_stops_once():
     automation, in_force, rng = stopping(), controls(lr_factor=0.1), random.Random(0)
     events = [validation(1000 * k, images(rng, 30.0)) for k in range(1, 30)]

@@ -134,6 +134,12 @@ def test_without_early_stopping_nothing_is_near():
     assert stop_nearness(Nothing()) is None
 
 
+def test_a_metric_that_once_has_no_value_puts_no_stop_off():
+    """What was known of it still holds where it has one again."""
+    gap = [math.nan if k == 4 else score for k, score in enumerate(EVEN)]
+    assert run(FLAT, gap, min_lr_factor=1.0)[0] == run(FLAT, EVEN, min_lr_factor=1.0)[0] is not None
+
+
 def test_a_metric_that_is_measured_no_more_keeps_no_run_going():
     """One that is taken out of the options on resuming, or has no value from then on."""
     stops = []

@@ -153,6 +153,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         s.trouble = s.record.look_for_trouble(event, scores, psnr=psnr, learning=learning)
         if s.trouble:
             s.record.restart(event.step)
+            s.losses = RunningLine()
             s.forget_curves()
             return
         if not scores.known:  # a metric without a value decides nothing
@@ -172,17 +173,18 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
 
     def _see_others(self, event: ValidationEvent) -> None:
         """Take in the other metrics of the set; those without a value, or not measured any more, say nothing."""
-        s, others = self.state, dict[str, Watched]()
+        s = self.state
+        for other in s.others.values():
+            other.silent = True
         for metric in event.sets[self._set or next(iter(event.sets))].metrics:
             higher = self._facts.higher_is_better.get(metric)
             if metric == self._metric or higher is None:
                 continue
             scores = read_scores(event, metric, higher_is_better=higher, set_name=self._set)
             if scores.known:
-                other = others[metric] = s.others.get(metric, Watched())
+                other = s.others.setdefault(metric, Watched())
                 margin = margin_of(other, s.record, s.first, self._margin)
                 other.add(scores, event, end=self._samples, margin=margin)
-        s.others = others
 
     # --- decisions -----------------------------------------------------------------------------------------
 
@@ -208,7 +210,7 @@ class IntelligentEarlyStopping(Automation[StoppingState]):
         )
         # a score that stands below bicubic is slow or damaged, which patience does not tell apart
         for rule, text in (*(() if s.below_baseline else converged), ("overfitting", self._overfits())):
-            if text and not any(o.gains(s.step, self._patience, rule) for o in s.others.values()):
+            if text and not any(o.gains(s.step, self._patience, rule) for o in s.heard):
                 s.stopped, s.nearness = True, 1.0
                 return [self._stop(rule, text)]
         return ()

@@ -62,13 +62,18 @@ class StoppingState(Plain):
     broken: bool = False
 
     @property
+    def heard(self) -> list[Watched]:
+        """The other metrics that the last validation had values of."""
+        return [other for other in self.others.values() if not other.silent]
+
+    @property
     def at_new_best(self) -> bool:
         """Whether the newest validation is the best of any metric.
 
         After the schedule scores of a running average creep upwards by less than what counts as a gain: there
         the best is what counts.
         """
-        records = [self.record, *(other.record for other in self.others.values())]
+        records = [self.record, *(other.record for other in self.heard)]
         return any(r.newest_counts if self.exhausted else r.newest_is_highest for r in records)
 
     def measures(self, what: str) -> None:
@@ -93,7 +98,7 @@ class StoppingState(Plain):
 
         1 means that it has been decided: a rule that is fulfilled may still have to wait, for what else gains.
         """
-        others = self.others.values()
+        others = self.heard
         since = [self.record.best_step, *(other.record.best_step for other in others)]
         waited = min(share_waited(self.step, step, patience) for step in since)
         flat = min([self.flat, *(other.flat for other in others)]) / IN_A_ROW

@@ -32,10 +32,12 @@ class Watched(Plain):
     """Validations in a row whose projection promised no gain."""
     first: float | None = None
     """Mean of the first validation of the record."""
+    silent: bool = False
+    """Whether the last validation had no value of it."""
 
     def add(self, scores: Scores, event: ValidationEvent, *, end: int, margin: float) -> None:
         """Take in a validation of a run of `end` samples; gains up to `margin` do not count."""
-        self.first = scores.mean if self.first is None else self.first
+        self.silent, self.first = False, scores.mean if self.first is None else self.first
         self.record.add(scores, event.step, margin)
         self.curve.append((math.log(max(1, event.position)), scores.mean))
         flat = nothing_to_gain(self.curve, self.record.highest, end, margin, ended=event.lr_exhausted)
