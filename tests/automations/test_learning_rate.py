@@ -363,6 +363,19 @@ def test_a_divergence_takes_back_the_growth_before_it_and_no_cut():
     assert "divergence" in first.reason and first.factor == pytest.approx(0.275)
 
 
+def test_a_divergence_after_a_growth_that_was_not_made_is_a_cut():
+    """As of one that only monitors, or is frozen."""
+
+    def level(step):
+        return 0.05 * 0.9 ** (min(step, 4000) / 1000) * 1.2 ** (max(0, step - 4000) / 1000)
+
+    automation, rng, found = scheduler(), random.Random(0), []
+    for step in range(10, 7001, 10):
+        automation.observe(window(step, losses=noisy(rng, level(step), 0.1), progress=0.2))
+        found += automation.decide(controls())
+    assert [d.factor for d in found[:2]] == [pytest.approx(1.1), 0.5]
+
+
 def test_the_rate_does_not_grow_back_after_a_cut():
     automation, in_force = scheduler(), controls()
     drive(automation, [window(10), RequestEvent(10, "lr_factor", 0.5, "x", "y")], in_force)

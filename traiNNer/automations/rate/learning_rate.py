@@ -243,7 +243,7 @@ class IntelligentLearningRateScheduler(Automation[LearningRateState]):
             return ()
         rise, limit = (-share(-logarithm) for logarithm in found)
         why = f"loss rose by {rise:.1%} in {counted(self._patience, 'step')}, limit {limit:.1%}"
-        target = s.before_growth or controls.lr_factor * DIVERGENCE_CUT
+        target = s.lower(controls.lr_factor, DIVERGENCE_CUT)
         return self._set(controls, target, f"divergence ({why})", *found)
 
     def _loss_plateau(self, controls: Controls) -> Sequence[Decision]:

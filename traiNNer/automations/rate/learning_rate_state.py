@@ -67,6 +67,11 @@ class LearningRateState(Plain):
         self.before_growth, self.ceiling = (old, self.ceiling) if new > old else (None, new)
         self.restart(self.step, settling)
 
+    def lower(self, factor: float, cut: float) -> float:
+        """Where a divergence takes a factor: back before its growth, if that was made, else by a cut."""
+        before = self.before_growth
+        return before if before is not None and before < factor else cut * factor
+
     def restart(self, step: int, settling: int) -> None:
         """Begin new curves after a change at a step, which validations show once `settling` steps have gone."""
         self.trend, self.rising, self.good = LossTrend(), 0, 0
