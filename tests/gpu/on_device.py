@@ -118,7 +118,10 @@ class _Limited(_LiveBytes):
 
 @contextmanager
 def limited_memory(device, mib):
-    """No more than so many mebibytes beyond what is in use now."""
+    """No more than so many mebibytes beyond what tensors take now.
+
+    Segments of the allocator in which a tensor lies stay reserved, and their rest can be used: it counts too.
+    """
     gc.collect()
     if device.type != "cuda":
         with _Limited(mib * 2**20):
@@ -128,7 +131,7 @@ def limited_memory(device, mib):
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(device).total_memory
     torch.cuda.set_per_process_memory_fraction(
-        (torch.cuda.memory_reserved(device) + mib * 2**20) / total, device
+        (torch.cuda.memory_allocated(device) + mib * 2**20) / total, device
     )
     try:
         yield

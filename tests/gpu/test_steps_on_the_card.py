@@ -1,12 +1,14 @@
 """A training step on the card: the same weights as on the CPU, no host read, nothing changed by a bad gradient."""
 
 import math
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 import torch
 from archs.small_networks import BARE, DISCRIMINATORS, GENERATORS, build
 from gpu.on_device import CONTROLS, difference, model_on, pixels, weights_of
+from losses.test_losses import SPECS
 from tiny import assert_same
 from torch import nn
 
@@ -91,7 +93,7 @@ def test_steps_after_the_first_wait_for_nothing(name, card):
     torch.cuda.set_sync_debug_mode("error")
     for step in range(1, 9):
         model.networks.set_learning_rates(step, 1.0)
-        model.optimize_parameters(batch, step, CONTROLS)
+        model.optimize_parameters(batch, step, replace(CONTROLS, loss_scale=4.0))
     torch.cuda.set_sync_debug_mode("default")
     assert model.read_metrics().applied["g"] == [True] * 9
 
@@ -110,6 +112,21 @@ def test_clipping_mixing_and_scaling_wait_for_nothing(dtype, augment, card):
         model.optimize_parameters(batch, step, controls)
     torch.cuda.set_sync_debug_mode("default")
     assert model.read_metrics().applied["g"] == [True] * 9
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: "-".join(map(str, spec.values())))
+def test_losses_wait_for_nothing_after_their_first_step(spec, card):
+    losses = {"loss": WeightedLoss(LOSSES.build(spec), lambda step: 1.0)}
+    if getattr(losses["loss"].module, "adversarial", False):
+        pytest.skip("needs a discriminator")
+    model = model_on(card, losses=losses)
+    batch = type(pixels())(*(images.pin_memory() for images in pixels(side=32)[:2]))
+    for step in range(3):
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode("error" if step else "default")
+        model.optimize_parameters(batch, step, replace(CONTROLS, lq_size=32))
+    torch.cuda.set_sync_debug_mode("default")
+    assert len(model.read_metrics().total) == 3
 
 
 # --- precision ---------------------------------------------------------------------------------------------
@@ -248,3 +265,17 @@ def test_compiled_steps_follow_eager_ones_and_other_batches_compile_nothing(name
     assert graphs[0] == graphs[-1]
     ours, theirs = (torch.tensor(model.read_metrics().total) for model in (compiled, eager))
     assert difference(ours, theirs) < (1e-3 if dtype is None else 1e-2)
+
+
+@pytest.mark.usefixtures("compiler")
+def test_micro_batches_in_cuda_graphs_add_up_to_the_gradient_of_the_batch(card):
+    torch._dynamo.reset()
+    settings = {"optimizer": {"type": "SGD"}, "lr": 0.01}
+    graphs = model_on(card, compile_mode="reduce-overhead", **settings)
+    eager = model_on(card, **settings)
+    for step in range(6):  # the first runs record
+        for model in (graphs, eager):
+            model.optimize_parameters(pixels(seed=step), step, replace(CONTROLS, micro_batch=2))
+    ours, theirs = (model.read_metrics().grad_norm["g"] for model in (graphs, eager))
+    assert ours == pytest.approx(theirs, rel=1e-3)
+    assert (weights_of(graphs) - weights_of(eager)).abs().max() < 1e-5

@@ -254,6 +254,31 @@ def test_an_optimizer_without_memory_for_its_state_leaves_both_unchanged(batch, 
     assert model.read_metrics().applied == {"g": [True], "d": [True]}
 
 
+class FullElsewhere(DistributedContext):
+    """One of two processes: the first time that they ask after an update, the other had no memory for it."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.told = model, False
+
+    def any(self, flag):
+        first = self.model.updating and not self.told
+        self.told |= first
+        return flag or first
+
+
+def test_memory_that_does_not_suffice_for_an_update_elsewhere_leaves_both_unchanged_here(batch):
+    model = train(make_model(trains_at=lambda step: step >= 10), batch, 10)
+    model.read_metrics()
+    model._collectives = FullElsewhere(model)
+    before = everything(model)
+    with pytest.raises(BatchTooLarge):
+        model.optimize_parameters(batch, 10, controls())
+    assert_same(before, everything(model))
+    model.optimize_parameters(batch, 10, controls())
+    assert model.read_metrics().applied == {"g": [True], "d": [True]}
+
+
 def test_each_network_gets_its_own_gradient_alone(batch):
     model = make_model()
     caught = {}

@@ -15,6 +15,7 @@ import torch
 from archs.small_networks import ALL, DISCRIMINATORS, GENERATORS, spec_of
 from losses.test_losses import SPECS
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from traiNNer.archs import build_network
 from traiNNer.control import Clip, Controls
@@ -29,7 +30,7 @@ from traiNNer.models.sr_model import SRModel, StepSettings, WeightedLoss
 from traiNNer.models.teacher import Teacher
 from traiNNer.optim import optimizers
 from traiNNer.optim.ema import Ema
-from traiNNer.optim.learner import Learner
+from traiNNer.optim.learner import NO_LIMIT, Learner
 from traiNNer.optim.optimizers import OPTIMIZERS, build_optimizer
 from traiNNer.runtime.distributed import DistributedContext
 
@@ -40,6 +41,8 @@ LARGER = [name for name in ALL if name not in (*GENERATORS, *DISCRIMINATORS)]
 OPTIMIZER_NAMES = [name for name in OPTIMIZERS.names() if name not in ("Adafactor", "Muon")]
 """Muon is for matrices alone; torch's Adafactor itself reads two norms of every parameter to the host."""
 COUNT_ON_HOST = ("Adagrad",)
+STATE_FROM_NUMBERS = ("ASGD",)
+"""Wait for the device in their first step."""
 
 
 class OnMeta(Precision):
@@ -66,6 +69,26 @@ def host_reads(allowed):
         yield asked
     finally:
         torch.Tensor.__bool__ = original
+
+
+class NothingIsWaitedFor(TorchFunctionMode):
+    """Refuses copies from the host to a device for which the host waits, as it does on a card.
+
+    Numbers and indices as lists become tensors on the host first; so do tensors made of them for a device.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        made = func in (torch.tensor, torch.as_tensor) and result.is_meta
+        moved = func is torch.Tensor.to and result.is_meta and not args[0].is_meta
+        assert not made and func is not torch.Tensor.new_tensor, "the host waits for a tensor of its numbers"
+        assert not moved or (kwargs or {}).get("non_blocking"), "the host waits for a copy"
+        if func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__) and args[0].is_meta:
+            for index in args[1] if isinstance(args[1], tuple) else (args[1],):
+                masked = isinstance(index, torch.Tensor) and index.dtype == torch.bool
+                on_host = isinstance(index, torch.Tensor) and not index.is_meta
+                assert not (masked or on_host or isinstance(index, list)), "the host waits for indices"
+        return result
 
 
 @pytest.fixture(autouse=True)
@@ -108,12 +131,12 @@ def model_of(
     )
 
 
-def train(model, *, reads=1, steps=2, lq_size=32, dtype=torch.uint8):
+def train(model, *, reads=1, steps=2, lq_size=32, dtype=torch.uint8, watched=True):
     """Steps with clipping and two micro-batches; the first update asks once whether there is one."""
     gt_size = lq_size * model.networks.facts.scale
     batch = Batch(*(torch.zeros(4, side, side, 3, dtype=dtype) for side in (lq_size, gt_size)))
     controls = Controls(batch=4, micro_batch=2, lq_size=lq_size, clip=CLIPPED, loss_factor={"l1": 0.5})
-    with host_reads(reads) as asked:
+    with host_reads(reads) as asked, NothingIsWaitedFor() if watched else nullcontext():
         for step in range(steps):
             model.networks.set_learning_rates(step, 1.0)
             model.optimize_parameters(batch, step, controls)
@@ -186,7 +209,7 @@ def test_a_step_with_a_teacher_on_the_meta_device_mixes_no_devices():
 def test_steps_of_an_optimizer_on_the_meta_device_mix_no_devices(name):
     model = model_of(on_meta(spec_of("compact")), optimizer={"type": name})
     steps = 4
-    asked = train(model, reads=steps, steps=steps)
+    asked = train(model, reads=steps, steps=steps, watched=name not in STATE_FROM_NUMBERS)
     # counters on the host cannot follow what only the device knows: such optimizers ask in every step
     assert len(asked) == (steps if name in COUNT_ON_HOST else 1)
     assert model.generator.optimizer.state or name == "SGD"
@@ -202,6 +225,16 @@ def test_an_augmentation_on_the_meta_device_mixes_no_devices(mixture):
 @pytest.mark.parametrize("settings", [{}, {"fp16": True}, {"channels_last": True}], ids=str)
 def test_a_precision_on_the_meta_device_mixes_no_devices(settings, dtype):
     train(model_of(on_meta(spec_of("compact")), **settings), dtype=dtype)
+
+
+def test_a_fused_update_of_a_scaled_loss_waits_for_nothing():
+    net = build_network(spec_of("compact"))
+    learner = learner_of(net)
+    learner.backward(net(torch.rand(1, 3, 16, 16)).mean() * 4)
+    with NothingIsWaitedFor():
+        check = learner.check_gradient(NO_LIMIT, 4.0)
+        learner.step(check.norm, check.ok, NO_LIMIT, 4.0)
+    assert learner.has_stepped
 
 
 # --- that these tests would notice -------------------------------------------------------------------------
@@ -227,8 +260,12 @@ class Careless(nn.Module):
         lambda x: x if x.mean() > 0 else -x,
         lambda x: x * x.max().item(),
         lambda x: x + torch.from_numpy(x.detach().numpy()),
+        lambda x: x * x.new_tensor([1.0]),
+        lambda x: x * torch.tensor(2.0, device=x.device),
+        lambda x: x * torch.ones(1).to(x.device),
+        lambda x: x[[*range(len(x))]],
     ],
-    ids=["mixed devices", "a condition", "item", "numpy"],
+    ids=["mixed devices", "a condition", "item", "numpy", "new tensor", "tensor", "to", "list"],
 )
 def test_mistakes_are_seen_on_the_meta_device(mistake):
     with pytest.raises((RuntimeError, AssertionError, TypeError, NotImplementedError)):

@@ -68,6 +68,32 @@ def test_any_split_into_micro_batches_gives_the_same_update(batch, micro_batch, 
     assert one.grad_norm["g"] == pytest.approx(other.grad_norm["g"], rel=1e-9)
 
 
+def graphs_of(net):
+    """As CUDA graphs do it: what a backward pass has made belongs to the graph, whose next run writes over it."""
+    made, new = [], set()
+    for parameter in net.parameters():  # what is added to a gradient that is there does not become one
+        parameter.register_post_accumulate_grad_hook(lambda p: made.append(p.grad) if p in new else None)
+
+    def forward(x):
+        for gradient in made:
+            gradient.fill_(math.nan)
+        made.clear()
+        new.clear()
+        new.update(p for p in net.parameters() if p.grad is None)
+        return net(x)
+
+    return forward
+
+
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
+def test_gradients_of_cuda_graphs_are_copied_before_the_next_micro_batch(batch, mode, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda net, mode: graphs_of(net))
+    eager, graphs = make_model(without_dropout()), make_model(without_dropout(), compile_mode=mode)
+    for model in (eager, graphs):
+        model.optimize_parameters(batch, 0, Controls(batch=8, micro_batch=1, lq_size=8))
+    assert_same(eager.state_dict(), graphs.state_dict())
+
+
 class Greedy(nn.Module):
     """Cannot take more than two samples, moves a buffer in every forward, fails in the second micro-batch."""
 

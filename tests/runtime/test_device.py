@@ -5,11 +5,13 @@ import small_run
 import torch
 
 from traiNNer.build.model import build_precision
+from traiNNer.build.session import Session
 from traiNNer.models.out_of_memory import unless_out_of_memory
 from traiNNer.options import load_options
 from traiNNer.registry import ConfigError
 from traiNNer.runtime import device as devices
 from traiNNer.runtime.device import choose_device, configure_torch, missing_kernels, why_no_card
+from traiNNer.runtime.distributed import DistributedContext
 
 CUDA_13 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
 CUDA_12_6 = ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]
@@ -100,6 +102,25 @@ def test_more_processes_than_cards_are_refused_on_each_of_them(monkeypatch):
             choose_device("auto", local_rank, local_size=3)
 
 
+@pytest.mark.parametrize(("group", "sent"), [(None, []), ("a group", ["meta"])])
+def test_processes_exchange_a_message_by_their_devices_and_one_process_none(monkeypatch, group, sent):
+    went = []
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: went.append(tensor.device.type))
+    processes = DistributedContext()
+    processes._host = group
+    processes.connect(torch.device("meta"))
+    assert went == sent
+
+
+def test_processes_are_connected_before_anything_measures_memory(tmp_path, monkeypatch):
+    small_run.write_data(tmp_path)
+    connected = []
+    monkeypatch.setattr(DistributedContext, "connect", lambda self, device: connected.append(device.type))
+    session = Session.prepare(small_run.write_options(tmp_path, small_run.options(tmp_path)), [], check=True)
+    session.close()
+    assert connected == ["cpu"]
+
+
 @pytest.mark.parametrize("set_by_user", [False, True])
 def test_torch_takes_no_more_threads_than_there_are_processors(monkeypatch, set_by_user):
     used = []
@@ -122,6 +143,10 @@ def test_torch_takes_no_more_threads_than_there_are_processors(monkeypatch, set_
         "HIP error: out of memory",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuFFT error: CUFFT_ALLOC_FAILED",
+        "CUDA driver error: out of memory",
+        "Triton Error [CUDA]: out of memory",
+        "backend='inductor' raised:\nOutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has",
     ],
 )
 def test_memory_that_runs_out_below_torchs_allocator_is_recognised(message):

@@ -52,6 +52,24 @@ def test_apples_driver_is_asked_for_its_own_memory(monkeypatch):
     assert free_memory(torch.device("mps")) == 100
 
 
+@pytest.mark.parametrize(("fraction", "usable"), [(1.0, 80), (0.5, 50), (0.3, 30), (0.1, 20)])
+def test_what_a_card_has_left_is_what_others_and_a_limit_on_this_process_leave(monkeypatch, fraction, usable):
+    """A card of 100 MiB: others hold 20, this process 20, of which tensors take 15."""
+    said = {
+        "max_memory_reserved": 20 * MIB,
+        "memory_reserved": 20 * MIB,
+        "memory_allocated": 15 * MIB,
+        "mem_get_info": (60 * MIB, 100 * MIB),
+        "reset_peak_memory_stats": None,
+    }
+    for name, value in said.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    monkeypatch.setattr(torch.cuda.memory, "get_per_process_memory_fraction", lambda device: fraction)
+    card = torch.device("cuda", 0)
+    assert memory_source(card).peak() == pytest.approx(20 / usable)
+    assert free_memory(card) == pytest.approx((usable - 15) * MIB, abs=1)
+
+
 @pytest.mark.parametrize(
     ("membership", "files", "expected"),
     [

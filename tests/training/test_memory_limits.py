@@ -283,6 +283,8 @@ def test_a_batch_that_takes_more_than_the_line_said_is_reduced():
     assert choice.batch > 4 and bent(choice.batch) <= 0.8 < choice.peaks[64]
     failing = fit(lambda size: None if size > 40 else 0.001 * size, limit=0.8, most=64)
     assert failing.batch == 32
+    failing = fit(lambda size: None if size > 10 else 0.001 * size, limit=0.8, most=64)
+    assert failing.batch == 8 and failing.peaks.keys() == {2, 4, 8}
     assert fit(lambda size: None if size > 2 else 0.1 * size, limit=0.8, most=64).batch == 2
 
 

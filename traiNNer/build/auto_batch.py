@@ -101,11 +101,12 @@ def fit(peak_of: Callable[[int], float | None], *, limit: float, most: int) -> C
         return Choice(next(iter(peaks)), peaks)
     first, second = sorted(peaks.items())
     batch = _splittable(largest_fitting(first, second, limit, most))
-    if batch in peaks or (fits(batch) and peaks[batch] <= limit):
+    while batch not in (first[0], second[0]) and not fits(batch):
+        batch = max(second[0], _splittable(batch // 2))
+    if batch <= second[0] or peaks[batch] <= limit:
         return Choice(batch, peaks)
-    if batch in peaks:  # it took more than the line said, and is a better point of it
-        return Choice(_splittable(largest_fitting(first, (batch, peaks[batch]), limit, batch)), peaks)
-    return Choice(max(second[0], _splittable(batch // 2)), peaks)
+    # it took more than the line said, and is a better point of it
+    return Choice(_splittable(largest_fitting(first, (batch, peaks[batch]), limit, batch)), peaks)
 
 
 def _splittable(batch: int) -> int:

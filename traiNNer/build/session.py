@@ -112,6 +112,7 @@ class Session:
             fast_matmul=options.fast_matmul,
             detect_anomaly=options.detect_anomaly,
         )
+        processes.connect(device)
         sets = open_sets(options, processes, may_write=not check)
         degrading = look_at_degrading(
             options,

@@ -67,7 +67,7 @@ def _weights(outputs: int, inputs: int, device: torch.device, dtype: torch.dtype
     mirrored = torch.where(places < 0, -1 - places, places) % (2 * inputs)
     mirrored = torch.where(mirrored < inputs, mirrored, 2 * inputs - 1 - mirrored)
     folded = torch.zeros(outputs, inputs, dtype=torch.float64).index_add(1, mirrored, weights)
-    return (folded / folded.sum(1, keepdim=True)).to(device, dtype)
+    return (folded / folded.sum(1, keepdim=True)).to(device, dtype, non_blocking=True)
 
 
 def _cubic(x: Tensor) -> Tensor:

@@ -71,6 +71,7 @@ class MSSSIML1Loss(Loss):
     """
 
     taps: Tensor
+    weights: Tensor
 
     def __init__(
         self,
@@ -86,6 +87,8 @@ class MSSSIML1Loss(Loss):
         axis = torch.arange(-radius, radius + 1).float()
         taps = torch.stack([torch.exp(-axis.square() / (2 * sigma**2)) for sigma in gaussian_sigmas])
         self.register_buffer("taps", taps / taps.sum(1, keepdim=True), persistent=False)
+        weights = torch.tensor(_WEIGHTS).view(1, 1, -1, 1, 1)
+        self.register_buffer("weights", weights, persistent=False)  # on the device, or the host waits for it
 
     def forward(self, inputs: LossInputs) -> Tensor:
         """Scalar, near 0 at equality."""
@@ -97,8 +100,9 @@ class MSSSIML1Loss(Loss):
             widest_x, widest_y = means_x[:, :, -1], means_y[:, :, -1]
             luminance = (2 * widest_x * widest_y + _C1) / (widest_x.square() + widest_y.square() + _C1)
             contrast = ((2 * product + _C2) / (square + _C2)).clamp_min(1e-6)
-            weights = contrast.new_tensor(_WEIGHTS).view(1, 1, -1, 1, 1)
-            similarity = luminance.prod(1) * (contrast**weights).flatten(1, 2).prod(1)
+            similarity = luminance.prod(1) * (contrast ** self.weights.to(contrast.dtype)).flatten(1, 2).prod(
+                1
+            )
             error = self._blurred(((x - y).square() + 1e-12).sqrt())[:, :, -1].mean(1)
         return (self.alpha * (1 - similarity) + (1 - self.alpha) * error).mean()
 

@@ -12,14 +12,24 @@ T = TypeVar("T")
 _MESSAGES = (
     "can't allocate memory: you tried to allocate",
     "not enough memory: you tried to allocate",
+    "CUDA out of memory. Tried to allocate",
     "CUDA error: out of memory",
+    "CUDA driver error: out of memory",
+    "Triton Error [CUDA]: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "CUFFT_ALLOC_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+    "HIP out of memory. Tried to allocate",
     "HIP error: out of memory",
+    "Triton Error [HIP]: out of memory",
     "HIPBLAS_STATUS_ALLOC_FAILED",
+    "HIPFFT_ALLOC_FAILED",
     "MPS backend out of memory",
 )
-"""How torch's allocator on the CPU (Linux, Windows), the driver and libraries of a card, and Apple's say it."""
+"""How torch's allocator on the CPU (Linux, Windows), the driver and libraries of a card, and Apple's say it.
+
+Of torch's allocator on a card the class of the error tells, but where the compiler words it anew."""
 _OF_MANY_CAUSES = (
     "unable to find an engine to execute this computation",
     "CUDNN_STATUS_NOT_SUPPORTED",

@@ -6,7 +6,7 @@ it measured goes into a buffer on the device, which the trainer reads once per w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +25,7 @@ from traiNNer.models.step_metrics import StepMetrics, StepMetricsBuffer, at_outp
 from traiNNer.models.teacher import Teacher
 from traiNNer.optim.learner import NO_LIMIT, Learner, all_ok
 
+_CUDA_GRAPHS = ("reduce-overhead", "max-autotune")  # modes of torch.compile
 UPDATE_RATIO_EVERY = 500  # steps between measurements of |dw| / |w|, which take a copy of the weights
 
 
@@ -142,23 +143,21 @@ class SRModel:
         measured = step % UPDATE_RATIO_EVERY == UPDATE_RATIO_EVERY - 1
 
         # clip, update or skip, EMA
-        def update() -> bool:
-            self.updating = True
-            # those without optimizer state go first: nothing has to be undone if memory does not suffice for it
-            for name, net in sorted(learners.items(), key=lambda item: item[1].has_stepped):
-                norm = checks[name].norm
-                if name == "g" and skip_generator:
-                    net.skip_update(norm)
-                elif name == "g" and measured:
-                    metrics["update_ratio"] = net.measured_step(norm, ok, limits[name], scales[name])
-                else:
-                    net.step(norm, ok, limits[name], scales[name])
-            if self.ema and not skip_generator:
+        def update(name: str) -> bool:
+            net, norm = learners[name], checks[name].norm
+            if name == "g" and skip_generator:
+                net.skip_update(norm)
+            elif name == "g" and measured:
+                metrics["update_ratio"] = net.measured_step(norm, ok, limits[name], scales[name])
+            else:
+                net.step(norm, ok, limits[name], scales[name])
+            if name == "g" and self.ema and not skip_generator:
                 self.ema.update(step, applied)
-            self.updating = False
             return True
 
-        self._undo_if_out_of_memory(learners.values(), update)
+        self.updating = True
+        self._undo_if_out_of_memory(learners, update)
+        self.updating = False
 
         # metrics row
         for name, check in checks.items():
@@ -197,6 +196,8 @@ class SRModel:
             total = torch.stack(weighted).sum() if len(weighted) > 1 else weighted[0]
             factor = share * controls.loss_scale
             self.generator.backward(total if factor == 1.0 else total * factor)
+            if sums is None and share < 1 and self.settings.compile_mode in _CUDA_GRAPHS:
+                self.generator.own_gradients()
             means = {**{loss_key(label): loss for label, loss in losses.items()}, "total": total}
             output = inputs.output.detach()
             del inputs  # its maps of losses and discriminator; the latter makes two more sets of them now
@@ -245,35 +246,32 @@ class SRModel:
                 norms[at_output_key(label)] = torch.linalg.vector_norm(gradient) / scale
         return norms
 
-    def _undo_if_out_of_memory(self, learners: Iterable[Learner], update: Callable[[], bool]) -> None:
-        """Run `update`. The first of a learner makes its optimizer's state, for which memory may not suffice.
+    def _undo_if_out_of_memory(self, learners: Mapping[str, Learner], update: Callable[[str], bool]) -> None:
+        """Run `update` for each. The first of a learner makes optimizer state, for which memory may not suffice.
 
         Raises:
             BatchTooLarge: If it did not, on any process; what was updated is as before.
         """
-        fresh = [learner for learner in learners if not learner.has_stepped]
-        if not fresh:
-            update()
-            return
-        average = self.ema.state_dict().values() if self.ema and self.generator in fresh else ()
-        live, kept = (
-            [*(tensor for learner in fresh for tensor in learner.changing()), *average],
-            list[Tensor](),
-        )
+        fresh = {name: learner for name, learner in learners.items() if not learner.has_stepped}
+        average = self.ema.state_dict().values() if self.ema and "g" in fresh else ()
+        live = [*(tensor for learner in fresh.values() for tensor in learner.changing()), *average]
+        kept = list[Tensor]()
 
         def copy_and_update() -> bool:
             kept.extend([tensor.detach().clone() for tensor in live])
-            return update()
+            return all(update(name) for name in fresh)
 
-        if self._collectives.any(not unless_out_of_memory(copy_and_update)):
+        if fresh and self._collectives.any(not unless_out_of_memory(copy_and_update)):
             with torch.no_grad():
                 for tensor, old in zip(live if kept else (), kept, strict=True):
                     tensor.copy_(old)
-            for learner in fresh:
+            for learner in fresh.values():
                 learner.reset_optimizer()
             self.updating = False
             self.networks.discard_step()
             raise BatchTooLarge
+        for name in [n for n in learners if n not in fresh]:  # not before: another process may have failed
+            update(name)
 
     def read_metrics(self) -> StepMetrics:
         """The steps since the last reading. The one host read of a window."""

@@ -91,6 +91,11 @@ class Learner:
         """Add the gradient of `loss` to that of earlier micro-batches."""
         (loss if self.scaler is None else loss * self.scaler.scale).backward()
 
+    def own_gradients(self) -> None:
+        """Copy the gradients that a CUDA graph has made: its next run writes over them (torch's issue 169545)."""
+        for parameter in self.parameters:
+            parameter.grad = None if parameter.grad is None else parameter.grad.clone()
+
     def gradients(self) -> list[Tensor]:
         """The gradients that exist, in the order of the parameters."""
         return [p.grad for p in self.parameters if p.grad is not None]
@@ -209,7 +214,7 @@ class Learner:
         if isinstance(divisor, Tensor):
             optimizer.grad_scale = divisor.to(torch.float32)
         else:
-            optimizer.grad_scale = None if divisor == 1.0 else norm.new_tensor(divisor, dtype=torch.float32)
+            optimizer.grad_scale = None if divisor == 1.0 else norm.new_full((), divisor, dtype=torch.float32)
         optimizer.found_inf = (~ok).to(torch.float32)
         self.optimizer.step()
 

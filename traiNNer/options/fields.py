@@ -209,7 +209,8 @@ class Options(Section):
     compile_mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = (
         "max-autotune-no-cudagraphs"
     )
-    """What torch.compile may try; those with `max-autotune` compile longest."""
+    """What torch.compile may try; those with `max-autotune` compile longest. `reduce-overhead` and `max-autotune`
+    take CUDA graphs, whose gradients are copied where a step has several micro-batches."""
     detect_anomaly: bool = False
     """Find the operation that makes a NaN; very slow."""
     auto_resume: bool = False

@@ -72,6 +72,11 @@ class DistributedContext:
             local_size=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         )
 
+    def connect(self, device: torch.device) -> None:
+        """Exchange a first message, before memory is measured: NCCL takes its own outside torch's allocator."""
+        if self._host:
+            dist.all_reduce(torch.zeros(1, device=device))
+
     @property
     def is_main(self) -> bool:
         """Whether this process writes the files."""

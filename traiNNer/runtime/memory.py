@@ -41,8 +41,8 @@ class CudaMemory:
     def peak(self) -> float:
         """See `MemorySource`. Asks the driver, which does not wait for the device."""
         reserved = torch.cuda.max_memory_reserved(self._device)
-        free, _ = torch.cuda.mem_get_info(self._device)
-        usable = free + torch.cuda.memory_reserved(self._device)
+        held = torch.cuda.memory_reserved(self._device)
+        usable = held + _unreserved(self._device, held)
         torch.cuda.reset_peak_memory_stats(self._device)
         return reserved / usable if usable else 0.0
 
@@ -169,11 +169,22 @@ def free_memory(device: torch.device) -> int:
     if device.type == "mps":
         return max(0, torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
     if device.type == "cuda":
-        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + held
+        held = torch.cuda.memory_reserved(device)
+        return _unreserved(device, held) + held - torch.cuda.memory_allocated(device)
     now = psutil.Process().memory_info()
     limits = [_physical_limit(Path("/")) - now.rss, (address_space_limit() or sys.maxsize) - now.vms]
     return max(0, min(psutil.virtual_memory().available, *limits))
+
+
+def _unreserved(device: torch.device, held: int) -> int:
+    """What torch's allocator, which holds so many bytes of a card, could still fetch from the driver.
+
+    The least of what is free and what `torch.cuda.set_per_process_memory_fraction` or the setting
+    `per_process_memory_fraction` of PYTORCH_ALLOC_CONF leaves it.
+    """
+    free, total = torch.cuda.mem_get_info(device)
+    allowed = torch.cuda.memory.get_per_process_memory_fraction(device) * total
+    return max(0, min(free, int(allowed) - held))
 
 
 def _reported(file: Path, name: str) -> int | None:
