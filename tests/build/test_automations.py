@@ -11,6 +11,7 @@ from traiNNer.build.replay import beginning
 from traiNNer.control import from_plain, to_plain
 from traiNNer.events import RunFacts
 from traiNNer.options import load_options
+from traiNNer.registry import ConfigError
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.training.learned_patterns import store_pattern
 
@@ -115,3 +116,19 @@ def test_every_process_begins_with_the_pattern_that_the_main_one_has_found(tmp_p
     assert "written anew" in caplog.text
     del options.train.training_automations[STABILIZER]["pattern_store"]
     assert beginning(options, known)[1].clip["g"].threshold > 1
+
+
+def test_a_set_that_the_monitored_metric_cannot_measure_is_refused_before_the_run(tmp_path):
+    def build(monitored):
+        stopping = {"enabled": True, "monitor_metric": monitored}
+        automations = {"enabled": True, "IntelligentEarlyStopping": stopping}
+        tree = small_run.options(tmp_path, training_automations=automations)
+        tree["datasets"]["val_bare"] = {"name": "bare", "type": "SingleImageDataset", "dataroot_lq": "bare"}
+        tree["val"]["metrics"] = {"psnr": {"type": "psnr"}, "niqe": {"type": "niqe"}}
+        options = load_options(small_run.write_options(tmp_path, tree))
+        known = {"psnr": True, "niqe": False}
+        return build_supervisor(options, facts(higher_is_better=known), settled_from=0)
+
+    assert build("bare/niqe").automations
+    with pytest.raises(ConfigError, match="bare has no ground truth, with which psnr compares"):
+        build("bare/psnr")

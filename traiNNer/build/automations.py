@@ -17,13 +17,17 @@ from traiNNer.automations.rate.lr_decisions import ScheduleFallback
 from traiNNer.automations.rate.rate_rise import LearningRateRise, can_rise
 from traiNNer.automations.rate.rate_search import LearningRateSearch
 from traiNNer.automations.rate.written_rate import TAKEN, WrittenRateTrial, trial_steps
+from traiNNer.build.data import is_bare
+from traiNNer.build.metrics import metric_specs
 from traiNNer.control import Controls, from_plain
 from traiNNer.events import RunFacts
+from traiNNer.metrics import METRICS
 from traiNNer.optim.optimizers import AUTO
 from traiNNer.options import Options
 from traiNNer.registry import ConfigError, Problem, normalise, problems_of
 from traiNNer.runtime.distributed import DistributedContext
 from traiNNer.training.learned_patterns import stored_pattern
+from traiNNer.training.validation import needs_gt
 
 LEARNING_RATE = "IntelligentLearningRateScheduler"
 CLIPPING = "AdaptiveGradientClipping"
@@ -198,12 +202,20 @@ def _acts(name: str, specs: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def _check_monitored_set(options: Options, spec: Mapping[str, Any]) -> None:
-    """`<set>/psnr` must name a validation set; `psnr` and `val/psnr` mean the first."""
-    name, _, _ = str(spec.get("monitor_metric", "")).rpartition("/")
-    sets = [data.name for key, data in options.datasets.items() if key != "train"]
-    if name and name != "val" and name not in sets:
-        path = f"train.training_automations.{STOPPING}.monitor_metric"
+    """`<set>/psnr` must name a validation set that psnr can measure; `psnr` and `val/psnr` mean the first."""
+    name, _, metric = str(spec.get("monitor_metric", "")).rpartition("/")
+    sets = {data.name: data for key, data in options.datasets.items() if key != "train"}
+    path = f"train.training_automations.{STOPPING}.monitor_metric"
+    if name in ("", "val"):
+        return
+    if name not in sets:
         raise ConfigError(f"{path}: no validation set is named {name!r}; known: {', '.join(sets) or 'none'}")
+    measured = metric_specs(options).get(metric)
+    kind: Any = METRICS.find(measured["type"]) if measured else None
+    if kind is not None and is_bare(sets[name]) and needs_gt(kind):
+        raise ConfigError(
+            f"{path}: {name} has no ground truth, with which {metric} compares; take niqe, or another set"
+        )
 
 
 # --- beginning ---------------------------------------------------------------------------------------------
