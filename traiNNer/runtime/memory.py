@@ -179,8 +179,7 @@ def free_memory(device: torch.device) -> int:
 def _unreserved(device: torch.device, held: int) -> int:
     """What torch's allocator, which holds so many bytes of a card, could still fetch from the driver.
 
-    The least of what is free and what `torch.cuda.set_per_process_memory_fraction` or the setting
-    `per_process_memory_fraction` of PYTORCH_ALLOC_CONF leaves it.
+    The less of what is free and what `torch.cuda.set_per_process_memory_fraction` leaves it.
     """
     free, total = torch.cuda.mem_get_info(device)
     allowed = torch.cuda.memory.get_per_process_memory_fraction(device) * total
