@@ -178,7 +178,8 @@ def test_a_folder_that_may_not_be_written_is_named():
             (tmp_path / "experiments").chmod(0o777)
             file = small_run.write_options(tmp_path, options)
             if place.endswith(("models", "training_states")):
-                assert by_nobody(file)[0] == 0
+                status, said = by_nobody(file)
+                assert status == 0, said
                 options["train"]["total_iter"] = 8
                 file = small_run.write_options(tmp_path, options)
             folder.mkdir(parents=True, exist_ok=True)

@@ -125,7 +125,11 @@ def test_what_changed_is_said_and_nothing_else_changes(tmp_path):
             done, said, told = attempts.run(options, about, "--auto_resume")
             if refused:
                 assert done.returncode == 2, (about, said)
-                assert next(key for key in changed if key in NETWORKS) in said, (about, said)
+                key = next(key for key in changed if key in NETWORKS)
+                assert key.split(".")[0] in said, (
+                    about,
+                    said,
+                )  # or a parameter that the other network has not
                 continue
             assert done.returncode == 0, (about, said)
             assert told["status"] == "completed", (about, said)

@@ -41,7 +41,7 @@ def a_file_for_a_folder(root, rng, options, part):
     options["datasets"][part][key] = (
         str(min((root / folder).iterdir())) if (root / folder).is_dir() else folder
     )
-    return r"is not a folder"
+    return r"is a file, not a folder"
 
 
 def nothing_in_it(root, rng, options, part):
