@@ -12,7 +12,7 @@ from torch import nn
 
 from traiNNer.archs import NETWORKS
 from traiNNer.archs.outline import outline
-from traiNNer.automations.losses.loss_schedule import turns
+from traiNNer.automations.losses.loss_schedule import LossSchedule, turns
 from traiNNer.automations.rate.rate_search import SHORTEST_RUN
 from traiNNer.build.automations import LEARNING_RATE, STOPPING, searches_rate
 from traiNNer.build.check import is_idle, loss_schedule
@@ -187,22 +187,22 @@ def _unheld_colours(options: Options) -> Iterator[Advice]:
     assert train is not None
     if data is not None and data.color != "rgb":
         return
+    losses: list[tuple[int, bool, LossSchedule, float]] = []
     try:
-        losses = [
-            (index, spec, loss_schedule(spec, train.net_d_start_iter), float(spec.get("loss_weight", 1)))
-            for index, spec in enumerate(train.losses)
-            if not is_idle(spec)
-        ]
+        for index, spec in enumerate(train.losses):
+            if not is_idle(spec):
+                schedule = loss_schedule(spec, train.net_d_start_iter)
+                losses.append((index, compares_luma_alone(spec), schedule, float(spec.get("loss_weight", 1))))
     except ValueError:  # steps in the wrong order: said elsewhere
         return
     for step in turns(schedule for _, _, schedule, _ in losses):
-        on = [(index, spec) for index, spec, schedule, weight in losses if schedule.weight(step, weight)]
-        if on and step < train.total_iter and all(compares_luma_alone(spec) for _, spec in on):
-            text = (
+        on = {index: blind for index, blind, schedule, weight in losses if schedule.weight(step, weight)}
+        if on and step < train.total_iter and all(on.values()):
+            said = (
                 f"from step {step:,} on nothing but luma is compared: colours may drift, which PSNR of luma "
             )
-            text += "does not show; add a loss of all channels beside it"
-            yield Advice(("train", "losses", on[0][0]), text)
+            advice = "does not show; add a loss of all channels beside it"
+            yield Advice(("train", "losses", min(on)), said + advice)
             return
 
 

@@ -26,9 +26,7 @@ _EVENTS = {kind.__name__: kind for kind in get_args(Event)}
 def beginning(options: Options, facts: RunFacts) -> tuple[Supervisor, Controls]:
     """Automations and controls as a run of these options begins with them."""
     train = options.train
-    if not pattern_store(
-        options
-    ):  # other options than the run's: they would not have known what it had learned
+    if not pattern_store(options):  # other options than the run's, which would have known nothing of it
         facts = replace(facts, learned=None)
     schedules = [loss_schedule(spec, train.net_d_start_iter) for spec in train.losses] if train else []
     settled_from = max(schedule.settled_from for schedule in schedules)

@@ -100,9 +100,8 @@ class MSSSIML1Loss(Loss):
             widest_x, widest_y = means_x[:, :, -1], means_y[:, :, -1]
             luminance = (2 * widest_x * widest_y + _C1) / (widest_x.square() + widest_y.square() + _C1)
             contrast = ((2 * product + _C2) / (square + _C2)).clamp_min(1e-6)
-            similarity = luminance.prod(1) * (contrast ** self.weights.to(contrast.dtype)).flatten(1, 2).prod(
-                1
-            )
+            weighted = contrast ** self.weights.to(contrast.dtype)
+            similarity = luminance.prod(1) * weighted.flatten(1, 2).prod(1)
             error = self._blurred(((x - y).square() + 1e-12).sqrt())[:, :, -1].mean(1)
         return (self.alpha * (1 - similarity) + (1 - self.alpha) * error).mean()
 
